@@ -1,0 +1,76 @@
+# Needs Python 3.11 or newer and make. Each target makes what it needs in .venv; nothing is installed outside it.
+#
+#   make quickstart
+#   make test PYTEST_ARGS="tests/nn -x"
+#   make bench ARGS="--help"
+
+PYTHON ?= python3
+
+# Installed first and by itself, so that everyone runs the release that was tested. A bare `torch` is the newest build,
+# on Linux one for CUDA of several GB. Choose your own before the first run, with any arguments that pip takes:
+#   make quickstart TORCH="torch==2.14.1"
+TORCH ?= torch==2.13.0
+
+PYTEST_ARGS ?=
+ARGS ?=
+
+# Threads that wait for work sleep instead of spinning: on a shared machine, spinning slows everybody.
+OMP_WAIT_POLICY ?= PASSIVE
+export OMP_WAIT_POLICY
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test lint check bench docs clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+quickstart: $(VENV)/.stamp-core  ## train a first model and recommend with it
+	$(BIN)/python examples/quickstart.py
+
+test: $(VENV)/.stamp-dev  ## run the tests (PYTEST_ARGS="-m 'not slow'")
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+lint: $(VENV)/.stamp-dev  ## run the static checks: ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# Two makes in turn, not two prerequisites: the tests come last under `make -j` too.
+check:  ## run what CI runs: the static checks, then the tests
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test
+
+bench: $(VENV)/.stamp-bench  ## measure accuracy (ARGS="--help")
+	$(BIN)/python -m benchmarks.accuracy $(ARGS)
+
+docs: $(VENV)/.stamp-docs  ## build the site into docs/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+clean:  ## remove caches and build products (the environment stays: rm -r .venv)
+	rm -rf build dist docs/_build .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. A stamp says that the packages of an extra were installed as pyproject.toml lists them now; an
+# environment that is already there is filled, not made anew.
+
+# pip is what a half-made environment lacks, for instance on a Debian without python3-venv.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recolib needs Python 3.11 or newer, got " + sys.version.split()[0] + ": make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.stamp-torch: | $(BIN)/pip
+	$(PIP) install $(TORCH)
+	@touch $@
+
+$(VENV)/.stamp-core: pyproject.toml $(VENV)/.stamp-torch
+	$(PIP) install -e .
+	@touch $@
+
+$(VENV)/.stamp-dev $(VENV)/.stamp-bench $(VENV)/.stamp-docs: $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp-torch
+	$(PIP) install -e '.[$*]'
+	@touch $@
