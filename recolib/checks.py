@@ -1,0 +1,58 @@
+"""Checks of arguments and settings, each with a message that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+
+import numpy as np
+
+
+def check_integer(name: str, value: object, low: int) -> None:
+    """Raise unless ``value`` is an integer of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value}")
+
+
+def check_number(name: str, value: object, low: float, high: float = float("inf"), open_low: bool = False) -> None:
+    """Raise unless ``value`` is a number with low ≤ value < high, or low < value < high with ``open_low``."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not (low < value if open_low else low <= value) or not value < high:
+        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
+            f" and below {high:g}" if high < float("inf") else ""
+        )
+        raise ValueError(f"{name} must be {bounds}, got {value!r}")
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
+
+
+def check_bool(name: str, value: object) -> None:
+    """Raise unless ``value`` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_names(names: Collection[str], known: Sequence[str], what: str) -> None:
+    """Raise unless each name is a known one; the message has the nearest."""
+    for name in names:
+        if name not in known:
+            near = get_close_matches(str(name), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {list(known)}"
+            raise ValueError(f"{name!r} is not {what}; {hint}")
+
+
+def as_widths(name: str, value: object) -> tuple[int, ...]:
+    """Layer widths as a tuple; a single integer is one layer."""
+    widths = (value,) if isinstance(value, int | np.integer) else value
+    if not isinstance(widths, Sequence) or isinstance(widths, str) or not widths:
+        raise ValueError(f"{name} must be a list of layer widths, got {value!r}")
+    if not all(isinstance(width, int | np.integer) and width >= 1 for width in widths):
+        raise ValueError(f"{name} must be a list of integers of at least 1, got {value!r}")
+    return tuple(int(width) for width in widths)

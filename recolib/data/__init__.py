@@ -1,0 +1,40 @@
+"""Frames in, arrays out."""
+
+from recolib.data.dataset import DatasetFeat, DatasetPure
+from recolib.data.info import DataInfo, Feature
+from recolib.data.interactions import Interactions
+from recolib.data.processing import process_data, split_multi_value
+from recolib.data.rows import Rows
+from recolib.data.schema import Field, Schema
+from recolib.data.split import (
+    random_split,
+    split_by_num,
+    split_by_num_chrono,
+    split_by_ratio,
+    split_by_ratio_chrono,
+)
+from recolib.data.vocab import Vocab
+
+TransformedSet = Interactions
+TransformedEvalSet = Interactions
+
+__all__ = [
+    "DataInfo",
+    "DatasetFeat",
+    "DatasetPure",
+    "Feature",
+    "Field",
+    "Interactions",
+    "Rows",
+    "Schema",
+    "TransformedEvalSet",
+    "TransformedSet",
+    "Vocab",
+    "process_data",
+    "random_split",
+    "split_by_num",
+    "split_by_num_chrono",
+    "split_by_ratio",
+    "split_by_ratio_chrono",
+    "split_multi_value",
+]

@@ -1,0 +1,184 @@
+"""From a frame to a DataInfo and encoded sets."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recolib.data.consumed import consumed_by
+from recolib.data.encoding import apply_codes, blank_rows, learn_codes, learn_scale, overlay
+from recolib.data.frame import Frame, factorize, read_column, read_numbers, read_times
+from recolib.data.info import DataInfo, LabelStats
+from recolib.data.interactions import Interactions
+from recolib.data.rows import Rows
+from recolib.data.schema import Field, Schema, Side
+from recolib.data.table import Numbers, Table, table_of_events
+from recolib.data.vocab import Vocab
+
+Sources = Mapping[Side, Frame]
+"""Separate feature frames, by side."""
+
+
+def build_training(
+    frame: Frame, schema: Schema, feature_frames: Sources, scaling: str = "standard"
+) -> tuple[Interactions, DataInfo]:
+    """Learn vocabularies and tables from a log of events, and encode it.
+
+    Parameters
+    ----------
+    frame
+        The events, checked to have ``user``, ``item``, ``label`` and the feature columns that are not
+        in ``feature_frames``.
+    schema
+        Its columns; dense fields get their scale and lists their width here.
+    feature_frames
+        Frames of features by side, one row an id; ids without events are appended to the vocabulary.
+    scaling
+        ``"standard"`` or ``"none"``.
+    """
+    labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
+    times = _times(frame)
+    vocabs: dict[str, Vocab] = {}
+    fields: dict[str, Field] = {}
+    learnt: dict[str, Numbers | NDArray[np.float32]] = {}
+    for field in schema.fields:
+        source = _source(field, frame, feature_frames)
+        if field.kind == "dense":
+            fields[field.name], learnt[field.name] = learn_scale(source, field, scaling)
+        else:
+            fields[field.name], vocabs[field.name], learnt[field.name] = learn_codes(source, field)
+    schema = Schema(tuple(fields[field.name] for field in schema.fields))
+
+    sides: dict[Side, tuple[Table, Numbers, Numbers]] = {}
+    for side in ("user", "item"):
+        codes = learnt[side].reshape(-1).astype(np.int32)
+        sides[side] = (*_side_table(schema, side, codes, times, learnt, vocabs, feature_frames), codes)
+    (users, user_rows, user_codes), (items, item_rows, item_codes) = sides["user"], sides["item"]
+
+    n_users, n_items = len(vocabs["user"]), len(vocabs["item"])
+    user_consumed, item_consumed = consumed_by(user_codes, item_codes, n_users, n_items)
+    liked = labels > 0
+    likes = item_consumed if liked.all() else consumed_by(user_codes[liked], item_codes[liked], n_users, n_items)[1]
+    info = DataInfo(
+        schema,
+        vocabs,
+        users,
+        items,
+        user_consumed,
+        item_consumed,
+        likes.counts(),
+        len(labels),
+        LabelStats(float(labels.mean(dtype=np.float64)), float(labels.min()), float(labels.max())),
+    )
+    context = _fill(blank_rows(schema, "context", len(labels)), schema, "context", learnt)
+    return Interactions(info, user_rows, item_rows, labels, context, times, *_no_rows(schema)), info
+
+
+def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
+    """Encode events with what is known: known ids point at their current rows, unknown ids at new ones.
+
+    A new row is that of the unknown id with the features that the frame gives laid over it.
+    """
+    n = len(frame)
+    labels = np.full(n, np.nan, np.float32)
+    if "label" in frame.columns:
+        labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
+    user_rows, new_users = _known_or_new(frame, info, "user")
+    item_rows, new_items = _known_or_new(frame, info, "item")
+    context = overlay(blank_rows(info.schema, "context", n), frame, info.schema, info.vocabs, "context")
+    return Interactions(info, user_rows, item_rows, labels, context, _times(frame), new_users, new_items)
+
+
+def _side_table(
+    schema: Schema,
+    side: Side,
+    codes: Numbers,
+    times: NDArray[np.float64],
+    learnt: Mapping[str, NDArray[np.float32] | Numbers],
+    vocabs: dict[str, Vocab],
+    feature_frames: Sources,
+) -> tuple[Table, Numbers]:
+    """The table of one side and the row of each event; may append ids to the side's vocabulary."""
+    trained = len(vocabs[side])
+    own = {field.name: learnt[field.name] for field in schema.features(side)}
+    separate: dict[str, NDArray[np.float32] | Numbers] = {}
+    feature_codes: Numbers | None = None
+    if side in feature_frames:
+        feature_codes = _feature_ids(feature_frames[side], side, vocabs)
+        separate = {name: own.pop(name) for name in list(own) if name in feature_frames[side].columns}
+    blank = blank_rows(schema, side, len(vocabs[side]) + 1)
+    blank.codes[: trained + 1, 0] = torch.arange(trained + 1, dtype=torch.int32)
+    if feature_codes is not None:
+        _fill(blank, schema, side, separate, feature_codes)
+    if not own:
+        return Table.of(blank), codes
+    events = _fill(blank[torch.from_numpy(codes)], schema, side, own)
+    return table_of_events(blank, codes, events, times)
+
+
+def _feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Numbers:
+    """The codes of a feature frame's ids; unseen ids are appended to the vocabulary."""
+    positions, ids = factorize(read_column(frame, side), side, ids=True)
+    if len(ids) < len(positions):
+        twice = ids[np.bincount(positions) > 1][:3].tolist()
+        raise ValueError(f"{side}_features must have one row for each {side}; several rows of {twice}")
+    n_without = len(vocabs[side]) - int((vocabs[side].encode(ids) > 0).sum())
+    if n_without:
+        warnings.warn(
+            f"{n_without} {side}s of the data are not in {side}_features: their features are unknown", stacklevel=5
+        )
+    vocabs[side] = vocabs[side].extend(ids)
+    return vocabs[side].encode(ids)[positions]
+
+
+def _fill(
+    rows: Rows,
+    schema: Schema,
+    side: Side,
+    learnt: Mapping[str, NDArray[np.float32] | Numbers],
+    at: Numbers | None = None,
+) -> Rows:
+    """Write learnt columns into ``rows``, all of them or those numbered ``at``; returns ``rows``."""
+    where = slice(None) if at is None else torch.from_numpy(at).long()
+    for field in schema.features(side):
+        if field.name not in learnt:
+            continue
+        values = torch.from_numpy(learnt[field.name])
+        if field.kind == "dense":
+            rows.dense[where, schema.dense(side).index(field)] = values
+        else:
+            rows.codes[where, schema.span(field)] = values
+    return rows
+
+
+def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Numbers, Rows]:
+    id_field = info.schema.codes(side)[0]
+    codes = apply_codes(frame, id_field, info.vocabs[side]).reshape(-1)
+    unknown = np.flatnonzero(codes == 0)
+    table = info.table(side).rows
+    rows = codes.copy()
+    rows[unknown] = len(table) + np.arange(len(unknown))
+    blank = table[torch.zeros(len(unknown), dtype=torch.long)]
+    if len(unknown):
+        blank = overlay(blank, frame[unknown.tolist()], info.schema, info.vocabs, side)
+    return rows, blank
+
+
+def _source(field: Field, frame: Frame, feature_frames: Sources) -> Frame:
+    source = feature_frames.get(field.side)
+    is_feature = field.name not in ("user", "item")
+    return source if source is not None and is_feature and field.name in source.columns else frame
+
+
+def _times(frame: Frame) -> NDArray[np.float64]:
+    if "time" in frame.columns:
+        return read_times(read_column(frame, "time"), "time")
+    return np.arange(len(frame), dtype=np.float64)
+
+
+def _no_rows(schema: Schema) -> tuple[Rows, Rows]:
+    return blank_rows(schema, "user", 0), blank_rows(schema, "item", 0)

@@ -1,0 +1,69 @@
+"""What each user consumed and who consumed each item, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+
+@dataclass(frozen=True, eq=False)
+class Consumed(Mapping[int, NDArray[np.int32]]):
+    """A read-only mapping from a code to the distinct codes it met, ascending.
+
+    Attributes
+    ----------
+    starts
+        Where each code's part of ``codes`` begins, shape (n + 2,): code c has ``codes[starts[c]:starts[c + 1]]``.
+    codes
+        The parts end to end.
+    """
+
+    starts: NDArray[np.int64]
+    codes: NDArray[np.int32]
+
+    def __getitem__(self, code: int) -> NDArray[np.int32]:
+        """The codes that ``code`` met; KeyError for code 0 and for codes that do not exist."""
+        if not 1 <= code < len(self.starts) - 1:
+            raise KeyError(code)
+        return self.codes[self.starts[code] : self.starts[code + 1]]
+
+    def __iter__(self) -> Iterator[int]:
+        """All known codes."""
+        return iter(range(1, len(self.starts) - 1))
+
+    def __len__(self) -> int:
+        """How many codes are known."""
+        return len(self.starts) - 2
+
+    def counts(self) -> NDArray[np.int64]:
+        """How many distinct codes each code met, that of the unknown code 0 first."""
+        return np.diff(self.starts)
+
+    def of(self, codes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """All that ``codes`` (n,) met, as pairs: positions within ``codes``, and what they met."""
+        sizes = self.counts()[codes]
+        positions = np.repeat(np.arange(len(codes)), sizes)
+        offsets = np.arange(len(positions)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return positions, self.codes[self.starts[codes][positions] + offsets]
+
+
+def consumed_by(
+    users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, n_items: int
+) -> tuple[Consumed, Consumed]:
+    """The distinct pairs of a log, by user and by item; pairs with an unknown side are left out."""
+    known = (users > 0) & (items > 0)
+    if not known.all():
+        users, items = users[known], items[known]
+    pairs = sparse.coo_array((np.ones(len(users), bool), (users, items)), (n_users + 1, n_items + 1))
+    by_user = pairs.tocsr()  # sums duplicates, sorts within each row
+    by_user.sum_duplicates()
+    by_item = by_user.tocsc()
+    return _consumed(by_user), _consumed(by_item)
+
+
+def _consumed(matrix: sparse.csr_array | sparse.csc_array) -> Consumed:
+    return Consumed(np.asarray(matrix.indptr, np.int64), np.asarray(matrix.indices, np.int32))

@@ -1,0 +1,219 @@
+"""DatasetFeat and DatasetPure: where a user's frame comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from recolib.data.building import Sources, build_training, encode_evaluation
+from recolib.data.frame import Frame, read_frame
+from recolib.data.info import DataInfo
+from recolib.data.interactions import Interactions
+from recolib.data.schema import Group, Schema, Side, make_schema
+
+SCALINGS = ("standard", "none")
+
+
+class _Dataset:
+    """Encoding evaluation frames; the classes below differ in how they encode training frames."""
+
+    _last: ClassVar[DataInfo | None] = None
+
+    @classmethod
+    def build_evalset(
+        cls, eval_data: object, shuffle: bool = False, seed: int = 42, *, data_info: DataInfo | None = None
+    ) -> Interactions:
+        """Encode a frame for evaluation.
+
+        Known ids take their features from training; unknown ids take those that the frame has.
+
+        Parameters
+        ----------
+        eval_data
+            A frame with ``user`` and ``item``, and ``label`` unless each row only was observed; context
+            columns, where the data has them.
+        shuffle, seed
+            Whether to shuffle the rows, and the seed for it.
+        data_info
+            The data that the set is for. By default the one that this class built last.
+
+        Returns
+        -------
+        Interactions
+            The encoded set; it carries its ``data_info``.
+
+        Raises
+        ------
+        RuntimeError
+            If there is no ``data_info``: nothing was built yet.
+        ValueError
+            If the frame lacks a column or has a bad value.
+        """
+        info = data_info or cls._last
+        if info is None:
+            raise RuntimeError("build_trainset must be called before build_evalset or build_testset")
+        frame = read_frame(eval_data, ["user", "item", *info.context_col], "eval_data")
+        return encode_evaluation(_shuffled(frame, seed) if shuffle else frame, info)
+
+    @classmethod
+    def build_testset(
+        cls, test_data: object, shuffle: bool = False, seed: int = 42, *, data_info: DataInfo | None = None
+    ) -> Interactions:
+        """Encode a frame for testing; the same as ``build_evalset``."""
+        return cls.build_evalset(test_data, shuffle, seed, data_info=data_info)
+
+    @classmethod
+    def _build(
+        cls, train_data: object, schema: Schema, sources: Sources, scaling: str, shuffle: bool, seed: int
+    ) -> tuple[Interactions, DataInfo]:
+        elsewhere = {column for side, source in sources.items() for column in source.columns if column != side}
+        features = [column for side in ("user", "item", "context") for column in schema.columns(side)]
+        frame = read_frame(
+            train_data, ["user", "item", "label", *(c for c in features if c not in elsewhere)], "train_data"
+        )
+        both = sorted({column for column in features if column in elsewhere and column in frame.columns})
+        if both:
+            raise ValueError(f"columns {both} stand in train_data and in a feature frame: drop them from one")
+        # order is time where no column says so: features are read before the shuffle
+        data, info = build_training(frame, schema, sources, scaling)
+        cls._last = info
+        return (_shuffled_set(data, seed) if shuffle else data), info
+
+
+class DatasetPure(_Dataset):
+    """Users and items alone, without feature columns."""
+
+    @classmethod
+    def build_trainset(cls, train_data: object, shuffle: bool = False, seed: int = 42) -> tuple[Interactions, DataInfo]:
+        """Encode a frame of ``user``, ``item`` and ``label`` for training.
+
+        Parameters
+        ----------
+        train_data
+            A pandas, polars or pyarrow frame; further columns are ignored.
+        shuffle, seed
+            Whether to shuffle the rows, and the seed for it.
+
+        Returns
+        -------
+        tuple of Interactions and DataInfo
+            The encoded set and what is known of the data.
+
+        Raises
+        ------
+        ValueError
+            If the frame lacks a column or has a bad value; the message names the column.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"user": [7, 7, 9], "item": ["a", "b", "a"], "label": [1, 1, 1]})
+        >>> DatasetPure.build_trainset(frame)[1]
+        n_users: 2, n_items: 2, data density: 75.0000 %
+        """
+        return cls._build(train_data, make_schema(), {}, "standard", shuffle, seed)
+
+
+class DatasetFeat(_Dataset):
+    """Users and items with feature columns."""
+
+    @classmethod
+    def build_trainset(
+        cls,
+        train_data: object,
+        user_col: Sequence[str] | None = None,
+        item_col: Sequence[str] | None = None,
+        sparse_col: Sequence[str] | None = None,
+        dense_col: Sequence[str] | None = None,
+        multi_sparse_col: Sequence[Group] | None = None,
+        unique_feat: bool = False,
+        pad_val: int | str | Sequence[int | str] = "missing",
+        shuffle: bool = False,
+        seed: int = 42,
+        *,
+        context_col: Sequence[str] | None = None,
+        user_features: object = None,
+        item_features: object = None,
+        dense_scaling: str = "standard",
+    ) -> tuple[Interactions, DataInfo]:
+        """Encode a frame with feature columns for training.
+
+        Each feature column belongs to one side (``user_col``, ``item_col`` or ``context_col``) and is of one
+        kind (``sparse_col``, ``dense_col`` or ``multi_sparse_col``). Where an id's features change, each
+        event keeps those that were true when it happened, and prediction uses the latest: those of the
+        greatest ``time``, or without that column of the last row.
+
+        Parameters
+        ----------
+        train_data
+            A pandas, polars or pyarrow frame with ``user``, ``item``, ``label`` and the feature columns.
+        user_col, item_col
+            Columns that describe users and items.
+        sparse_col
+            Columns of categories: integers or strings. A missing value is "unknown".
+        dense_col
+            Columns of numbers. A missing value is the training mean.
+        multi_sparse_col
+            Columns of lists, by name, or groups of columns such as ``["genre1", "genre2"]``; a group
+            has one vocabulary.
+        unique_feat
+            Accepted for LibRecommender's users and ignored: features are always stored once an id.
+        pad_val
+            What marks an absent value of a group; one for all, or one a group.
+        shuffle, seed
+            Whether to shuffle the rows, and the seed for it.
+        context_col
+            Columns that describe the event, such as hour or device; they are scored on the user's side.
+        user_features, item_features
+            Frames keyed by ``user`` and ``item`` that hold feature columns, one row an id, so that
+            ``train_data`` need not repeat them. Their ids need no event.
+        dense_scaling
+            ``"standard"`` subtracts the training mean and divides by the deviation, since a raw year in x·v
+            explodes; ``"none"`` leaves numbers as they are.
+
+        Returns
+        -------
+        tuple of Interactions and DataInfo
+            The encoded set and what is known of the data.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, stands twice, is empty, is of two kinds or sides or of none, or holds
+            what it must not; the message names the column.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"user": [7, 7, 9], "item": ["a", "b", "a"], "label": [1, 1, 1], "age": [30, 30, 50]})
+        >>> data, info = DatasetFeat.build_trainset(frame, user_col=["age"], dense_col=["age"])
+        >>> info.user_dense_col.name
+        ['age']
+        """
+        schema = make_schema(user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val)
+        if dense_scaling not in SCALINGS:
+            raise ValueError(f"dense_scaling must be one of {SCALINGS}, got {dense_scaling!r}")
+        sources: dict[Side, Frame] = {}
+        if user_features is not None:
+            sources["user"] = read_frame(user_features, ["user"], "user_features")
+        if item_features is not None:
+            sources["item"] = read_frame(item_features, ["item"], "item_features")
+        needed: dict[Side, Frame] = {
+            side: frame.select(_wanted(frame, schema, side)) for side, frame in sources.items()
+        }
+        return cls._build(train_data, schema, needed, dense_scaling, shuffle, seed)
+
+
+def _wanted(frame: Frame, schema: Schema, side: Side) -> list[str]:
+    return [side, *(column for column in schema.columns(side) if column in frame.columns)]
+
+
+def _shuffled(frame: Frame, seed: int) -> Frame:
+    return frame[np.random.default_rng(seed).permutation(len(frame)).tolist()]
+
+
+def _shuffled_set(data: Interactions, seed: int) -> Interactions:
+    order = np.random.default_rng(seed).permutation(len(data))
+    return data.take(order)

@@ -1,0 +1,250 @@
+"""Frames in: any eager frame becomes checked columns.
+
+Everything that can be wrong with a frame is found here, before any work, and named by its column.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, cast
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Frame = nw.DataFrame[Any]
+Values = NDArray[Any]
+"""Distinct ids or category values: int64, or objects that are int or str."""
+
+
+def read_frame(data: object, columns: Sequence[str] = (), name: str = "data") -> Frame:
+    """A checked view of an eager frame; nothing is copied.
+
+    Parameters
+    ----------
+    data
+        A pandas, polars or pyarrow frame, or whatever else narwhals reads eagerly.
+    columns
+        The columns that must be there, each once.
+    name
+        What the caller's argument is called, for the messages.
+
+    Raises
+    ------
+    ValueError
+        If it is no frame, has no rows, lacks one of ``columns``, or has a column twice.
+    """
+    names = [str(column) for column in getattr(data, "columns", ())]
+    twice = sorted({column for column in names if names.count(column) > 1})
+    if twice and isinstance(data, pd.DataFrame):
+        raise ValueError(f"columns {twice} stand more than once in {name}")
+    try:
+        frame = cast("Frame", nw.from_native(cast("Any", data), eager_only=True))
+    except TypeError:
+        kind = type(data).__name__
+        hint = ": call .collect() first" if kind == "LazyFrame" else ""
+        raise ValueError(f"{name} must be a pandas, polars or pyarrow frame, got {kind}{hint}") from None
+    except Exception as error:
+        raise ValueError(f"{name} is no frame that can be read: {error}") from error
+    absent = [column for column in columns if column not in frame.columns]
+    if absent:
+        raise ValueError(f"columns {absent} are not in {name}: {list(frame.columns)}")
+    if not len(frame):
+        raise ValueError(f"{name} has no rows")
+    return frame
+
+
+def read_column(frame: Frame, name: str) -> pd.Series:
+    """One column as a pandas Series that keeps integers exact where values are missing."""
+    column = frame[name]
+    if frame.implementation.is_pandas_like():
+        return column.to_pandas()
+    if isinstance(column.dtype, nw.List | nw.Array):
+        return pd.Series(column.to_list(), dtype=object)
+    if isinstance(column.dtype, nw.Categorical | nw.Enum):
+        column = column.cast(nw.String())
+    missing = column.is_null().to_numpy()
+    if column.dtype.is_integer() and missing.any():
+        filled = column.fill_null(0).to_numpy()
+        return pd.Series(pd.arrays.IntegerArray(np.ascontiguousarray(filled), np.ascontiguousarray(missing)))
+    return pd.Series(column.to_numpy())
+
+
+def factorize(column: pd.Series, name: str, ids: bool = False) -> tuple[NDArray[np.int64], Values]:
+    """The position of each row's value among the distinct values, −1 where it is missing.
+
+    Parameters
+    ----------
+    column
+        Integers or strings, mixed or not, of any dtype that holds them.
+    name
+        The column's name, for the messages.
+    ids
+        Whether the values are user or item ids: then a missing value is an error and a whole
+        number that comes as a float is converted with a warning.
+
+    Raises
+    ------
+    ValueError
+        If a value is neither an integer nor a string, or does not fit 64 bits.
+    """
+    _refuse_kinds(column, name)
+    try:
+        codes, uniques = pd.factorize(cast("Any", column))
+    except TypeError:
+        raise ValueError(f"column {name!r} holds lists: name it in multi_sparse_col") from None
+    if ids:
+        refuse_missing(int((codes < 0).sum()), name)
+    return codes.astype(np.int64, copy=False), _exact(uniques, name, ids)
+
+
+def read_numbers(column: pd.Series, name: str, missing: bool = True) -> NDArray[np.float64]:
+    """A column of numbers, NaN where they are missing.
+
+    Raises
+    ------
+    ValueError
+        If it holds text, dates or complex numbers, infinity or, with ``missing=False``, a
+        missing value.
+    """
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind not in {"integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty", "categorical"}:
+        sample = next((value for value in column if isinstance(value, str)), None)
+        found = f"text such as {sample!r}" if sample is not None else f"{kind} values"
+        raise ValueError(f"column {name!r} must hold numbers, found {found}")
+    try:
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            column = column.astype(column.dtype.categories.dtype)
+        numbers = column.to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"column {name!r} must hold numbers: {error}") from None
+    n_infinite = int(np.isinf(numbers).sum())
+    if n_infinite:
+        raise ValueError(f"column {name!r} has {n_infinite} infinite values")
+    if not missing:
+        refuse_missing(int(np.isnan(numbers).sum()), name)
+    return numbers
+
+
+def refuse_missing(n_missing: int, name: str) -> None:
+    """Raise if values are missing where each row needs one."""
+    if n_missing:
+        raise ValueError(f"column {name!r} has {n_missing} missing values (NaN or None)")
+
+
+def refuse_empty(n_present: int, name: str) -> None:
+    """Raise if a column that is to be learnt from holds nothing."""
+    if not n_present:
+        raise ValueError(f"column {name!r} is empty: all of its values are missing")
+
+
+def read_times(column: pd.Series, name: str) -> NDArray[np.float64]:
+    """A column of times, of any unit that sorts: numbers, or dates as nanoseconds."""
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        refuse_missing(int(column.isna().sum()), name)
+        return column.to_numpy("datetime64[ns]").astype(np.int64).astype(np.float64)
+    return read_numbers(column, name, missing=False)
+
+
+def read_ids(ids: object, name: str) -> Values:
+    """Ids that an argument brings, one or many, as an array of integers and strings.
+
+    Raises
+    ------
+    ValueError
+        If one is neither an integer nor a string.
+    """
+    if isinstance(ids, str | int | np.integer):
+        ids = [ids]
+    return _exact(pd.Series(cast("Any", ids), dtype=None if hasattr(ids, "dtype") else object), name, ids=True)
+
+
+def flatten_lists(column: pd.Series, name: str) -> tuple[pd.Series, NDArray[np.int64]]:
+    """The values of a column of lists, end to end, and the length of each list.
+
+    A missing list is an empty one.
+
+    Raises
+    ------
+    ValueError
+        If a value is not a list: a string such as ``"a|b"``, or a number.
+    """
+    kinds = set(map(type, column))
+    if not kinds & {list, tuple, set, frozenset, np.ndarray}:
+        sample = next((value for value in column if isinstance(value, str)), column.iloc[0])
+        raise ValueError(f"column {name!r} must hold lists, found {sample!r}: see split_multi_value, or use sparse_col")
+    lists = [value if _is_list(value, name) else () for value in column]
+    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+    return pd.Series(list(chain.from_iterable(lists)), dtype=object), lengths
+
+
+def _is_list(value: object, name: str) -> bool:
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return True
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return False
+    raise ValueError(f"column {name!r} must hold lists, found {value!r}: see split_multi_value, or use sparse_col")
+
+
+def _refuse_kinds(column: pd.Series, name: str) -> None:
+    """Booleans, dates and the like; in a column of objects by the type of each value, since True == 1."""
+    dtype = column.dtype.categories.dtype if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
+    if pd.api.types.is_bool_dtype(dtype):
+        raise ValueError(f"column {name!r} holds booleans: convert them to int or str")
+    if pd.api.types.is_object_dtype(dtype):
+        if {bool, np.bool_} & set(map(type, column)):
+            raise ValueError(f"column {name!r} holds booleans: convert them to int or str")
+    elif not (
+        pd.api.types.is_integer_dtype(dtype)
+        or pd.api.types.is_float_dtype(dtype)
+        or pd.api.types.is_string_dtype(dtype)
+    ):
+        raise ValueError(f"column {name!r} must hold integers or strings, found {dtype}")
+
+
+def _exact(uniques: Any, name: str, ids: bool) -> Values:
+    """Distinct values as int64, or as objects that are exactly int or str."""
+    if pd.api.types.is_integer_dtype(uniques.dtype):
+        largest = np.iinfo(np.int64).max
+        if pd.api.types.is_unsigned_integer_dtype(uniques.dtype) and len(uniques) and int(max(uniques)) > largest:
+            raise ValueError(f"column {name!r} has an integer above 2**63 - 1: convert the column to str")
+        return np.asarray(uniques, np.int64)
+    exact = [_exact_value(value, name) for value in uniques.tolist()]
+    whole_floats = pd.api.types.is_float_dtype(uniques.dtype) or any(isinstance(v, float) for v in uniques.tolist())
+    if ids and whole_floats:
+        warnings.warn(f"column {name!r} holds whole numbers as floats: read as integers", stacklevel=4)
+    return as_values(exact)
+
+
+def _exact_value(value: object, name: str) -> int | str:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"column {name!r} has the value {value!r}, which is no valid text") from None
+        return str(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if -(2**63) <= int(value) < 2**63:
+            return int(value)
+        raise ValueError(
+            f"column {name!r} has the integer {value}, which does not fit 64 bits: convert the column to str"
+        )
+    if isinstance(value, float | np.floating):
+        if np.isinf(value):
+            raise ValueError(f"column {name!r} has infinite values")
+        if float(value).is_integer() and abs(value) <= 2**53:
+            return int(value)
+        raise ValueError(f"column {name!r} has the number {value!r}: ids and categories are integers or strings")
+    raise ValueError(f"column {name!r} must hold integers or strings, found {value!r} ({type(value).__name__})")
+
+
+def as_values(values: Sequence[int | str]) -> Values:
+    """Ids or category values as an array: int64 where all are integers, else objects."""
+    if all(isinstance(value, int) for value in values):
+        return np.asarray(values, np.int64)
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array

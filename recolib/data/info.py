@@ -1,0 +1,239 @@
+"""DataInfo: all that is known of the data, and nothing of a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recolib.data.consumed import Consumed
+from recolib.data.encoding import overlay
+from recolib.data.frame import factorize, read_column, read_frame
+from recolib.data.rows import Rows
+from recolib.data.schema import Kind, Schema, Side
+from recolib.data.table import Table
+from recolib.data.vocab import CodeToId, IdToCode, Vocab
+
+N_POPULAR = 100
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Names of feature columns and their positions, as LibRecommender gives them."""
+
+    name: list[str]
+    index: list[int]
+
+
+class LabelStats(NamedTuple):
+    """The labels of the training rows."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DataInfo:
+    """Columns, vocabularies, feature rows and what each user consumed.
+
+    Made by ``build_trainset``; every model of this data holds it. It never changes but for
+    ``assign_user_features`` and ``assign_item_features``, which raise ``version``.
+
+    Attributes
+    ----------
+    schema
+        The columns.
+    vocabs
+        The vocabulary of each field that has codes, by the field's name.
+    users, items
+        The feature rows. An item's code ("inner id") counts from 1; 0 means unknown.
+    user_consumed, item_consumed
+        Mappings from a code to the distinct codes that it met in the training rows.
+    popularity
+        Of each item code, how many distinct users gave it a label above 0, shape (n_items + 1,).
+    data_size
+        The number of training rows.
+    labels
+        Mean, lowest and highest training label.
+    version
+        How often features were assigned.
+    """
+
+    schema: Schema
+    vocabs: Mapping[str, Vocab]
+    users: Table
+    items: Table
+    user_consumed: Consumed
+    item_consumed: Consumed
+    popularity: NDArray[np.int64]
+    data_size: int
+    labels: LabelStats
+    version: int = 0
+
+    def __repr__(self) -> str:
+        """Users, items and density in one line."""
+        density = 100 * self.data_size / (self.n_users * self.n_items)
+        return f"n_users: {self.n_users}, n_items: {self.n_items}, data density: {density:.4f} %"
+
+    @property
+    def n_users(self) -> int:
+        """How many users are known."""
+        return len(self.vocabs["user"])
+
+    @property
+    def n_items(self) -> int:
+        """How many items are known."""
+        return len(self.vocabs["item"])
+
+    @cached_property
+    def user2id(self) -> IdToCode:
+        """User id to code."""
+        return IdToCode(self.vocabs["user"])
+
+    @cached_property
+    def item2id(self) -> IdToCode:
+        """Item id to code."""
+        return IdToCode(self.vocabs["item"])
+
+    @cached_property
+    def id2user(self) -> CodeToId:
+        """Code to user id."""
+        return CodeToId(self.vocabs["user"])
+
+    @cached_property
+    def id2item(self) -> CodeToId:
+        """Code to item id."""
+        return CodeToId(self.vocabs["item"])
+
+    @property
+    def global_mean(self) -> float:
+        """The mean training label."""
+        return self.labels.mean
+
+    @property
+    def min_max_rating(self) -> tuple[float, float]:
+        """The lowest and the highest training label."""
+        return self.labels.low, self.labels.high
+
+    @cached_property
+    def ranked_items(self) -> NDArray[np.int32]:
+        """All item codes, most popular first, ties by code."""
+        return (np.argsort(-self.popularity[1:], kind="stable") + 1).astype(np.int32)
+
+    @property
+    def popular_items(self) -> list[int | str]:
+        """The ids of the 100 most popular items, most popular first."""
+        return self.vocabs["item"].decode(self.ranked_items[:N_POPULAR]).tolist()
+
+    @cached_property
+    def trained_items(self) -> NDArray[np.int32]:
+        """The codes of the items that have interactions, ascending: those a negative is drawn from."""
+        return np.flatnonzero(self.item_consumed.counts()).astype(np.int32)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of schema and vocabularies: data encoded alike have it in common."""
+        digest = hashlib.sha256(self.schema.to_json().encode())
+        for name, vocab in self.vocabs.items():
+            digest.update(repr((name, vocab.values.tolist())).encode())
+        return digest.hexdigest()
+
+    def table(self, side: Side) -> Table:
+        """The feature rows of users or of items."""
+        return self.items if side == "item" else self.users
+
+    def assign_user_features(self, user_data: object) -> None:
+        """Give known users new features, in place.
+
+        Parameters
+        ----------
+        user_data
+            A frame with ``user`` and any user feature columns; of several rows of one user the last counts.
+
+        Raises
+        ------
+        ValueError
+            If a column is no user feature.
+        """
+        self._assign("user", user_data)
+
+    def assign_item_features(self, item_data: object) -> None:
+        """Give known items new features, in place; see ``assign_user_features``."""
+        self._assign("item", item_data)
+
+    def _assign(self, side: Side, data: object) -> None:
+        frame = read_frame(data, [side], f"{side}_data")
+        positions, ids = factorize(read_column(frame, side), side, ids=True)
+        codes = self.vocabs[side].encode(ids)[positions]
+        last = np.zeros(len(self.vocabs[side]) + 1, np.int64)
+        last[codes] = np.arange(len(codes))  # the last row of an id counts
+        known = np.unique(codes[codes > 0])
+        table = self.table(side)
+        newest = read_frame(frame[last[known].tolist()].to_native(), [side])
+        at = torch.from_numpy(known)
+        changed = overlay(table.rows[at], newest, self.schema, self.vocabs, side)
+        rows = Rows(table.rows.codes.clone(), table.rows.dense.clone())
+        rows.codes[known], rows.dense[known] = changed.codes, changed.dense
+        object.__setattr__(self, "items" if side == "item" else "users", Table(rows, table.owner, table.history))
+        object.__setattr__(self, "version", self.version + 1)
+
+    # ---- columns, as LibRecommender's users ask for them
+
+    @property
+    def sparse_col(self) -> Feature:
+        """The sparse and multi-sparse columns, users' before items' before context's."""
+        return self._feature("code")
+
+    @property
+    def dense_col(self) -> Feature:
+        """The dense columns."""
+        return self._feature("dense")
+
+    @property
+    def user_sparse_col(self) -> Feature:
+        """The sparse and multi-sparse columns of users."""
+        return self._feature("code", "user")
+
+    @property
+    def user_dense_col(self) -> Feature:
+        """The dense columns of users."""
+        return self._feature("dense", "user")
+
+    @property
+    def item_sparse_col(self) -> Feature:
+        """The sparse and multi-sparse columns of items."""
+        return self._feature("code", "item")
+
+    @property
+    def item_dense_col(self) -> Feature:
+        """The dense columns of items."""
+        return self._feature("dense", "item")
+
+    @property
+    def user_col(self) -> list[str]:
+        """All feature columns of users."""
+        return self.schema.columns("user")
+
+    @property
+    def item_col(self) -> list[str]:
+        """All feature columns of items."""
+        return self.schema.columns("item")
+
+    @property
+    def context_col(self) -> list[str]:
+        """All feature columns of the event."""
+        return self.schema.columns("context")
+
+    def _feature(self, kind: str, side: Side | None = None) -> Feature:
+        kinds: tuple[Kind, ...] = ("dense",) if kind == "dense" else ("sparse", "multi_sparse")
+        features = [field for part in ("user", "item", "context") for field in self.schema.features(part)]
+        columns = [(column, field.side) for field in features if field.kind in kinds for column in field.columns]
+        found = [(name, at) for at, (name, of) in enumerate(columns) if side in (None, of)]
+        return Feature([name for name, _ in found], [at for _, at in found])

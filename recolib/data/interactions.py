@@ -1,0 +1,134 @@
+"""Interactions: an encoded set, for training and evaluation alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from recolib.data.info import DataInfo
+from recolib.data.rows import Rows
+
+Numbers = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Interactions:
+    """Who met what, when, and how it was liked: N events that point at rows of the tables.
+
+    Attributes
+    ----------
+    data_info
+        The data that the codes belong to.
+    user_rows, item_rows
+        Row numbers in ``user_table`` and ``item_table``, shape (N,).
+    labels
+        A plain array, float32, shape (N,), that may be edited before ``fit``. NaN where the frame of an
+        evaluation set has no ``label`` column: the row was observed, and that is all that is known.
+    context
+        The context of each event, shape (N, ...); zero columns without context columns.
+    times
+        When each event happened, shape (N,).
+    new_users, new_items
+        Feature rows of unknown ids, behind those of the tables; none in a training set.
+    """
+
+    data_info: DataInfo
+    user_rows: Numbers
+    item_rows: Numbers
+    labels: NDArray[np.float32]
+    context: Rows
+    times: NDArray[np.float64]
+    new_users: Rows
+    new_items: Rows
+
+    def __len__(self) -> int:
+        """The number of events."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int | slice) -> tuple[Numbers, Numbers, NDArray[np.float32]]:
+        """Users' codes, items' codes and labels at ``index``, as LibRecommender gives them."""
+        return self.user_indices[index], self.item_indices[index], self.labels[index]
+
+    def __repr__(self) -> str:
+        """The number of events and the data they belong to."""
+        return f"{type(self).__name__}({len(self)} rows; {self.data_info!r})"
+
+    def refuse_other(self, info: DataInfo) -> None:
+        """Raise a ValueError if the set was encoded for other data than ``info``."""
+        if self.data_info is not info and self.data_info.fingerprint != info.fingerprint:
+            raise ValueError(
+                f"the set is of other data ({self.data_info}) than the model ({info}): build it with data_info="
+            )
+
+    def take(self, order: NDArray[np.integer]) -> Interactions:
+        """The events numbered ``order``, in that order."""
+        return replace(
+            self,
+            user_rows=self.user_rows[order],
+            item_rows=self.item_rows[order],
+            labels=self.labels[order],
+            context=self.context[torch.from_numpy(order)],
+            times=self.times[order],
+        )
+
+    @property
+    def user_table(self) -> Rows:
+        """The rows that ``user_rows`` counts."""
+        return _join(self.data_info.users.rows, self.new_users)
+
+    @property
+    def item_table(self) -> Rows:
+        """The rows that ``item_rows`` counts."""
+        return _join(self.data_info.items.rows, self.new_items)
+
+    @property
+    def user_indices(self) -> Numbers:
+        """The users' codes, 0 where unknown, shape (N,)."""
+        return _owners(self.data_info.users.owner, self.user_rows)
+
+    @property
+    def item_indices(self) -> Numbers:
+        """The items' codes, 0 where unknown, shape (N,)."""
+        return _owners(self.data_info.items.owner, self.item_rows)
+
+    @property
+    def sparse_interaction(self) -> sparse.csr_matrix:
+        """Labels by user code and item code; of repeated pairs the last label."""
+        info, users, items = self.data_info, self.user_indices, self.item_indices
+        pairs = users.astype(np.int64) * (info.n_items + 1) + items
+        _, from_the_end = np.unique(pairs[::-1], return_index=True)
+        last = len(pairs) - 1 - from_the_end
+        shape = (info.n_users + 1, info.n_items + 1)
+        return sparse.csr_matrix((self.labels[last], (users[last], items[last])), shape)
+
+    @property
+    def _labels(self) -> NDArray[np.float32]:
+        return self.labels
+
+
+def _join(table: Rows, new: Rows) -> Rows:
+    return Rows.cat([table, new]) if len(new) else table
+
+
+def _owners(owner: Numbers, rows: Numbers) -> Numbers:
+    return np.append(owner, np.int32(0))[np.minimum(rows, len(owner))]
+
+
+def check_labels(data: Interactions, task: str, neg_sampling: bool) -> None:
+    """Refuse labels that the task cannot be measured against."""
+    if not isinstance(neg_sampling, bool):
+        raise TypeError(f"neg_sampling must be True or False, got {neg_sampling!r}")
+    if task == "rating" and neg_sampling:
+        raise ValueError("task='rating' has no negatives: pass neg_sampling=False")
+    if neg_sampling:
+        return
+    if np.isnan(data.labels).any():
+        raise ValueError("the data has no label column to measure against")
+    if task == "ranking" and not np.isin(data.labels, (0.0, 1.0)).all():
+        raise ValueError(
+            "task='ranking' without neg_sampling needs labels of 0 and 1: convert them, or pass neg_sampling=True"
+        )

@@ -1,0 +1,68 @@
+"""Rows: the one type that a user's, an item's and an event's features have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+UNKNOWN = 0
+"""Code of a value that was never seen in training; a row of the table, learnt where values are missing."""
+AVERAGE = -1
+"""Code of the mean of a column's trained vectors: what ``cold_start="average"`` scores from."""
+ABSENT = -2
+"""Code of an empty slot of a multi-sparse group: no vector, not counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Features of users, items or events: integer codes beside floats.
+
+    A missing kind of feature is zero columns, never ``None``.
+
+    Attributes
+    ----------
+    codes
+        Codes within each column, int32, shape (..., C). The first column of a user or an item is its id.
+    dense
+        Standardised numbers, float32, shape (..., D).
+    """
+
+    codes: Tensor
+    dense: Tensor
+
+    def __len__(self) -> int:
+        """The size of the first dimension."""
+        return self.codes.shape[0]
+
+    def __getitem__(self, index: Tensor | slice | tuple[slice, None]) -> Rows:
+        """Rows at ``index``: a slice, row numbers of any shape, or ``[:, None]`` for one more dimension."""
+        if isinstance(index, Tensor):
+            return Rows(_take(self.codes, index), _take(self.dense, index))
+        return Rows(self.codes[index], self.dense[index])
+
+    def join(self, other: Rows) -> Rows:
+        """These columns and, behind them, those of ``other``; same leading dimensions."""
+        if not other.codes.shape[-1] and not other.dense.shape[-1]:
+            return self
+        return Rows(torch.cat([self.codes, other.codes], -1), torch.cat([self.dense, other.dense], -1))
+
+    def to(self, device: torch.device | str) -> Rows:
+        """The same rows on another device."""
+        return Rows(self.codes.to(device), self.dense.to(device))
+
+    def averaged(self, where: Tensor) -> Rows:
+        """Unknown codes replaced by the column's average, in the rows that ``where`` (...) marks."""
+        average = torch.where(where.unsqueeze(-1) & (self.codes == UNKNOWN), AVERAGE, self.codes)
+        return Rows(average, self.dense)
+
+    @staticmethod
+    def cat(rows: list[Rows]) -> Rows:
+        """Rows end to end."""
+        return Rows(torch.cat([r.codes for r in rows]), torch.cat([r.dense for r in rows]))
+
+
+def _take(table: Tensor, index: Tensor) -> Tensor:
+    taken = table.index_select(0, index.reshape(-1))
+    return taken.view(*index.shape, *table.shape[1:])

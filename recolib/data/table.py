@@ -1,0 +1,138 @@
+"""Table: the feature rows of all users, or of all items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recolib.data.rows import Rows
+
+Numbers = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """When features changed: from ``times[i]`` on, id ``codes[i]`` has row ``rows[i]``. Sorted by id, then time."""
+
+    codes: NDArray[np.int64]
+    times: NDArray[np.float64]
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Feature rows: row c is what is true now of code c, older rows follow behind.
+
+    Attributes
+    ----------
+    rows
+        All rows; row 0 is that of an id never seen. The id column holds 0 for an id that has no
+        interaction, since it has no trained vector.
+    owner
+        The code that each row belongs to, shape (R,).
+    history
+        The changes of ids that have older rows; empty when nothing ever changed.
+    """
+
+    rows: Rows
+    owner: Numbers
+    history: History
+
+    def __len__(self) -> int:
+        """How many ids are known."""
+        return int(self.owner.max(initial=0))
+
+    @property
+    def current(self) -> Rows:
+        """The rows that are true now, in the order of codes, that of the unknown id first."""
+        return self.rows[: len(self) + 1]
+
+    def at(self, codes: Numbers, times: NDArray[np.float64]) -> Numbers:
+        """The row that was true of each code at each time; its first row where the time is earlier.
+
+        Parameters
+        ----------
+        codes
+            Codes, shape (n, ...).
+        times
+            The time of each of the n entries, shape (n,).
+        """
+        history = self.history
+        if not len(history.codes):
+            return codes
+        moments = np.unique(history.times)
+        stride = len(moments) + 1
+        changes = history.codes * stride + np.searchsorted(moments, history.times, side="right")
+        rank = np.searchsorted(moments, times, side="right").reshape(-1, *[1] * (codes.ndim - 1))
+        found = np.searchsorted(changes, codes.astype(np.int64) * stride + rank, side="right") - 1
+        first = np.searchsorted(history.codes, codes, side="left")
+        found = np.minimum(np.maximum(found, first), len(history.codes) - 1)
+        return np.where(history.codes[found] == codes, history.rows[found], codes).astype(np.int32)
+
+    @classmethod
+    def of(cls, current: Rows) -> Table:
+        """A table in which nothing has changed: row c is that of code c."""
+        nothing = History(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
+        return cls(current, np.arange(len(current), dtype=np.int32), nothing)
+
+
+def table_of_events(blank: Rows, codes: Numbers, rows: Rows, times: NDArray[np.float64]) -> tuple[Table, Numbers]:
+    """The table that a log of events implies, and each event's row in it.
+
+    Parameters
+    ----------
+    blank
+        What is known of each code without the log, shape (n_ids + 1, ...); ids without events keep it.
+    codes
+        Whose event each is, shape (N,).
+    rows
+        The features as the event shows them, all columns of the side, (N, ...).
+    times
+        When it happened, shape (N,); of equal times the later row of the log counts as later.
+    """
+    order = np.argsort(times, kind="stable")
+    last = np.zeros(len(blank), np.int64)
+    last[codes[order]] = order  # a later event overwrites an earlier one
+    latest = torch.from_numpy(last[codes])
+    seen = np.unique(codes)
+    current = Rows(blank.codes.clone(), blank.dense.clone())
+    newest = rows[torch.from_numpy(last[seen])]
+    current.codes[seen], current.dense[seen] = newest.codes, newest.dense
+    changed = _differ(rows, rows[latest])
+    if not changed.any():
+        return Table.of(current), codes
+
+    varying = np.isin(codes, np.unique(codes[changed]))
+    events = order[varying[order]]
+    events = events[np.argsort(codes[events], kind="stable")]  # by id, then time
+    own = np.ascontiguousarray(np.column_stack([codes[events], _bytes(rows[torch.from_numpy(events)])]))
+    _, one, version = np.unique(own, axis=0, return_index=True, return_inverse=True)
+    version = version.reshape(-1)
+    row_of_version = np.empty(len(one), np.int64)
+    is_current = ~changed[events[one]]
+    row_of_version[is_current] = codes[events[one[is_current]]]
+    older = events[one[~is_current]]
+    row_of_version[~is_current] = len(blank) + np.arange(len(older))
+
+    row = codes.copy()
+    row[events] = row_of_version[version]
+    ids, at = codes[events].astype(np.int64), row[events].astype(np.int64)
+    begins = np.append(True, (ids[1:] != ids[:-1]) | (at[1:] != at[:-1]))
+    history = History(ids[begins], times[events][begins], at[begins])
+    table = Table(
+        Rows.cat([current, rows[torch.from_numpy(older)]]),
+        np.concatenate([np.arange(len(blank), dtype=np.int32), codes[older]]),
+        history,
+    )
+    return table, row
+
+
+def _differ(rows: Rows, others: Rows) -> NDArray[np.bool_]:
+    return ((rows.codes != others.codes).any(-1) | (rows.dense != others.dense).any(-1)).numpy()
+
+
+def _bytes(rows: Rows) -> NDArray[np.int32]:
+    return np.hstack([rows.codes.numpy(), rows.dense.numpy().view(np.int32)])
