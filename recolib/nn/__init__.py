@@ -1,0 +1,25 @@
+"""Networks: fields, embeddings and two-sided components; nothing of ids or frames."""
+
+from recolib.nn.components import Component, Deep, Joined, Linear, Pairwise
+from recolib.nn.embedding import CodeField, FieldEmbedding, SideLayout
+from recolib.nn.fields import Fields, FieldSpec, Side, State
+from recolib.nn.mlp import BatchNorm
+from recolib.nn.network import Network, NetworkState
+
+__all__ = [
+    "BatchNorm",
+    "CodeField",
+    "Component",
+    "Deep",
+    "FieldEmbedding",
+    "FieldSpec",
+    "Fields",
+    "Joined",
+    "Linear",
+    "Network",
+    "NetworkState",
+    "Pairwise",
+    "Side",
+    "SideLayout",
+    "State",
+]

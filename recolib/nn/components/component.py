@@ -1,0 +1,52 @@
+"""The two-sided interface that every term of a score has."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from recolib.nn.fields import Fields, Side, State
+
+S = TypeVar("S", bound=State)
+
+
+class Component(nn.Module, Generic[S]):
+    """A term of a network's score, cut in two.
+
+    ``encode`` does what depends on one side alone, once per user and once per item; ``score`` joins the
+    two states of a pair. Batch norm and dropout of what both sides make belong in ``score``, where they
+    see what an uncut computation would see.
+    """
+
+    def encode(self, side: Side, fields: Fields) -> S:
+        """What to keep of a side's fields (..., F, K)."""
+        raise NotImplementedError
+
+    def score(self, user: S, item: S) -> Tensor:
+        """The term of each pair, shape (B, n), from states of users (B, 1, …) and items (B or 1, n, …)."""
+        raise NotImplementedError
+
+
+class Joined(Component[Fields]):
+    """A component that cannot be cut: its ``forward`` sees the fields of both sides, (B, n, F, K) -> (B, n)."""
+
+    def encode(self, side: Side, fields: Fields) -> Fields:
+        """The fields themselves."""
+        return fields
+
+    def score(self, user: Fields, item: Fields) -> Tensor:
+        """``forward`` of both sides' fields, user's first."""
+        return self(user.join(item))
+
+
+def cross(user: Tensor, item: Tensor) -> Tensor:
+    """Inner products of user vectors (B, 1, K) and item vectors (B or 1, n, K), shape (B, n).
+
+    The one place that knows that a catalogue is a matrix product, and a few items of one's own are a
+    product and a sum, which is faster than many tiny matrix products.
+    """
+    if item.shape[0] == 1:
+        return user.squeeze(1) @ item.squeeze(0).T
+    return torch.sum(user * item, -1)

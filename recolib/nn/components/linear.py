@@ -1,0 +1,45 @@
+"""The first-order term."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recolib.nn.components.component import Component
+from recolib.nn.fields import Fields, FieldSpec, Side, State
+
+
+@dataclass(frozen=True, eq=False)
+class LinearState(State):
+    """The sum of a side's linear weights, shape (...)."""
+
+    total: Tensor
+
+
+class Linear(Component[LinearState]):
+    """Σ w_i x_i.
+
+    Parameters
+    ----------
+    spec
+        The fields.
+    per_field
+        Whether each field's weight has a trained factor, as in LibRecommender's head.
+    """
+
+    def __init__(self, spec: FieldSpec, per_field: bool = False) -> None:
+        super().__init__()
+        self.spec = spec
+        self.factors = nn.Parameter(torch.ones(spec.n_positions)) if per_field else None
+
+    def encode(self, side: Side, fields: Fields) -> LinearState:
+        """The side's part of the sum."""
+        if self.factors is None:
+            return LinearState(fields.weights.sum(-1))
+        return LinearState((fields.weights * self.factors[self.spec.span(side)]).sum(-1))
+
+    def score(self, user: LinearState, item: LinearState) -> Tensor:
+        """The whole sum, (B, n)."""
+        return user.total + item.total

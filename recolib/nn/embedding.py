@@ -1,0 +1,155 @@
+"""Codes and numbers to vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recolib.data.rows import ABSENT, AVERAGE, Rows
+from recolib.nn.fields import Fields
+
+Combiner = Literal["sum", "mean", "sqrtn", "normal"]
+POWERS = {"sum": 0.0, "mean": -1.0, "sqrtn": -0.5}
+"""What a pooled sum is multiplied by: the number of present values, to this power."""
+N_SPECIAL = 2
+"""Rows of a block before its values: the average, and the unknown value."""
+
+
+@dataclass(frozen=True)
+class CodeField:
+    """A field that has codes: how many values, how many slots, and whether slots are of one multi-sparse group."""
+
+    n_values: int
+    width: int = 1
+    multi: bool = False
+
+
+@dataclass(frozen=True)
+class SideLayout:
+    """The columns of a side's ``Rows``: code fields in the order of their columns, and the number of dense columns."""
+
+    code_fields: tuple[CodeField, ...]
+    n_dense: int = 0
+
+    def numbers(self, combiner: Combiner, first: int = 0) -> tuple[int, ...]:
+        """The field number of each position, counted from ``first``."""
+        repeats = [field.width if field.multi and combiner == "normal" else 1 for field in self.code_fields]
+        repeats += [1] * self.n_dense
+        return tuple(first + number for number, n in enumerate(repeats) for _ in range(n))
+
+
+class FieldEmbedding(nn.Module):
+    """The vectors and linear weights of one side's fields.
+
+    All code fields share a table, each with a block of rows in it: the average of its trained values, the
+    unknown value (code 0), then value after value. A dense field has one vector v and enters as x·v.
+
+    Parameters
+    ----------
+    layout
+        The side's columns.
+    dim
+        Vector size K.
+    combiner
+        How the n present values of a multi-sparse field are pooled: ``"sum"``, ``"mean"`` (sum / n),
+        ``"sqrtn"`` (sum / √n), or ``"normal"``: not at all, each slot is a vector of its own.
+    dropout
+        Share of vector elements that are hidden in training.
+    init_std
+        Vectors start as N(0, init_std²), linear weights at 0: one-dimensional weights that start as noise
+        cost more than a hundredth of AUC on MovieLens.
+    """
+
+    offsets: Tensor
+    trained: Tensor
+
+    def __init__(
+        self, layout: SideLayout, dim: int, combiner: Combiner = "sqrtn", dropout: float = 0.0, init_std: float = 0.01
+    ) -> None:
+        super().__init__()
+        self.layout, self.combiner, self.dropout = layout, combiner, dropout
+        sizes = [field.n_values + N_SPECIAL for field in layout.code_fields]
+        starts = [sum(sizes[:at]) for at in range(len(sizes))]
+        self.blocks = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        columns = [start for start, field in zip(starts, layout.code_fields, strict=True) for _ in range(field.width)]
+        self.register_buffer("offsets", torch.tensor(columns, dtype=torch.int32) - AVERAGE, persistent=False)
+        self.register_buffer("trained", torch.zeros(sum(sizes), dtype=torch.bool))
+        self.vectors = nn.Embedding(sum(sizes), dim)
+        self.weights = nn.Embedding(sum(sizes), 1)
+        self.dense_vectors = nn.Parameter(torch.empty(layout.n_dense, dim))
+        self.dense_weights = nn.Parameter(torch.zeros(layout.n_dense))
+        nn.init.normal_(self.vectors.weight, std=init_std)
+        nn.init.normal_(self.dense_vectors, std=init_std)
+        nn.init.zeros_(self.weights.weight)
+        self._has_slots = any(field.multi for field in layout.code_fields)
+
+    def forward(self, rows: Rows) -> Fields:
+        """Embed rows (..., C), (..., D) as fields (..., F, K)."""
+        present = rows.codes != ABSENT
+        at = self._at(rows.codes)
+        vectors, weights = self.vectors(at), self.weights(at).squeeze(-1)
+        fields = Fields(vectors, weights, present)
+        if self._has_slots:
+            fields = self._pool(Fields(vectors * present.unsqueeze(-1), weights * present, present))
+        if self.layout.n_dense:
+            x = rows.dense
+            fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, x != 0))
+        if self.dropout and self.training:
+            fields = Fields(F.dropout(fields.vectors, self.dropout), fields.weights, fields.present)
+        return fields
+
+    def squared_norm(self, rows: Rows) -> Tensor:
+        """‖v‖² + w² of the table rows that ``rows`` touches, summed; a scalar."""
+        at, present = self._at(rows.codes), rows.codes != ABSENT
+        return self.vectors(at)[present].square().sum() + self.weights(at)[present].square().sum()
+
+    @torch.no_grad()
+    def mark_trained(self, rows: Rows) -> None:
+        """Note that training will touch these rows."""
+        present = rows.codes != ABSENT
+        self.trained[self._at(rows.codes)[present].long()] = True
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Give each block its average, and that average to every row of it that was never trained."""
+        for block in self.blocks:
+            trained = self.trained[block]
+            for table in (self.vectors.weight, self.weights.weight):
+                rows = table[block]
+                rows[~trained] = rows[trained].mean(0) if trained.any() else torch.zeros_like(rows[0])
+
+    def _at(self, codes: Tensor) -> Tensor:
+        return codes.clamp_min(AVERAGE) + self.offsets if self._has_slots else codes + self.offsets
+
+    def _pool(self, slots: Fields) -> Fields:
+        """One position a field: the slots of each multi-sparse field pooled."""
+        parts: list[Fields] = []
+        start = 0
+        for field in self.layout.code_fields:
+            span = slice(start, start + field.width)
+            start += field.width
+            part = Fields(slots.vectors[..., span, :], slots.weights[..., span], slots.present[..., span])
+            parts.append(_pooled(part, self.combiner) if field.multi and self.combiner != "normal" else part)
+        return Fields(
+            torch.cat([part.vectors for part in parts], -2),
+            torch.cat([part.weights for part in parts], -1),
+            torch.cat([part.present for part in parts], -1),
+        )
+
+
+def _pooled(slots: Fields, combiner: str) -> Fields:
+    n = slots.present.sum(-1, keepdim=True)
+    power = POWERS[combiner]
+    scale = n.clamp_min(1).to(slots.weights.dtype) ** power
+    vectors = slots.vectors.sum(-2, keepdim=True) * scale.unsqueeze(-1)
+    return Fields(vectors, slots.weights.sum(-1, keepdim=True) * scale, n > 0)
+
+
+def field_numbers(user: SideLayout, item: SideLayout, combiner: Combiner) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The field number of each position of both sides, the item's counted on from the user's."""
+    of_user = user.numbers(combiner)
+    return of_user, item.numbers(combiner, first=max(of_user, default=-1) + 1)

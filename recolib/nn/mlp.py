@@ -1,0 +1,48 @@
+"""Layers: Linear, batch norm, activation, dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm over every dimension but the last: (B, n, H) is B·n rows.
+
+    eps 1e-3 and momentum 0.1 are what the papers' TensorFlow code used.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=1e-3, momentum=0.1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise each of the last dimension's features."""
+        return super().forward(input.flatten(0, -2)).view(input.shape)
+
+
+def glorot(layer: nn.Linear) -> nn.Linear:
+    """The layer with Glorot-uniform weights and a bias of 0."""
+    nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def after_linear(width: int, use_bn: bool, dropout: float) -> list[nn.Module]:
+    """What follows a hidden layer: batch norm, ReLU, dropout."""
+    return [*([BatchNorm(width)] if use_bn else []), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+
+
+def mlp(widths: Sequence[int], use_bn: bool, dropout: float, plain_last: bool = False) -> list[nn.Module]:
+    """Hidden layers from ``widths[0]`` inputs on, each as in ``after_linear``, and a last Linear to one output.
+
+    With ``plain_last`` nothing follows the last hidden layer.
+    """
+    layers: list[nn.Module] = []
+    for number, (n_in, n_out) in enumerate(pairwise(widths), start=2):
+        layers.append(glorot(nn.Linear(n_in, n_out)))
+        if not (plain_last and number == len(widths)):
+            layers += after_linear(n_out, use_bn, dropout)
+    return [*layers, glorot(nn.Linear(widths[-1], 1))]

@@ -1,0 +1,85 @@
+"""Network: an embedding per side, and a sum of components."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from recolib.data.rows import Rows
+from recolib.nn.components import Component
+from recolib.nn.embedding import FieldEmbedding
+from recolib.nn.fields import Side, State
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkState(State):
+    """The state of each component, in their order."""
+
+    parts: tuple[State, ...]
+
+
+class Network(nn.Module):
+    """w0 + Σ components, scored from two sides.
+
+    ``encode`` and ``score`` serve training, prediction and whole catalogues alike; nothing else computes a score.
+
+    Parameters
+    ----------
+    user, item
+        The embeddings of the sides.
+    components
+        The terms.
+    bias
+        The starting value of w0.
+    """
+
+    def __init__(
+        self, user: FieldEmbedding, item: FieldEmbedding, components: Sequence[Component[Any]], bias: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.user, self.item = user, item
+        self.components = nn.ModuleList(components)
+        self.bias = nn.Parameter(torch.tensor(float(bias)))
+
+    def encode(self, side: Side, rows: Rows) -> NetworkState:
+        """What each component keeps of rows (..., C), (..., D) of one side."""
+        fields = self.embedding(side)(rows)
+        return NetworkState(tuple(component.encode(side, fields) for component in self._terms))
+
+    def score(self, user: NetworkState, item: NetworkState) -> Tensor:
+        """Logits (B, n) of users (B, 1, …) and items (B or 1, n, …)."""
+        parts = zip(self._terms, user.parts, item.parts, strict=True)
+        total = self.bias
+        for component, of_user, of_item in parts:
+            total = total + component.score(of_user, of_item)
+        return total
+
+    def forward(self, user: Rows, item: Rows) -> Tensor:
+        """Logits (B, n) of user rows (B, 1, C) and item rows (B or 1, n, C)."""
+        return self.score(self.encode("user", user), self.encode("item", item))
+
+    def embedding(self, side: Side) -> FieldEmbedding:
+        """The embedding of a side."""
+        return self.user if side == "user" else self.item
+
+    def squared_norm(self, user: Rows, item: Rows) -> Tensor:
+        """‖v‖² + w² over the embedding rows that a batch touches."""
+        return self.user.squared_norm(user) + self.item.squared_norm(item)
+
+    def settle(self) -> None:
+        """Refresh the averages of both sides' columns; see ``FieldEmbedding.settle``."""
+        self.user.settle()
+        self.item.settle()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.bias.device
+
+    @property
+    def _terms(self) -> Sequence[Component[Any]]:
+        return cast("Sequence[Component[Any]]", self.components)  # a ModuleList knows only Modules
