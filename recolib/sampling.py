@@ -1,0 +1,130 @@
+"""Negative items, drawn for all rows at once.
+
+A draw is a function of (seed, epoch, row) alone, whatever was drawn before it: an epoch's negatives do not
+depend on how its rows are shared out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recolib.data.consumed import Consumed
+from recolib.data.info import DataInfo
+
+Codes = NDArray[np.int32]
+Uniforms = NDArray[np.float64]
+Draw = Callable[[Codes, Codes, Uniforms], Codes]
+"""Users' codes (n,), their positive items' codes (n,), uniform numbers (n, N) -> negative items' codes (n, N)."""
+
+POPULARITY_POWER = 0.75
+
+
+def uniforms(seed: int, epoch: int, n_rows: int, n: int) -> Uniforms:
+    """Numbers in [0, 1), shape (n_rows, n), each a hash of (seed, epoch, row, column).
+
+    The hash is SplitMix64 over a counter (Steele et al., *Fast Splittable Pseudorandom Number Generators*, 2014).
+    """
+    key = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
+    with np.errstate(over="ignore"):
+        bits = np.arange(1, n_rows * n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + key
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    return ((bits >> np.uint64(11)) * 2.0**-53).reshape(n_rows, n)
+
+
+def random(info: DataInfo) -> Draw:
+    """Any trained item but the positive one, all alike."""
+    items = info.trained_items
+    _refuse_single(items)
+
+    def draw(users: Codes, positives: Codes, uniform: Uniforms) -> Codes:
+        rank, is_trained = _ranks(items, positives)
+        pick = _integers(uniform, (len(items) - is_trained)[:, None])
+        pick += (pick >= rank[:, None]) & is_trained[:, None]  # step over the positive
+        return items[pick]
+
+    return draw
+
+
+def unconsumed(info: DataInfo, consumed: Consumed | None = None) -> Draw:
+    """Any trained item that the user did not consume, all alike.
+
+    A user who consumed every item gets any item but the positive one.
+
+    Parameters
+    ----------
+    info
+        The data.
+    consumed
+        What counts as consumed, by user; by default the training rows.
+    """
+    items, consumed = info.trained_items, consumed or info.user_consumed
+    rank, is_trained = _ranks(items, consumed.codes)
+    owners = np.repeat(np.arange(len(consumed.starts) - 1), consumed.counts())[is_trained]
+    rank = rank[is_trained]
+    counts = np.bincount(owners, minlength=len(consumed.starts) - 1)
+    starts = np.cumsum(counts) - counts
+    # of a user's consumed ranks r_0 < r_1 < …, r_k - k items before r_k are free; within a user this grows
+    free_before = rank - (np.arange(len(rank)) - starts[owners])
+    stride = len(items) + 1
+    keys = owners * stride + free_before
+    fallback = random(info)
+
+    def draw(users: Codes, positives: Codes, uniform: Uniforms) -> Codes:
+        n_free = (len(items) - counts)[users]
+        pick = _integers(uniform, np.maximum(n_free, 1)[:, None])  # the pick-th free item
+        wanted = users.astype(np.int64)[:, None] * stride + pick
+        skipped = np.searchsorted(keys, wanted, side="right") - starts[users][:, None]
+        drawn = items[np.minimum(pick + skipped, len(items) - 1)]
+        if (n_free == 0).any():
+            full = n_free == 0
+            drawn[full] = fallback(users[full], positives[full], uniform[full])
+        return drawn
+
+    return draw
+
+
+def popular(info: DataInfo) -> Draw:
+    """A trained item other than the positive one, in proportion to its number of users to the power ¾.
+
+    The power is that of word2vec (Mikolov et al., 2013).
+    """
+    items = info.trained_items
+    _refuse_single(items)
+    mass = info.item_consumed.counts()[items] ** POPULARITY_POWER
+    upto = np.cumsum(mass)
+
+    def draw(users: Codes, positives: Codes, uniform: Uniforms) -> Codes:
+        rank, is_trained = _ranks(items, positives)
+        rank = np.minimum(rank, len(items) - 1)
+        own = np.where(is_trained, mass[rank], 0.0)[:, None]
+        before = (upto[rank] - mass[rank])[:, None]
+        point = uniform * (upto[-1] - own)
+        point += np.where(point >= before, own, 0.0)  # step over the positive's mass
+        pick = np.minimum(np.searchsorted(upto, point, side="right"), len(items) - 1)
+        clash = (pick == rank[:, None]) & is_trained[:, None]  # a rounding error away
+        return items[np.where(clash, (pick + 1) % len(items), pick)]
+
+    return draw
+
+
+SAMPLERS: dict[str, Callable[[DataInfo], Draw]] = {"random": random, "unconsumed": unconsumed, "popular": popular}
+
+
+def _ranks(items: Codes, codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The position of each code among the trained items, and whether it is one."""
+    rank = np.searchsorted(items, codes)
+    return rank, items[np.minimum(rank, len(items) - 1)] == codes
+
+
+def _integers(uniform: Uniforms, below: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.minimum((uniform * below).astype(np.int64), below - 1)
+
+
+def _refuse_single(items: Codes) -> None:
+    if len(items) < 2:
+        raise ValueError("the data has a single item: there is no other to draw as a negative")
