@@ -1,0 +1,58 @@
+"""FM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from recolib.checks import check_bool, check_number
+from recolib.nn import Component, FieldSpec, Linear, Pairwise
+from recolib.recommender import Recommender
+
+
+class FM(Recommender):
+    r"""Factorization machine.
+
+    .. math:: y = w_0 + \sum_i w_i x_i + \sum_{i<j} \langle v_i, v_j \rangle x_i x_j
+
+    LibRecommender's FM puts a dense layer with an activation on the pair vector; this is an FM.
+
+    Parameters
+    ----------
+    use_bn
+        Batch norm on the pair vector Σ (v_i ∘ v_j) x_i x_j before it is summed.
+    dropout_rate
+        Dropout on the pair vector, after batch norm.
+
+    See Also
+    --------
+    recolib.recommender.Recommender : the settings that all algorithms share, and what a model does.
+
+    References
+    ----------
+    Rendle, *Factorization Machines*, ICDM 2010; batch norm and dropout as in the code of He and Chua,
+    *Neural Factorization Machines for Sparse Predictive Analytics*, SIGIR 2017.
+
+    Examples
+    --------
+    >>> from recolib.algorithms import FM
+    >>> from recolib.data import DatasetPure
+    >>> from recolib.datasets import make_movies
+    >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+    >>> model = FM("ranking", info, n_epochs=2).fit(data, neg_sampling=True, verbose=0)
+    >>> len(model.recommend_user(user=1, n_rec=5)[1])
+    5
+    """
+
+    use_bn: bool = True
+    dropout_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_bool("use_bn", self.use_bn)
+        check_number("dropout_rate", self.dropout_rate or 0.0, 0, 1)
+
+    def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
+        """First-order weights and pairs."""
+        return [Linear(spec), Pairwise(spec, self.use_bn, self.dropout_rate or 0.0)]

@@ -1,0 +1,134 @@
+"""What a caller asks about, as codes and rows: known or not, with or without features and context."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from recolib.checks import check_names
+from recolib.data.encoding import blank_rows, overlay
+from recolib.data.frame import Frame, factorize, read_column, read_frame, read_ids
+from recolib.data.info import DataInfo
+from recolib.data.rows import UNKNOWN, Rows
+from recolib.data.schema import Side
+from recolib.exceptions import UnknownIdWarning
+
+Id = int | str
+Ids = Id | Sequence[Id] | NDArray[Any] | pd.Series
+Feats = Mapping[str, object] | pd.Series | Sequence[Mapping[str, object]] | object
+"""Features: one mapping for all, a list with one mapping each, or a frame."""
+
+Codes = NDArray[np.int32]
+
+
+def is_single(ids: object) -> bool:
+    """Whether an argument is one id rather than several."""
+    return isinstance(ids, str | int | np.integer | float | np.floating)
+
+
+def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list[Id], Codes]:
+    """Ids as Python scalars, and their codes, 0 for those never seen, of which there is a warning.
+
+    Raises
+    ------
+    ValueError
+        If an id is neither an integer nor a string, or an inner id does not exist.
+    """
+    vocab = info.vocabs[side]
+    if not is_single(ids) and not len(cast("Sequence[Id]", ids)):
+        raise ValueError(f"{side} is empty: give at least one id")
+    values = read_ids([ids] if is_single(ids) else ids, side)
+    if inner_id:
+        if values.dtype == object or values.min() < 0 or values.max() > len(vocab):
+            raise ValueError(f"inner ids of {side}s are 0 (unknown) to {len(vocab)}, got {ids!r}")
+        codes = values.astype(np.int32)
+    elif len(values) == 1:  # spares a single request the detour over an array
+        codes = np.array([vocab.code(values.tolist()[0])], np.int32)
+    else:
+        codes = vocab.encode(values)
+    n_unknown = int((codes == UNKNOWN).sum())
+    if n_unknown:
+        example = values[codes == UNKNOWN][:1].tolist()[0]
+        warnings.warn(
+            f"{n_unknown} unknown {side}s, such as {example!r}: answered by cold_start", UnknownIdWarning, stacklevel=4
+        )
+    return values.tolist(), codes
+
+
+def user_rows(
+    info: DataInfo, ids: Sequence[Id], codes: Codes, feats: Feats | None, context: Feats | None, average: bool
+) -> Rows:
+    """Rows of the user's side, (U, C): the users', with ``feats`` laid over them, and the context's.
+
+    Of users who are unknown, what is not given is the average, or with ``average=False`` code 0.
+    """
+    rows = info.users.rows[torch.from_numpy(codes)]
+    if feats is not None:
+        frame, where = _aligned(feats, ids, "user", "user_feats", info.user_col)
+        rows = overlay(rows, frame, info.schema, info.vocabs, "user", where)
+    around = blank_rows(info.schema, "context", len(codes))
+    if context is not None:
+        frame, where = _aligned(context, ids, "user", "context", info.context_col)
+        around = overlay(around, frame, info.schema, info.vocabs, "context", where)
+    elif info.context_col:
+        warnings.warn(f"no context given: columns {info.context_col} count as unknown", stacklevel=4)
+    rows = rows.join(around)
+    return rows.averaged(torch.from_numpy(codes == UNKNOWN)) if average else rows
+
+
+def pair_rows(info: DataInfo, users: Codes, items: Codes, feats: Feats | None, average: bool) -> tuple[Rows, Rows]:
+    """Rows of n users (with their context) and n items, ``feats`` of any side laid over them."""
+    of_users, of_items = info.users.rows[torch.from_numpy(users)], info.items.rows[torch.from_numpy(items)]
+    around = blank_rows(info.schema, "context", len(users))
+    if feats is not None:
+        columns = [*info.user_col, *info.item_col, *info.context_col]
+        frame = _in_order(feats, len(users), "feats", columns)
+        of_users = overlay(of_users, frame, info.schema, info.vocabs, "user")
+        of_items = overlay(of_items, frame, info.schema, info.vocabs, "item")
+        around = overlay(around, frame, info.schema, info.vocabs, "context")
+    of_users = of_users.join(around)
+    if average:
+        of_users = of_users.averaged(torch.from_numpy(users == UNKNOWN))
+        of_items = of_items.averaged(torch.from_numpy(items == UNKNOWN))
+    return of_users, of_items
+
+
+def _in_order(feats: Feats, n: int, argument: str, columns: Sequence[str]) -> Frame:
+    """Features as a frame of n rows, one for each of n things asked about."""
+    if isinstance(feats, Mapping | pd.Series):
+        data = pd.DataFrame([dict(cast("Mapping[str, object]", feats))] * n)
+    elif isinstance(feats, list | tuple):
+        data = pd.DataFrame([dict(cast("Mapping[str, object]", one)) for one in cast("list[object]", feats)])
+    else:
+        data = feats
+    names = [str(name) for name in getattr(data, "columns", columns)]
+    check_names(names, [*columns, "user", "item", "label", "time"], f"a column that {argument} can have")
+    frame = read_frame(data, (), argument)
+    if len(frame) != n:
+        raise ValueError(f"{argument} has {len(frame)} rows for {n}")
+    return frame
+
+
+def _aligned(
+    feats: Feats, ids: Sequence[Id], key: str, argument: str, columns: Sequence[str]
+) -> tuple[Frame, NDArray[np.bool_] | None]:
+    """Features as a frame with a row for each id, and for which ids it says anything."""
+    if isinstance(feats, Mapping | pd.Series) and len(ids) > 1 and argument == "user_feats":
+        raise ValueError("user_feats of several users must be a frame keyed by 'user', or a list with one dict each")
+    if isinstance(feats, Mapping | pd.Series | list | tuple):
+        given = feats if isinstance(feats, list | tuple) else [cast("Mapping[str, object]", feats)]
+        named = {name for one in cast("Sequence[Mapping[str, object]]", given) for name in one}
+        check_names(sorted(named), columns, f"a column that {argument} can have")
+        return _in_order(feats, len(ids), argument, columns), None
+    frame = read_frame(feats, [key], argument)
+    check_names(frame.columns, [*columns, key], f"a column that {argument} can have")
+    positions, keys = factorize(read_column(frame, key), key, ids=True)
+    row_of = dict(zip(keys[positions].tolist(), range(len(positions)), strict=True))  # the last row of an id counts
+    at = np.array([row_of.get(one, -1) for one in ids])
+    return frame[np.maximum(at, 0).tolist()], at >= 0

@@ -1,0 +1,397 @@
+"""Recommender: the one class that a user meets."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Self, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from recolib.checks import check_bool, check_choice, check_integer
+from recolib.data.consumed import Consumed
+from recolib.data.interactions import Interactions, check_labels
+from recolib.data.rows import Rows
+from recolib.evaluation import as_encoded, check_metrics, evaluate
+from recolib.exceptions import NotFittedError
+from recolib.losses import RANKING_LOSSES, RATING_LOSS
+from recolib.nn import Component, FieldSpec, Network, NetworkState
+from recolib.nn.embedding import Combiner
+from recolib.queries import Codes, Feats, Id, Ids, codes_of, is_single, pair_rows, user_rows
+from recolib.sampling import SAMPLERS
+from recolib.scoring import ItemStates, encode_items, score_pairs
+from recolib.settings import Settings
+from recolib.toplists import Rules, TopList, popular_list, top_lists
+from recolib.training import DECAY, Examples, Plan, Trainer, training_rows
+from recolib.wiring import build_network
+
+COLD_STARTS = ("average", "popular")
+N_DEFAULT_RECS = 100
+Predictions = NDArray[np.float32]
+
+
+class Recommender(Settings):
+    """A model of users and items, by their ids and features.
+
+    A subclass is an algorithm: it adds settings as annotated class variables and says its ``components``;
+    see ``recolib.algorithms.deepfm``.
+    """
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        self._trainer: Trainer | None = None
+        self._records: list[dict[str, float]] = []
+        self._version = 0
+        self._item_states = ItemStates()
+        self._generator = torch.Generator().manual_seed(self.seed)
+
+    def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
+        """The terms of the network's score; what an algorithm says."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its components")
+
+    # ---- training
+
+    def fit(
+        self,
+        train_data: Interactions,
+        neg_sampling: bool,
+        verbose: int = 1,
+        shuffle: bool = True,
+        eval_data: object = None,
+        metrics: Sequence[str] | str | None = None,
+        k: int = 10,
+        eval_batch_size: int = 8192,
+        eval_user_num: int | None = None,
+        num_workers: int = 0,
+    ) -> Self:
+        """Train; a second call continues.
+
+        Parameters
+        ----------
+        train_data
+            What ``build_trainset`` returned.
+        neg_sampling
+            Whether rows are observations beside which negatives are drawn, or bring their own labels. With
+            True each row is a positive whatever its label, but for label 0, which is left out with a warning.
+        verbose
+            0: silent. 1: a progress bar for each epoch. 2: the metrics of each epoch as well.
+        shuffle
+            Whether each epoch takes the rows in a new order.
+        eval_data
+            A frame or an encoded set to measure after each epoch.
+        metrics
+            What to measure; see ``recolib.evaluation.evaluate``.
+        k, eval_batch_size, eval_user_num
+            As in ``evaluate``.
+        num_workers
+            Accepted for LibRecommender's users and ignored: none are needed.
+
+        Returns
+        -------
+        Recommender
+            The model itself. ``history_`` has a row for each epoch.
+
+        Raises
+        ------
+        ValueError
+            If the task, the labels, ``neg_sampling``, ``metrics`` and the sets do not go together; before any work.
+        FloatingPointError
+            If the loss becomes infinite or NaN. The model is then what it was before the call.
+        """
+        check_bool("neg_sampling", neg_sampling)
+        check_integer("num_workers", num_workers, 0)
+        check_integer("verbose", verbose, 0)
+        train = training_rows(train_data, self.data_info, self.task, neg_sampling)
+        names = check_metrics(self.task, metrics)
+        held_out = None if eval_data is None else as_encoded(eval_data, self.data_info)
+        if held_out is not None:
+            check_labels(held_out, self.task, neg_sampling)
+        if neg_sampling and self.sampler is None:
+            raise ValueError("neg_sampling=True needs a sampler, got sampler=None")
+
+        draw = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
+        trainer = self._trainer or Trainer(self._new_network(), self._plan(neg_sampling, shuffle))
+        trainer.plan = self._plan(neg_sampling, shuffle)
+        examples = Examples.of(train, draw, self.num_neg, trainer.network.device)
+        examples.mark_trained(trainer.network)
+        before = trainer.snapshot() if self._trainer else None
+        for number in range(1, self.n_epochs + 1):
+            try:
+                with tqdm(
+                    total=len(train), desc=f"epoch {number}/{self.n_epochs}", unit="row", disable=not verbose
+                ) as bar:
+                    loss, seconds = trainer.run_epoch(examples, bar)
+            except FloatingPointError:
+                if before is None:
+                    self._trainer = None
+                else:
+                    trainer.restore(before)
+                raise
+            self._trainer, self._version = trainer, self._version + 1
+            rows = len(train) * (1 + examples.num_neg)
+            record = {"epoch": trainer.epoch, "train_loss": loss, "seconds": seconds, "rows_per_second": rows / seconds}
+            if held_out is not None:
+                measured = evaluate(self, held_out, neg_sampling, eval_batch_size, names, k, eval_user_num, self.seed)
+                record |= {f"eval_{name}": value for name, value in measured.items()}
+            self._records.append(record)
+            if verbose == 2:
+                tqdm.write(", ".join(f"{name}: {value:.4g}" for name, value in record.items()))
+        return self
+
+    @property
+    def history_(self) -> pd.DataFrame:
+        """A row for each epoch: losses, metrics, learning rate, seconds, scored pairs a second."""
+        return pd.DataFrame(self._records).astype({"epoch": int} if self._records else {})
+
+    def _plan(self, neg_sampling: bool, shuffle: bool) -> Plan:
+        loss = RATING_LOSS if self.task == "rating" else RANKING_LOSSES[self.loss_type]
+        positives = max(1, self.batch_size // (1 + self.num_neg)) if neg_sampling else self.batch_size
+        decay = (DECAY if self.lr_decay else 1.0) if isinstance(self.lr_decay, bool) else self.lr_decay
+        reg = self.reg or 0.0
+        return Plan(loss, positives, self.lr, decay, self.epsilon, reg, self.clip_norm, self.ema, self.seed, shuffle)
+
+    def _new_network(self) -> Network:
+        network = build_network(
+            self.data_info,
+            self.components,
+            self.embed_size,
+            cast("Combiner", self.multi_sparse_combiner),
+            self.embed_dropout,
+            self.init_std,
+            self.data_info.global_mean if self.task == "rating" else 0.0,
+            self.seed,
+        )
+        automatic = "cuda" if torch.cuda.is_available() else "cpu"
+        return network.to(automatic if self.device == "auto" else self.device)
+
+    # ---- prediction
+
+    def predict(
+        self, user: Ids, item: Ids, feats: Feats | None = None, cold_start: str = "average", inner_id: bool = False
+    ) -> float | Predictions:
+        """How much users would like items.
+
+        Parameters
+        ----------
+        user, item
+            An id each, or sequences of as many; one id goes with each of a sequence.
+        feats
+            Feature values to use instead of the known ones, of any side and of the context: one mapping for
+            all pairs, a list with one mapping a pair, or a frame with one row a pair.
+        cold_start
+            What an unknown user or item is scored from. ``"average"``: the mean of what training learnt,
+            column by column, where ``feats`` do not say more. ``"popular"``: not at all; the answer is
+            ``default_pred``.
+        inner_id
+            Whether ids are codes, as ``data_info.user2id`` gives them.
+
+        Returns
+        -------
+        float or ndarray
+            A rating, or a probability; a float for one pair, else float32 of shape (n,).
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If lengths differ, a column does not exist, or ``cold_start`` is unknown.
+        """
+        network = self._fitted()
+        check_choice("cold_start", cold_start, COLD_STARTS)
+        users = codes_of(self.data_info, "user", user, inner_id)[1]
+        items = codes_of(self.data_info, "item", item, inner_id)[1]
+        if len(users) != len(items) and not (is_single(user) or is_single(item)):
+            raise ValueError(f"user has {len(users)} ids and item has {len(items)}")
+        users, items = (np.ascontiguousarray(codes) for codes in np.broadcast_arrays(users, items))
+        rows = pair_rows(self.data_info, users, items, feats, average=cold_start == "average")
+        predictions = self._finished(score_pairs(network, *rows).numpy())
+        if cold_start == "popular":
+            predictions[(users == 0) | (items == 0)] = self.default_pred
+        return float(predictions[0]) if is_single(user) and is_single(item) else predictions
+
+    def predict_rows(self, users: Rows, items: Rows, batch_size: int) -> Predictions:
+        """Predictions (n,) of n user rows, with their context, and n item rows."""
+        return self._finished(score_pairs(self._fitted(), users, items, batch_size).numpy())
+
+    def recommend_user(
+        self,
+        user: Ids,
+        n_rec: int,
+        user_feats: Feats | None = None,
+        seq: object = None,
+        cold_start: str = "average",
+        inner_id: bool = False,
+        filter_consumed: bool = True,
+        random_rec: bool = False,
+        *,
+        context: Feats | None = None,
+        candidates: Ids | None = None,
+        exclude: Ids | None = None,
+        return_scores: bool = False,
+    ) -> dict[Id, Any]:
+        """The best items for users, best first, each at most once.
+
+        Parameters
+        ----------
+        user
+            A user id, or several.
+        n_rec
+            The length of the lists. They are shorter, with a warning, where fewer items may be recommended.
+        user_feats
+            Feature values of the users to use instead of the known ones: a mapping for one user; for several a
+            list with one mapping each, or a frame keyed by ``user``.
+        seq
+            For sequence models, of which this is none.
+        cold_start
+            What unknown users get. ``"average"``: the best items of the mean user, or of ``user_feats`` where
+            they are given. ``"popular"``: the most popular items.
+        inner_id
+            Whether ids are codes, those asked for and those returned.
+        filter_consumed
+            Leave out what the user consumed in training.
+        random_rec
+            Draw the lists at random, in proportion to exp(logit), instead of taking the best.
+        context
+            Values of the context columns: one mapping for all users, or a frame keyed by ``user``.
+        candidates
+            The only items that may be recommended.
+        exclude
+            Items that may not.
+        return_scores
+            Whether to return predictions beside the items.
+
+        Returns
+        -------
+        dict
+            For each user an array of item ids, or with ``return_scores`` a pair of arrays.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``n_rec`` is below 1, a column does not exist, or ``cold_start`` is unknown.
+        """
+        network = self._fitted()
+        check_choice("cold_start", cold_start, COLD_STARTS)
+        check_integer("n_rec", n_rec, 1)
+        if seq is not None:
+            raise ValueError(f"{type(self).__name__} is no sequence model: leave seq out")
+        ids, codes = codes_of(self.data_info, "user", user, inner_id)
+        rows = user_rows(self.data_info, ids, codes, user_feats, context, average=cold_start == "average")
+        rules = Rules(
+            self._item_codes(candidates, inner_id),
+            self._item_codes(exclude, inner_id),
+            filter_consumed,
+            self._generator if random_rec else None,
+        )
+        lists = top_lists(network, self._states(network), self.data_info, rows, codes, n_rec, rules)
+        if cold_start == "popular":
+            lists = [self._popular(n_rec, rules) if code == 0 else top for code, top in zip(codes, lists, strict=True)]
+        n_short = sum(len(top.items) < n_rec for top in lists)
+        if n_short:
+            warnings.warn(
+                f"{n_short} lists are shorter than n_rec={n_rec}: no more items may be recommended", stacklevel=2
+            )
+        return {one: self._answer(top, inner_id, return_scores) for one, top in zip(ids, lists, strict=True)}
+
+    def recommend(
+        self,
+        users: Ids | None = None,
+        n_rec: int = 10,
+        *,
+        cold_start: str = "average",
+        filter_consumed: bool = True,
+        context: Feats | None = None,
+    ) -> pd.DataFrame:
+        """The best items for many users as a table.
+
+        Parameters
+        ----------
+        users
+            User ids; by default all known users.
+        n_rec, cold_start, filter_consumed, context
+            As in ``recommend_user``.
+
+        Returns
+        -------
+        DataFrame
+            ``user``, ``item``, ``score`` (the prediction) and ``rank`` (from 1), best first within a user.
+        """
+        ids = self.data_info.vocabs["user"].values.tolist() if users is None else users
+        lists = self.recommend_user(
+            ids, n_rec, cold_start=cold_start, filter_consumed=filter_consumed, context=context, return_scores=True
+        )
+        sizes = [len(items) for items, _ in lists.values()]
+        return pd.DataFrame(
+            {
+                "user": pd.Series(list(lists), dtype=object).repeat(sizes).infer_objects().to_numpy(),
+                "item": np.concatenate([items for items, _ in lists.values()]),
+                "score": np.concatenate([scores for _, scores in lists.values()]),
+                "rank": np.concatenate([np.arange(1, size + 1) for size in sizes]),
+            }
+        )
+
+    @property
+    def n_users(self) -> int:
+        """How many users are known."""
+        return self.data_info.n_users
+
+    @property
+    def n_items(self) -> int:
+        """How many items are known."""
+        return self.data_info.n_items
+
+    @property
+    def user_consumed(self) -> Consumed:
+        """What each user consumed in training, by code."""
+        return self.data_info.user_consumed
+
+    @property
+    def default_pred(self) -> float:
+        """What ``cold_start="popular"`` predicts: the mean label, or for ranking 0."""
+        return self.data_info.global_mean if self.task == "rating" else 0.0
+
+    @property
+    def default_recs(self) -> Codes:
+        """The codes of the mean user's 100 best items, best first."""
+        network = self._fitted()
+        nobody = np.zeros(1, np.int32)
+        rows = user_rows(self.data_info, [0], nobody, None, {}, average=True)
+        return top_lists(network, self._states(network), self.data_info, rows, nobody, N_DEFAULT_RECS, Rules())[0].items
+
+    def _fitted(self) -> Network:
+        if self._trainer is None:
+            raise NotFittedError(f"{type(self).__name__} has no weights yet: call fit first")
+        return self._trainer.network
+
+    def _states(self, network: Network) -> NetworkState:
+        key = (self._version, self.data_info.version, network.device)
+        return self._item_states.get(key, lambda: encode_items(network, self.data_info.items.current[1:]))
+
+    def _finished(self, logits: Predictions) -> Predictions:
+        if self.task == "rating":
+            return np.clip(logits, self.lower_bound, self.upper_bound)
+        return torch.from_numpy(logits).sigmoid().numpy()
+
+    def _item_codes(self, items: Ids | None, inner_id: bool) -> Codes | None:
+        if items is None:
+            return None
+        if not is_single(items) and not len(cast("Sequence[Id]", items)):
+            return np.empty(0, np.int32)
+        codes = codes_of(self.data_info, "item", items, inner_id)[1]
+        return codes[codes > 0]
+
+    def _popular(self, n_rec: int, rules: Rules) -> TopList:
+        items = popular_list(self.data_info, n_rec, rules)
+        return TopList(items, np.full(len(items), np.nan, np.float32))
+
+    def _answer(self, top: TopList, inner_id: bool, with_scores: bool) -> Any:
+        items = top.items if inner_id else self.data_info.vocabs["item"].decode(top.items)
+        return (items, self._finished(top.logits)) if with_scores else items

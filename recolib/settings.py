@@ -1,0 +1,131 @@
+"""Settings: what every algorithm can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import dataclass_transform, get_args
+
+from recolib.checks import check_choice, check_integer, check_number
+from recolib.data.info import DataInfo
+from recolib.losses import RANKING_LOSSES
+from recolib.nn.embedding import Combiner
+from recolib.sampling import SAMPLERS
+
+TASKS = ("rating", "ranking")
+OPTIMIZERS = ("auto", "adam")
+
+
+@dataclass_transform(kw_only_default=True)
+@dataclass(eq=False, repr=False)
+class Settings:
+    """The settings that all algorithms share.
+
+    Parameters
+    ----------
+    task
+        ``"rating"``: labels are numbers, predictions are clipped to their range. ``"ranking"``: labels say
+        whether something happened, predictions are probabilities.
+    data_info
+        What ``build_trainset`` returned.
+    loss_type
+        For ranking: ``"cross_entropy"`` or ``"focal"``. Rating uses squared error.
+    embed_size
+        Size of the vectors.
+    n_epochs
+        Passes over the data a ``fit``.
+    lr
+        Adam's learning rate.
+    lr_decay
+        The learning rate's factor after each epoch: True is 0.96, False none.
+    epsilon
+        Adam's epsilon.
+    reg
+        Squared-norm penalty on the vectors and linear weights of each batch's rows, a pair; None is none.
+    batch_size
+        Scored pairs a step: with sampling, ``batch_size // (1 + num_neg)`` positives.
+    sampler
+        Where negatives come from: ``"random"`` (any item but the positive), ``"unconsumed"`` (any item the
+        user did not consume) or ``"popular"`` (in proportion to popularity to the power ¾).
+    num_neg
+        Negatives for each positive.
+    multi_sparse_combiner
+        How the values of a multi-sparse field are pooled: ``"sum"``, ``"mean"``, ``"sqrtn"``, or ``"normal"``,
+        not at all.
+    seed
+        For all that is random. Same seed, machine and threads: same bits.
+    lower_upper_bound
+        The range that rating predictions are clipped to; by default that of the training labels.
+    tf_sess_config
+        Accepted for LibRecommender's users and ignored.
+    device
+        ``"auto"``, or what torch calls a device.
+    optimizer
+        ``"adam"``; ``"auto"`` leaves the choice to the library, which has one optimiser so far.
+    clip_norm
+        The gradient's norm is clipped to this; None leaves it.
+    ema
+        Decay of a moving average of the weights over steps, such as 0.995, that predictions are made with;
+        None predicts with the last weights.
+    embed_dropout
+        Share of the vectors' elements that are hidden in training.
+    init_std
+        Vectors start as N(0, init_std²).
+    """
+
+    task: str
+    data_info: DataInfo
+    loss_type: str = "cross_entropy"
+    _: KW_ONLY
+    embed_size: int = 16
+    n_epochs: int = 20
+    lr: float = 0.001
+    lr_decay: bool | float = False
+    epsilon: float = 1e-5
+    reg: float | None = None
+    batch_size: int = 256
+    sampler: str | None = "random"
+    num_neg: int = 1
+    multi_sparse_combiner: str = "sqrtn"
+    seed: int = 42
+    lower_upper_bound: Sequence[float] | None = None
+    tf_sess_config: object = None
+    device: str = "auto"
+    optimizer: str = "auto"
+    clip_norm: float | None = None
+    ema: float | None = None
+    embed_dropout: float = 0.0
+    init_std: float = 0.01
+
+    def __init_subclass__(cls) -> None:
+        """Make the subclass's annotations settings of its constructor."""
+        dataclass(eq=False, repr=False, kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_choice("task", self.task, TASKS)
+        if not isinstance(self.data_info, DataInfo):
+            raise TypeError(f"data_info must be what build_trainset returned, got {type(self.data_info).__name__}")
+        check_choice("loss_type", self.loss_type, RANKING_LOSSES)
+        check_choice("multi_sparse_combiner", self.multi_sparse_combiner, get_args(Combiner))
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        if self.sampler is not None:
+            check_choice("sampler", self.sampler, SAMPLERS)
+        for name, low in (("embed_size", 1), ("n_epochs", 1), ("batch_size", 2), ("num_neg", 1), ("seed", 0)):
+            check_integer(name, getattr(self, name), low)
+        for name in ("lr", "epsilon", "init_std"):
+            check_number(name, getattr(self, name), 0, open_low=True)
+        for name, high in (("embed_dropout", 1.0), ("reg", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 0, high)
+        if not isinstance(self.lr_decay, bool):
+            check_number("lr_decay", self.lr_decay, 0, open_low=True)
+        bounds = self.data_info.min_max_rating if self.lower_upper_bound is None else self.lower_upper_bound
+        if len(bounds) != 2 or not bounds[0] <= bounds[1]:
+            raise ValueError(f"lower_upper_bound must be (lower, upper), got {self.lower_upper_bound!r}")
+        self.lower_bound, self.upper_bound = map(float, bounds)
+
+    def __repr__(self) -> str:
+        """The algorithm and its settings."""
+        shown = [field.name for field in fields(self) if field.name not in ("data_info", "tf_sess_config")]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
