@@ -14,7 +14,7 @@ from recolib.data.consumed import consumed_by
 from recolib.data.frame import read_frame
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions, check_labels
-from recolib.data.rows import Rows
+from recolib.data.rows import UNKNOWN, Rows
 from recolib.metrics import GROUPED_METRICS, RANKING_METRICS, RATING_METRICS
 from recolib.sampling import unconsumed, uniforms
 
@@ -89,15 +89,18 @@ def evaluate(
     check_labels(encoded, model.task, neg_sampling)
     if neg_sampling:
         encoded = with_negatives(encoded, model.num_neg, seed)
+    user_codes, item_codes = encoded.user_indices, encoded.item_indices
     users = encoded.user_table[torch.from_numpy(encoded.user_rows)].join(encoded.context)
     items = encoded.item_table[torch.from_numpy(encoded.item_rows)]
+    users = users.averaged(torch.from_numpy(user_codes == UNKNOWN))  # as cold_start="average" predicts
+    items = items.averaged(torch.from_numpy(item_codes == UNKNOWN))
     predictions = model.predict_rows(users, items, eval_batch_size)
     pointwise = RATING_METRICS if model.task == "rating" else RANKING_METRICS
     labels = encoded.labels.astype(np.float64)
     return {
         name: pointwise[name](labels, predictions)
         if name in pointwise
-        else GROUPED_METRICS[name](labels, predictions, encoded.user_indices)
+        else GROUPED_METRICS[name](labels, predictions, user_codes)
         for name in names
     }
 

@@ -56,7 +56,7 @@ def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list
     if n_unknown:
         example = values[codes == UNKNOWN][:1].tolist()[0]
         warnings.warn(
-            f"{n_unknown} unknown {side}s, such as {example!r}: answered by cold_start", UnknownIdWarning, stacklevel=4
+            f"{n_unknown} unknown {side}s, such as {example!r}: answered by cold_start", UnknownIdWarning, stacklevel=3
         )
     return values.tolist(), codes
 
@@ -77,7 +77,7 @@ def user_rows(
         frame, where = _aligned(context, ids, "user", "context", info.context_col)
         around = overlay(around, frame, info.schema, info.vocabs, "context", where)
     elif info.context_col:
-        warnings.warn(f"no context given: columns {info.context_col} count as unknown", stacklevel=4)
+        warnings.warn(f"no context given: columns {info.context_col} count as unknown", stacklevel=3)
     rows = rows.join(around)
     return rows.averaged(torch.from_numpy(codes == UNKNOWN)) if average else rows
 

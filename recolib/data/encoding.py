@@ -66,16 +66,15 @@ def learn_scale(frame: Frame, field: Field, scaling: str) -> tuple[Field, NDArra
     numbers = read_numbers(read_column(frame, field.name), field.name)
     present = numbers[~np.isnan(numbers)]
     refuse_empty(len(present), field.name)
+    field = replace(field, mean=float(present.mean()))
     if scaling == "standard":
-        field = replace(field, mean=float(present.mean()), scale=float(present.std()) or 1.0)
-        return field, _scale(numbers, field, fill=0.0)
-    # unscaled: a missing value still is the mean, which `mean` has to carry without being subtracted
-    return field, _scale(numbers, field, fill=float(present.mean()))
+        field = replace(field, offset=field.mean, scale=float(present.std()) or 1.0)
+    return field, _scale(numbers, field, field.missing)
 
 
 def apply_scale(frame: Frame, field: Field) -> NDArray[np.float32]:
     """A frame's numbers of one dense field, scaled as in training, shape (n,); NaN where missing."""
-    return _scale(read_numbers(read_column(frame, field.name), field.name), field, fill=np.nan)
+    return _scale(read_numbers(read_column(frame, field.name), field.name), field, np.nan)
 
 
 def overlay(
@@ -119,7 +118,8 @@ def blank_rows(schema: Schema, side: Side, n: int) -> Rows:
     codes = np.full((n, schema.n_codes(side)), ABSENT, np.int32)
     for field in schema.codes(side):
         codes[:, schema.span(field).start] = UNKNOWN
-    return Rows(torch.from_numpy(codes), torch.zeros(n, len(schema.dense(side))))
+    dense = torch.tensor([field.missing for field in schema.dense(side)], dtype=torch.float32)
+    return Rows(torch.from_numpy(codes), dense.repeat(n, 1))
 
 
 def _factor(frame: Frame, field: Field) -> _Factored:
@@ -165,6 +165,6 @@ def _all_missing(frame: Frame, field: Field) -> Sequence[bool]:
     return np.logical_and.reduce(missing).tolist()
 
 
-def _scale(numbers: NDArray[np.float64], field: Field, fill: float) -> NDArray[np.float32]:
-    scaled = (numbers - field.mean) / field.scale
-    return np.where(np.isnan(scaled), fill, scaled).astype(np.float32)
+def _scale(numbers: NDArray[np.float64], field: Field, missing: float) -> NDArray[np.float32]:
+    scaled = (numbers - field.offset) / field.scale
+    return np.where(np.isnan(scaled), missing, scaled).astype(np.float32)

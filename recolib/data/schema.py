@@ -36,8 +36,10 @@ class Field:
         The value that marks an absent value of a multi-sparse field.
     width
         How many code columns it has: 1, or the slots of a multi-sparse field.
-    mean, scale
-        A dense value x enters the network as ``(x - mean) / scale``.
+    mean
+        The training mean of a dense field; what stands for a missing value.
+    offset, scale
+        A dense value x enters the network as ``(x - offset) / scale``.
     """
 
     name: str
@@ -47,12 +49,18 @@ class Field:
     pad_val: int | str | None = None
     width: int = 1
     mean: float = 0.0
+    offset: float = 0.0
     scale: float = 1.0
 
     @property
     def holds_lists(self) -> bool:
         """Whether it is one column of lists."""
         return self.kind == "multi_sparse" and len(self.columns) == 1
+
+    @property
+    def missing(self) -> float:
+        """What a missing value of a dense field enters the network as."""
+        return (self.mean - self.offset) / self.scale
 
 
 @dataclass(frozen=True)
