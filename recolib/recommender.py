@@ -17,16 +17,15 @@ from recolib.data.consumed import Consumed
 from recolib.data.interactions import Interactions, check_labels
 from recolib.data.rows import Rows
 from recolib.evaluation import as_encoded, check_metrics, evaluate
+from recolib.examples import Examples, training_rows
 from recolib.exceptions import NotFittedError
-from recolib.losses import RANKING_LOSSES, RATING_LOSS
 from recolib.nn import Component, FieldSpec, Network, NetworkState
-from recolib.nn.embedding import Combiner
 from recolib.queries import Codes, Feats, Id, Ids, codes_of, is_single, pair_rows, user_rows
 from recolib.sampling import SAMPLERS
 from recolib.scoring import ItemStates, encode_items, score_pairs
 from recolib.settings import Settings
 from recolib.toplists import Rules, TopList, popular_list, top_lists
-from recolib.training import DECAY, Examples, Plan, Trainer, training_rows
+from recolib.training import Plan, Trainer, train
 from recolib.wiring import build_network
 
 COLD_STARTS = ("average", "popular")
@@ -106,7 +105,7 @@ class Recommender(Settings):
         check_bool("neg_sampling", neg_sampling)
         check_integer("num_workers", num_workers, 0)
         check_integer("verbose", verbose, 0)
-        train = training_rows(train_data, self.data_info, self.task, neg_sampling)
+        train_set = training_rows(train_data, self.data_info, self.task, neg_sampling)
         names = check_metrics(self.task, metrics)
         held_out = None if eval_data is None else as_encoded(eval_data, self.data_info)
         if held_out is not None:
@@ -115,59 +114,32 @@ class Recommender(Settings):
             raise ValueError("neg_sampling=True needs a sampler, got sampler=None")
 
         draw = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
-        trainer = self._trainer or Trainer(self._new_network(), self._plan(neg_sampling, shuffle))
-        trainer.plan = self._plan(neg_sampling, shuffle)
-        examples = Examples.of(train, draw, self.num_neg, trainer.network.device)
+        plan = Plan.of(self, neg_sampling, shuffle)
+        trainer = self._trainer or Trainer(build_network(self, self.components), plan)
+        trainer.plan = plan
+        examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device)
         examples.mark_trained(trainer.network)
-        before = trainer.snapshot() if self._trainer else None
-        for number in range(1, self.n_epochs + 1):
-            try:
-                with tqdm(
-                    total=len(train), desc=f"epoch {number}/{self.n_epochs}", unit="row", disable=not verbose
-                ) as bar:
-                    loss, seconds = trainer.run_epoch(examples, bar)
-            except FloatingPointError:
-                if before is None:
-                    self._trainer = None
-                else:
-                    trainer.restore(before)
-                raise
-            self._trainer, self._version = trainer, self._version + 1
-            rows = len(train) * (1 + examples.num_neg)
-            record = {"epoch": trainer.epoch, "train_loss": loss, "seconds": seconds, "rows_per_second": rows / seconds}
-            if held_out is not None:
-                measured = evaluate(self, held_out, neg_sampling, eval_batch_size, names, k, eval_user_num, self.seed)
-                record |= {f"eval_{name}": value for name, value in measured.items()}
-            self._records.append(record)
-            if verbose == 2:
-                tqdm.write(", ".join(f"{name}: {value:.4g}" for name, value in record.items()))
+        state = self._trainer, list(self._records)
+        try:
+            for record in train(trainer, examples, self.n_epochs, verbose):
+                self._trainer, self._version = trainer, self._version + 1
+                if held_out is not None:
+                    measured = evaluate(
+                        self, held_out, neg_sampling, eval_batch_size, names, k, eval_user_num, self.seed
+                    )
+                    record |= {f"eval_{name}": value for name, value in measured.items()}
+                self._records.append(record)
+                if verbose > 1:
+                    tqdm.write(", ".join(f"{name}: {value:.4g}" for name, value in record.items()))
+        except FloatingPointError:
+            self._trainer, self._records = state
+            raise
         return self
 
     @property
     def history_(self) -> pd.DataFrame:
         """A row for each epoch: losses, metrics, learning rate, seconds, scored pairs a second."""
         return pd.DataFrame(self._records).astype({"epoch": int} if self._records else {})
-
-    def _plan(self, neg_sampling: bool, shuffle: bool) -> Plan:
-        loss = RATING_LOSS if self.task == "rating" else RANKING_LOSSES[self.loss_type]
-        positives = max(1, self.batch_size // (1 + self.num_neg)) if neg_sampling else self.batch_size
-        decay = (DECAY if self.lr_decay else 1.0) if isinstance(self.lr_decay, bool) else self.lr_decay
-        reg = self.reg or 0.0
-        return Plan(loss, positives, self.lr, decay, self.epsilon, reg, self.clip_norm, self.ema, self.seed, shuffle)
-
-    def _new_network(self) -> Network:
-        network = build_network(
-            self.data_info,
-            self.components,
-            self.embed_size,
-            cast("Combiner", self.multi_sparse_combiner),
-            self.embed_dropout,
-            self.init_std,
-            self.data_info.global_mean if self.task == "rating" else 0.0,
-            self.seed,
-        )
-        automatic = "cuda" if torch.cuda.is_available() else "cpu"
-        return network.to(automatic if self.device == "auto" else self.device)
 
     # ---- prediction
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from recolib.data.info import DataInfo
-from recolib.data.interactions import Interactions, check_labels
-from recolib.data.rows import ABSENT, Rows
-from recolib.losses import Loss
+from recolib.data.rows import Rows
+from recolib.examples import Examples
+from recolib.losses import RANKING_LOSSES, RATING_LOSS, Loss
 from recolib.nn.network import Network
-from recolib.sampling import Draw, uniforms
+from recolib.settings import Settings
 
 CHECK_EVERY = 64
 """Steps between looks at the loss: a look waits for the device."""
@@ -44,68 +42,22 @@ class Plan:
     seed: int
     shuffle: bool
 
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """N events as tensors on a device, beside what their negatives are drawn from.
-
-    With a ``draw``, each event is a positive and gets ``num_neg`` negatives; without, its label counts.
-    """
-
-    data: Interactions
-    draw: Draw | None
-    num_neg: int
-    user_table: Rows
-    item_table: Rows
-    user_rows: Tensor
-    item_rows: Tensor
-    context: Rows
-    labels: Tensor
-
     @classmethod
-    def of(cls, data: Interactions, draw: Draw | None, num_neg: int, device: torch.device) -> Examples:
-        """Take a set to the device."""
-        labels = torch.from_numpy(np.ascontiguousarray(data.labels, np.float32)).to(device)
-        positive = torch.zeros(1, 1 + num_neg, device=device)
-        positive[0, 0] = 1.0
+    def of(cls, settings: Settings, neg_sampling: bool, shuffle: bool) -> Plan:
+        """The plan that a model's settings make for a ``fit``."""
+        decay = settings.lr_decay
         return cls(
-            data,
-            draw,
-            num_neg if draw else 0,
-            data.user_table.to(device),
-            data.item_table.to(device),
-            torch.from_numpy(data.user_rows).to(device),
-            torch.from_numpy(data.item_rows).to(device),
-            data.context.to(device),
-            positive if draw else labels.unsqueeze(1),
+            loss=RATING_LOSS if settings.task == "rating" else RANKING_LOSSES[settings.loss_type],
+            batch_size=max(1, settings.batch_size // (1 + settings.num_neg)) if neg_sampling else settings.batch_size,
+            lr=settings.lr,
+            lr_decay=decay if not isinstance(decay, bool) else DECAY if decay else 1.0,
+            epsilon=settings.epsilon,
+            reg=settings.reg or 0.0,
+            clip_norm=settings.clip_norm,
+            ema=settings.ema,
+            seed=settings.seed,
+            shuffle=shuffle,
         )
-
-    def candidates(self, seed: int, epoch: int) -> Tensor:
-        """The item rows of each event, its own first, then an epoch's negatives, (N, 1 + num_neg)."""
-        own = self.item_rows.unsqueeze(1)
-        if self.draw is None:
-            return own
-        data = self.data
-        negatives = self.draw(data.user_indices, data.item_indices, uniforms(seed, epoch, len(data), self.num_neg))
-        rows = data.data_info.items.at(negatives, data.times)
-        return torch.cat([own, torch.from_numpy(rows).to(own.device)], 1)
-
-    def mark_trained(self, network: Network) -> None:
-        """Note in the network which of its embedding rows training will touch."""
-        users = self.user_table[self.user_rows.unique()]
-        nowhere = Rows(torch.full_like(users.codes[:1], ABSENT), torch.zeros_like(users.dense[:1]))
-        around = self.context[:1]
-        no_context = Rows(torch.full_like(around.codes, ABSENT), torch.zeros_like(around.dense))
-        network.user.mark_trained(_beside(users, no_context))
-        network.user.mark_trained(_beside(nowhere, self.context))
-        items = self.item_table if self.draw else self.item_table[self.item_rows.unique()]
-        network.item.mark_trained(items if self.draw is None else items[items.codes[:, 0].nonzero().squeeze(1)])
-
-    def batch(self, at: Tensor, candidates: Tensor) -> tuple[Rows, Rows, Tensor]:
-        """User rows (B, 1, C), item rows (B, 1+N, C) and labels (B, 1+N) of the events numbered ``at``."""
-        users = self.user_table[self.user_rows[at].unsqueeze(1)].join(self.context[at.unsqueeze(1)])
-        labels = self.labels.expand(len(at), -1) if self.draw else self.labels[at]
-        return users, self.item_table[candidates[at]], labels
 
 
 class Trainer:
@@ -172,6 +124,7 @@ class Trainer:
         self.network.train()
 
     def _end(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)  # gradients are as large as the weights
         self._swap_average()
         self._predicts = True
         self.network.settle()
@@ -232,12 +185,24 @@ class Trainer:
                 average.copy_(kept)
 
 
-def _beside(one: Rows, other: Rows) -> Rows:
-    """Rows joined, the one that is single repeated for the other."""
-    n = max(len(one), len(other))
-    return Rows(*(part.expand(n, -1) for part in (one.codes, one.dense))).join(
-        Rows(*(part.expand(n, -1) for part in (other.codes, other.dense)))
-    )
+def train(trainer: Trainer, examples: Examples, n_epochs: int, verbose: int) -> Iterator[dict[str, float]]:
+    """Run epochs, and after each give a record of it.
+
+    If the loss becomes infinite or NaN, a network that was trained before goes back to what it was.
+    """
+    before = trainer.snapshot() if trainer.epoch else {}
+    n_pairs = len(examples.data) * (1 + examples.num_neg)
+    for number in range(1, n_epochs + 1):
+        try:
+            with tqdm(
+                total=len(examples.data), desc=f"epoch {number}/{n_epochs}", unit="row", disable=not verbose
+            ) as bar:
+                loss, seconds = trainer.run_epoch(examples, bar)
+        except FloatingPointError:
+            if before:
+                trainer.restore(before)
+            raise
+        yield {"epoch": trainer.epoch, "train_loss": loss, "seconds": seconds, "rows_per_second": n_pairs / seconds}
 
 
 def batch_bounds(n: int, size: int) -> Sequence[tuple[int, int]]:
@@ -264,32 +229,3 @@ def _own_randomness(seed: int, epoch: int, device: torch.device) -> Generator[No
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence([seed, epoch, 1]).generate_state(1, np.uint32)[0]))
         yield
-
-
-def training_rows(data: Interactions, info: DataInfo, task: str, neg_sampling: bool) -> Interactions:
-    """The rows to train on: all, or with sampling those whose label is not 0.
-
-    Raises
-    ------
-    TypeError
-        If ``data`` is not an encoded set.
-    ValueError
-        If it is one of other data, has unknown ids, or its labels do not suit the task.
-    """
-    if not isinstance(data, Interactions):
-        raise TypeError(f"train_data must be what build_trainset returned, got {type(data).__name__}")
-    data.refuse_other(info)
-    if len(data.new_users) or len(data.new_items):
-        raise ValueError("train_data has users or items that data_info does not know: build it with build_trainset")
-    check_labels(data, task, neg_sampling)
-    if not neg_sampling:
-        return data
-    unobserved = data.labels == 0
-    if unobserved.all():
-        raise ValueError("all labels are 0: with neg_sampling=True there is no positive row")
-    if unobserved.any():
-        warnings.warn(
-            f"{int(unobserved.sum())} rows with label 0 are left out: neg_sampling=True draws negatives", stacklevel=3
-        )
-        return data.take(np.flatnonzero(~unobserved))
-    return data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -11,6 +11,7 @@ from recolib.data.info import DataInfo
 from recolib.data.schema import Side
 from recolib.nn import CodeField, Component, FieldEmbedding, FieldSpec, Network, SideLayout
 from recolib.nn.embedding import Combiner, field_numbers
+from recolib.settings import Settings
 
 
 def side_layout(info: DataInfo, *sides: Side) -> SideLayout:
@@ -23,20 +24,20 @@ def side_layout(info: DataInfo, *sides: Side) -> SideLayout:
     return SideLayout(tuple(code_fields), sum(len(info.schema.dense(side)) for side in sides))
 
 
-def build_network(
-    info: DataInfo,
-    components: Callable[[FieldSpec], Sequence[Component[Any]]],
-    dim: int,
-    combiner: Combiner,
-    embed_dropout: float,
-    init_std: float,
-    bias: float,
-    seed: int,
-) -> Network:
-    """A fresh network for this data; its weights are drawn from ``seed``, the global generator is left alone."""
+def build_network(settings: Settings, components: Callable[[FieldSpec], Sequence[Component[Any]]]) -> Network:
+    """A fresh network for the settings' data, on their device.
+
+    Its weights are drawn from their seed; the global generator is left alone. A rating starts at the mean label.
+    """
+    info, dim, combiner = settings.data_info, settings.embed_size, cast("Combiner", settings.multi_sparse_combiner)
     user, item = side_layout(info, "user", "context"), side_layout(info, "item")
     spec = FieldSpec(*field_numbers(user, item, combiner), dim)
     with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        embeddings = (FieldEmbedding(layout, dim, combiner, embed_dropout, init_std) for layout in (user, item))
-        return Network(*embeddings, components=components(spec), bias=bias)
+        torch.manual_seed(settings.seed)
+        of_user, of_item = (
+            FieldEmbedding(layout, dim, combiner, settings.embed_dropout, settings.init_std) for layout in (user, item)
+        )
+        bias = info.global_mean if settings.task == "rating" else 0.0
+        network = Network(of_user, of_item, components(spec), bias)
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    return network.to(automatic if settings.device == "auto" else settings.device)
