@@ -41,7 +41,7 @@ def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list
         If an id is neither an integer nor a string, or an inner id does not exist.
     """
     vocab = info.vocabs[side]
-    if not is_single(ids) and not len(cast("Sequence[Id]", ids)):
+    if ids is None or (not is_single(ids) and not len(cast("Sequence[Id]", ids))):
         raise ValueError(f"{side} is empty: give at least one id")
     values = read_ids([ids] if is_single(ids) else ids, side)
     if inner_id:

@@ -39,5 +39,5 @@ def gumbel(scores: Tensor, generator: torch.Generator) -> Tensor:
     ----------
     Kool et al., *Stochastic Beams and Where to Find Them*, ICML 2019.
     """
-    uniform = torch.rand(scores.shape, generator=generator).clamp_min(torch.finfo(torch.float32).tiny)
-    return scores - torch.log(-torch.log(uniform).clamp_min(torch.finfo(torch.float32).tiny)).to(scores.device)
+    exponential = torch.empty(scores.shape).exponential_(generator=generator)
+    return scores - exponential.clamp_min(torch.finfo(torch.float32).tiny).log().to(scores.device)

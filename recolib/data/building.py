@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.data.consumed import consumed_by
-from recolib.data.encoding import apply_codes, blank_rows, learn_codes, learn_scale, overlay
+from recolib.data.encoding import blank_rows, learn_codes, learn_scale, overlay
 from recolib.data.frame import Frame, factorize, read_column, read_numbers, read_times
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions
@@ -156,8 +156,8 @@ def _fill(
 
 
 def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Numbers, Rows]:
-    id_field = info.schema.codes(side)[0]
-    codes = apply_codes(frame, id_field, info.vocabs[side]).reshape(-1)
+    positions, ids = factorize(read_column(frame, side), side, ids=True)
+    codes = info.vocabs[side].encode(ids)[positions]
     unknown = np.flatnonzero(codes == 0)
     table = info.table(side).rows
     rows = codes.copy()

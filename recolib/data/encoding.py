@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from recolib.data.frame import (
     Frame,
     Values,
-    as_values,
     factorize,
     flatten_lists,
     read_column,
@@ -30,10 +28,15 @@ Codes = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class _Factored:
-    """Columns as positions (n,) among their own distinct values; −1 is missing."""
+    """A column as positions (n,) among its distinct values; −1 is missing.
 
-    columns: list[tuple[NDArray[np.int64], Values]]
-    lengths: NDArray[np.int64] | None  # of the lists, where the one column is their values end to end
+    A column of lists is its values end to end, with the length of each list and whether there is one.
+    """
+
+    positions: NDArray[np.int64]
+    values: Values
+    lengths: NDArray[np.int64] | None = None
+    present: NDArray[np.bool_] | None = None
 
 
 def learn_codes(frame: Frame, field: Field) -> tuple[Field, Vocab, Codes]:
@@ -41,24 +44,17 @@ def learn_codes(frame: Frame, field: Field) -> tuple[Field, Vocab, Codes]:
 
     A column of lists gives the field its width, the longest list.
     """
-    factored = _factor(frame, field)
-    for name, (positions, _) in zip(field.columns, factored.columns, strict=True):
-        refuse_empty(int((positions >= 0).sum()), name)
-    if factored.lengths is not None:
-        field = replace(field, width=int(factored.lengths.max()))
-    vocab = Vocab.of(as_values(()))
-    distinct = [
-        values[values != field.pad_val] if field.pad_val is not None else values for _, values in factored.columns
-    ]
+    columns = [_factor(frame, name, field) for name in field.columns]
+    for name, column in zip(field.columns, columns, strict=True):
+        refuse_empty(int((column.positions >= 0).sum()), name)
+        if column.lengths is not None:
+            field = replace(field, width=int(column.lengths.max()))
+    distinct = [column.values for column in columns]
     if any(values.dtype == object for values in distinct):
         distinct = [values.astype(object) for values in distinct]
-    vocab = vocab.extend(np.concatenate(distinct))
-    return field, vocab, _encode(factored, field, vocab)
-
-
-def apply_codes(frame: Frame, field: Field, vocab: Vocab) -> Codes:
-    """A frame's codes of one field, shape (n, width): unknown values 0, empty slots ``ABSENT``."""
-    return _encode(_factor(frame, field), field, vocab)
+    values = np.concatenate(distinct)
+    vocab = Vocab.of(values if field.pad_val is None else values[values != field.pad_val])
+    return field, vocab, np.hstack([_encode(column, field, vocab)[0] for column in columns])
 
 
 def learn_scale(frame: Frame, field: Field, scaling: str) -> tuple[Field, NDArray[np.float32]]:
@@ -93,6 +89,8 @@ def overlay(
         Rows of the side, shape (n, C) and (n, D).
     frame
         As many rows, in the same order, with any of the side's feature columns.
+    schema, vocabs
+        The columns and what their values are coded with.
     side
         Whose features are taken.
     where
@@ -101,15 +99,17 @@ def overlay(
     codes, dense = rows.codes.numpy().copy(), rows.dense.numpy().copy()
     may_change = np.ones(len(rows), bool) if where is None else where
     for field in schema.features(side):
-        if not set(field.columns) <= set(frame.columns):
-            continue
-        if field.kind == "dense":
-            new, old = apply_scale(frame, field), dense[:, schema.dense(side).index(field)]
-            given = ~np.isnan(new) & may_change
-        else:
-            new, old = apply_codes(frame, field, vocabs[field.name]), codes[:, schema.span(field)]
-            given = np.array([not missing for missing in _all_missing(frame, field)]) & may_change
-        old[given] = new[given]
+        for slot, name in enumerate(field.columns):
+            if name not in frame.columns:
+                continue
+            if field.kind == "dense":
+                new, old = apply_scale(frame, field), dense[:, schema.dense(side).index(field)]
+                given = ~np.isnan(new)
+            else:
+                new, given = _encode(_factor(frame, name, field), field, vocabs[field.name])
+                start = schema.span(field).start + slot  # a group's columns are its slots
+                old = codes[:, start : start + new.shape[1]]
+            old[given & may_change] = new[given & may_change]
     return Rows(torch.from_numpy(codes), torch.from_numpy(dense))
 
 
@@ -122,26 +122,24 @@ def blank_rows(schema: Schema, side: Side, n: int) -> Rows:
     return Rows(torch.from_numpy(codes), dense.repeat(n, 1))
 
 
-def _factor(frame: Frame, field: Field) -> _Factored:
+def _factor(frame: Frame, name: str, field: Field) -> _Factored:
+    column = read_column(frame, name)
     if not field.holds_lists:
-        return _Factored(
-            [factorize(read_column(frame, name), name, name in ("user", "item")) for name in field.columns], None
-        )
-    flat, lengths = flatten_lists(read_column(frame, field.name), field.name)
-    return _Factored([factorize(flat, field.name)], lengths)
+        return _Factored(*factorize(column, name, ids=name in ("user", "item")))
+    flat, lengths, present = flatten_lists(column, name)
+    return _Factored(*factorize(flat, name), lengths, present)
 
 
-def _encode(factored: _Factored, field: Field, vocab: Vocab) -> Codes:
+def _encode(column: _Factored, field: Field, vocab: Vocab) -> tuple[Codes, NDArray[np.bool_]]:
+    """A column's codes (n, slots), and which rows (n,) have a value."""
     missing = UNKNOWN if field.kind == "sparse" else ABSENT
-    coded: list[Codes] = []
-    for positions, values in factored.columns:
-        lookup = np.append(vocab.encode(values), np.int32(missing))  # position −1 is its last entry
-        if field.pad_val is not None:
-            lookup[:-1][values == field.pad_val] = ABSENT
-        coded.append(lookup[positions])
-    if factored.lengths is None:
-        return np.stack(coded, 1)
-    return _to_slots(coded[0], factored.lengths, field)
+    lookup = np.append(vocab.encode(column.values), np.int32(missing))  # position −1 is its last entry
+    if field.pad_val is not None:
+        lookup[:-1][column.values == field.pad_val] = ABSENT
+    codes = lookup[column.positions]
+    if column.lengths is None or column.present is None:
+        return codes[:, None], column.positions >= 0
+    return _to_slots(codes, column.lengths, field), column.present
 
 
 def _to_slots(flat: Codes, lengths: NDArray[np.int64], field: Field) -> Codes:
@@ -158,11 +156,6 @@ def _to_slots(flat: Codes, lengths: NDArray[np.int64], field: Field) -> Codes:
         )
     slots[rows[fits], slot[fits]] = flat[fits]
     return slots
-
-
-def _all_missing(frame: Frame, field: Field) -> Sequence[bool]:
-    missing = [pd.isna(read_column(frame, name).astype(object)).to_numpy() for name in field.columns]
-    return np.logical_and.reduce(missing).tolist()
 
 
 def _scale(numbers: NDArray[np.float64], field: Field, missing: float) -> NDArray[np.float32]:

@@ -162,10 +162,10 @@ def read_ids(ids: object, name: str) -> Values:
     return _exact(pd.Series(cast("Any", ids), dtype=None if hasattr(ids, "dtype") else object), name, ids=True)
 
 
-def flatten_lists(column: pd.Series, name: str) -> tuple[pd.Series, NDArray[np.int64]]:
-    """The values of a column of lists, end to end, and the length of each list.
+def flatten_lists(column: pd.Series, name: str) -> tuple[pd.Series, NDArray[np.int64], NDArray[np.bool_]]:
+    """The values of a column of lists, end to end, the length of each list, and whether there is one.
 
-    A missing list is an empty one.
+    A missing list has length 0.
 
     Raises
     ------
@@ -176,9 +176,10 @@ def flatten_lists(column: pd.Series, name: str) -> tuple[pd.Series, NDArray[np.i
     if not kinds & {list, tuple, set, frozenset, np.ndarray}:
         sample = next((value for value in column if isinstance(value, str)), column.iloc[0])
         raise ValueError(f"column {name!r} must hold lists, found {sample!r}: see split_multi_value, or use sparse_col")
-    lists = [value if _is_list(value, name) else () for value in column]
+    present = np.fromiter((_is_list(value, name) for value in column), bool, len(column))
+    lists = [value if there else () for value, there in zip(column, present, strict=True)]
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-    return pd.Series(list(chain.from_iterable(lists)), dtype=object), lengths
+    return pd.Series(list(chain.from_iterable(lists)), dtype=object), lengths, present
 
 
 def _is_list(value: object, name: str) -> bool:
