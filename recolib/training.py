@@ -195,7 +195,11 @@ def train(trainer: Trainer, examples: Examples, n_epochs: int, verbose: int) -> 
     for number in range(1, n_epochs + 1):
         try:
             with tqdm(
-                total=len(examples.data), desc=f"epoch {number}/{n_epochs}", unit="row", disable=not verbose
+                total=len(examples.data),
+                desc=f"epoch {number}/{n_epochs}",
+                unit=" rows",
+                unit_scale=True,
+                disable=not verbose,
             ) as bar:
                 loss, seconds = trainer.run_epoch(examples, bar)
         except FloatingPointError:

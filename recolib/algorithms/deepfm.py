@@ -50,7 +50,7 @@ class DeepFM(Recommender):
     >>> from recolib.datasets import make_movies
     >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
     >>> model = DeepFM("ranking", info, n_epochs=2, hidden_units=(16, 16)).fit(data, neg_sampling=True, verbose=0)
-    >>> 0 < model.predict(user=1, item=data.data_info.popular_items[0]) < 1
+    >>> 0 < model.predict(user=info.id2user[1], item=info.popular_items[0]) < 1
     True
     """
 

@@ -40,7 +40,8 @@ class FM(Recommender):
     >>> from recolib.datasets import make_movies
     >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
     >>> model = FM("ranking", info, n_epochs=2).fit(data, neg_sampling=True, verbose=0)
-    >>> len(model.recommend_user(user=1, n_rec=5)[1])
+    >>> user = info.id2user[1]
+    >>> len(model.recommend_user(user, n_rec=5)[user])
     5
     """
 

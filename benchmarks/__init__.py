@@ -1,0 +1,1 @@
+"""What is claimed about accuracy and speed, as commands."""

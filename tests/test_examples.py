@@ -1,0 +1,65 @@
+"""What people copy runs: the README's code, the examples, the docstrings."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recolib
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+MODULES = sorted(module.name for module in pkgutil.walk_packages(recolib.__path__, "recolib."))
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_readme_prints_what_it_says() -> None:
+    """Words and the number of items to the letter; numbers to a twentieth, since another processor rounds otherwise."""
+    code, printed = re.findall(r"```(?:python)?\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2]
+    output = run("-W", "ignore", "-c", code)
+    shape = [
+        re.sub(r"\[.*\]", lambda m: f"{len(m[0].split(','))} items", NUMBER.sub("x", text))
+        for text in (printed, output)
+    ]
+    assert [line.split() for line in shape[0].splitlines()] == [line.split() for line in shape[1].splitlines()]
+    for said, came in zip(NUMBER.findall(printed), NUMBER.findall(output), strict=True):
+        assert float(came) == pytest.approx(float(said), abs=0.05)
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_other_code_of_the_readme_runs() -> None:
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1:]:
+        run("-c", code)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs_and_is_short(path: Path) -> None:
+    if "RECOLIB_DATA_HOME" in path.read_text() and "RECOLIB_DATA_HOME" not in os.environ:
+        pytest.skip("needs the data sets: RECOLIB_DATA_HOME is not set")
+    assert len(path.read_text().splitlines()) < 60
+    assert run("-W", "ignore", str(path))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_run(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert not result.failed
