@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions, check_labels
 from recolib.data.rows import ABSENT, Rows
+from recolib.exceptions import warn
 from recolib.nn.network import Network
 from recolib.sampling import Draw, uniforms
 
@@ -100,7 +100,7 @@ def training_rows(data: Interactions, info: DataInfo, task: str, neg_sampling: b
     if not isinstance(data, Interactions):
         raise TypeError(f"train_data must be what build_trainset returned, got {type(data).__name__}")
     data.refuse_other(info)
-    if len(data.new_users) or len(data.new_items):
+    if not (data.user_indices.all() and data.item_indices.all()):
         raise ValueError("train_data has users or items that data_info does not know: build it with build_trainset")
     check_labels(data, task, neg_sampling)
     if not neg_sampling:
@@ -109,8 +109,6 @@ def training_rows(data: Interactions, info: DataInfo, task: str, neg_sampling: b
     if unobserved.all():
         raise ValueError("all labels are 0: with neg_sampling=True there is no positive row")
     if unobserved.any():
-        warnings.warn(
-            f"{int(unobserved.sum())} rows with label 0 are left out: neg_sampling=True draws negatives", stacklevel=3
-        )
+        warn(f"{int(unobserved.sum())} rows with label 0 are left out: neg_sampling=True draws negatives")
         return data.take(np.flatnonzero(~unobserved))
     return data

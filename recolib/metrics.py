@@ -24,8 +24,9 @@ def mae(labels: Floats, predictions: Floats) -> float:
 def r2(labels: Floats, predictions: Floats) -> float:
     """Share of the labels' variance that the predictions explain; NaN where the labels do not vary."""
     labels = labels.astype(np.float64)
-    total = np.sum((labels - labels.mean()) ** 2)
-    return float(1 - np.sum((labels - predictions) ** 2) / total) if total else float("nan")
+    if labels.min() == labels.max():
+        return float("nan")
+    return float(1 - np.sum((labels - predictions) ** 2) / np.sum((labels - labels.mean()) ** 2))
 
 
 def log_loss(labels: Floats, probabilities: Floats) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ from recolib.data.frame import Frame, factorize, read_column, read_frame, read_i
 from recolib.data.info import DataInfo
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.data.schema import Side
-from recolib.exceptions import UnknownIdWarning
+from recolib.exceptions import UnknownIdWarning, warn
 
 Id = int | str
 Ids = Id | Sequence[Id] | NDArray[Any] | pd.Series
@@ -43,7 +42,7 @@ def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list
     vocab = info.vocabs[side]
     if ids is None or (not is_single(ids) and not len(cast("Sequence[Id]", ids))):
         raise ValueError(f"{side} is empty: give at least one id")
-    values = read_ids([ids] if is_single(ids) else ids, side)
+    values = read_ids(ids, side)
     if inner_id:
         if values.dtype == object or values.min() < 0 or values.max() > len(vocab):
             raise ValueError(f"inner ids of {side}s are 0 (unknown) to {len(vocab)}, got {ids!r}")
@@ -55,9 +54,7 @@ def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list
     n_unknown = int((codes == UNKNOWN).sum())
     if n_unknown:
         example = values[codes == UNKNOWN][:1].tolist()[0]
-        warnings.warn(
-            f"{n_unknown} unknown {side}s, such as {example!r}: answered by cold_start", UnknownIdWarning, stacklevel=3
-        )
+        warn(f"{n_unknown} unknown {side}s, such as {example!r}: answered by cold_start", UnknownIdWarning)
     return values.tolist(), codes
 
 
@@ -77,7 +74,7 @@ def user_rows(
         frame, where = _aligned(context, ids, "user", "context", info.context_col)
         around = overlay(around, frame, info.schema, info.vocabs, "context", where)
     elif info.context_col:
-        warnings.warn(f"no context given: columns {info.context_col} count as unknown", stacklevel=3)
+        warn(f"no context given: columns {info.context_col} count as unknown")
     rows = rows.join(around)
     return rows.averaged(torch.from_numpy(codes == UNKNOWN)) if average else rows
 

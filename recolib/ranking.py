@@ -22,8 +22,10 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         Positions and scores, both (U, k).
     """
     best, at = scores.topk(k, -1)
+    if not k:
+        return at, best
     bound = best[:, -1:]
-    tied = ((scores >= bound).sum(-1) > k) & bound.squeeze(-1).isfinite()
+    tied = ((scores >= bound).sum(-1) > k) & (bound.squeeze(-1) > -torch.inf)
     for row in tied.nonzero().flatten().tolist():  # topk chose among equals at will
         reach = (scores[row] >= bound[row]).nonzero().flatten()
         at[row] = reach[torch.sort(scores[row, reach], descending=True, stable=True).indices[:k]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Self, cast
 
@@ -18,7 +17,7 @@ from recolib.data.interactions import Interactions, check_labels
 from recolib.data.rows import Rows
 from recolib.evaluation import as_encoded, check_metrics, evaluate
 from recolib.examples import Examples, training_rows
-from recolib.exceptions import NotFittedError
+from recolib.exceptions import NotFittedError, warn
 from recolib.nn import Component, FieldSpec, Network, NetworkState
 from recolib.queries import Codes, Feats, Id, Ids, codes_of, is_single, pair_rows, user_rows
 from recolib.sampling import SAMPLERS
@@ -116,9 +115,8 @@ class Recommender(Settings):
         draw = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
         plan = Plan.of(self, neg_sampling, shuffle)
         trainer = self._trainer or Trainer(build_network(self, self.components), plan)
-        trainer.plan = plan
+        trainer.adopt(plan)
         examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device)
-        examples.mark_trained(trainer.network)
         state = self._trainer, list(self._records)
         try:
             for record in train(trainer, examples, self.n_epochs, verbose):
@@ -134,11 +132,13 @@ class Recommender(Settings):
         except FloatingPointError:
             self._trainer, self._records = state
             raise
+        finally:
+            self._version += 1  # however it ended, the weights are others
         return self
 
     @property
     def history_(self) -> pd.DataFrame:
-        """A row for each epoch: losses, metrics, learning rate, seconds, scored pairs a second."""
+        """A row for each epoch: training loss, seconds, scored pairs a second, and the metrics of ``eval_data``."""
         return pd.DataFrame(self._records).astype({"epoch": int} if self._records else {})
 
     # ---- prediction
@@ -268,9 +268,7 @@ class Recommender(Settings):
             lists = [self._popular(n_rec, rules) if code == 0 else top for code, top in zip(codes, lists, strict=True)]
         n_short = sum(len(top.items) < n_rec for top in lists)
         if n_short:
-            warnings.warn(
-                f"{n_short} lists are shorter than n_rec={n_rec}: no more items may be recommended", stacklevel=2
-            )
+            warn(f"{n_short} lists are shorter than n_rec={n_rec}: no more items may be recommended")
         return {one: self._answer(top, inner_id, return_scores) for one, top in zip(ids, lists, strict=True)}
 
     def recommend(

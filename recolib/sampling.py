@@ -80,9 +80,10 @@ def unconsumed(info: DataInfo, consumed: Consumed | None = None) -> Draw:
         wanted = users.astype(np.int64)[:, None] * stride + pick
         skipped = np.searchsorted(keys, wanted, side="right") - starts[users][:, None]
         drawn = items[np.minimum(pick + skipped, len(items) - 1)]
-        if (n_free == 0).any():
-            full = n_free == 0
-            drawn[full] = fallback(users[full], positives[full], uniform[full])
+        # an unknown user consumed nothing, not even the positive; another may have consumed everything
+        again = (n_free == 0) | (drawn == positives[:, None]).any(1)
+        if again.any():
+            drawn[again] = fallback(users[again], positives[again], uniform[again])
         return drawn
 
     return draw

@@ -76,13 +76,13 @@ def top_lists(
     for start in range(0, len(codes), users_per_block(len(items))):
         block = slice(start, start + users_per_block(len(items)))
         scores = score_catalogue(network, users[block], states, len(items))
-        if rules.generator is not None:
-            scores = gumbel(scores, rules.generator)
         if rules.filter_consumed:
             who, what = info.user_consumed.of(codes[block])
             at = column[what]
             scores[torch.from_numpy(who[at >= 0]), torch.from_numpy(at[at >= 0])] = -torch.inf
-        best, logits = (part.cpu().numpy() for part in top_k(scores, min(n_rec, len(items))))
+        order = scores if rules.generator is None else gumbel(scores, rules.generator)
+        best = top_k(order, min(n_rec, len(items)))[0]
+        best, logits = best.cpu().numpy(), scores.gather(1, best).cpu().numpy()
         lists += [TopList(items[b[s > -np.inf]], s[s > -np.inf]) for b, s in zip(best, logits, strict=True)]
     return lists
 

@@ -159,20 +159,32 @@ class Trainer:
                 "or set clip_norm, and look for extreme values in the dense columns"
             )
 
+    def adopt(self, plan: Plan) -> None:
+        """Go on by another plan; a moving average begins or ends with it."""
+        if plan.ema is None and self.average is not None:
+            self._swap_average()
+            self.average = None
+        elif plan.ema is not None and self.average is None:
+            self.average = self._copies()
+        self.plan = plan
+
     def snapshot(self) -> dict[str, Tensor]:
         """A copy of what the network predicts with."""
         return {name: value.clone() for name, value in self.network.state_dict().items()}
 
-    def restore(self, snapshot: dict[str, Tensor]) -> None:
-        """Go back to a snapshot, with a fresh optimiser."""
+    def restore(self, snapshot: dict[str, Tensor], epoch: int) -> None:
+        """Go back to a snapshot and its epoch, with a fresh optimiser."""
         self.network.load_state_dict(snapshot)
+        self.epoch = epoch
         self._fresh_optimizer()
         self._predicts = True
 
     def _fresh_optimizer(self) -> None:
         self.optimizer = torch.optim.Adam(self.parameters, self.plan.lr, eps=self.plan.epsilon, fused=True)
-        keeps_average = self.plan.ema is not None
-        self.average = [weight.detach().clone() for weight in self.parameters] if keeps_average else None
+        self.average = None if self.plan.ema is None else self._copies()
+
+    def _copies(self) -> list[Tensor]:
+        return [weight.detach().clone() for weight in self.parameters]
 
     def _swap_average(self) -> None:
         """Exchange the weights with their moving average, if one is kept; a second call undoes it."""
@@ -190,7 +202,9 @@ def train(trainer: Trainer, examples: Examples, n_epochs: int, verbose: int) -> 
 
     If the loss becomes infinite or NaN, a network that was trained before goes back to what it was.
     """
-    before = trainer.snapshot() if trainer.epoch else {}
+    first = trainer.epoch
+    before = trainer.snapshot() if first else {}
+    examples.mark_trained(trainer.network)
     n_pairs = len(examples.data) * (1 + examples.num_neg)
     for number in range(1, n_epochs + 1):
         try:
@@ -204,7 +218,7 @@ def train(trainer: Trainer, examples: Examples, n_epochs: int, verbose: int) -> 
                 loss, seconds = trainer.run_epoch(examples, bar)
         except FloatingPointError:
             if before:
-                trainer.restore(before)
+                trainer.restore(before, first)
             raise
         yield {"epoch": trainer.epoch, "train_loss": loss, "seconds": seconds, "rows_per_second": n_pairs / seconds}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,13 +10,14 @@ from numpy.typing import NDArray
 
 from recolib.data.consumed import consumed_by
 from recolib.data.encoding import blank_rows, learn_codes, learn_scale, overlay
-from recolib.data.frame import Frame, factorize, read_column, read_numbers, read_times
+from recolib.data.frame import Frame, Times, factorize, read_column, read_numbers, read_times
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions
-from recolib.data.rows import Rows
+from recolib.data.rows import UNKNOWN, Rows
 from recolib.data.schema import Field, Schema, Side
 from recolib.data.table import Numbers, Table, table_of_events
 from recolib.data.vocab import Vocab
+from recolib.exceptions import warn
 
 Sources = Mapping[Side, Frame]
 """Separate feature frames, by side."""
@@ -75,7 +75,7 @@ def build_training(
         LabelStats(float(labels.mean(dtype=np.float64)), float(labels.min()), float(labels.max())),
     )
     context = _fill(blank_rows(schema, "context", len(labels)), schema, "context", learnt)
-    return Interactions(info, user_rows, item_rows, labels, context, times, *_no_rows(schema)), info
+    return Interactions(info, users.rows, items.rows, user_rows, item_rows, labels, context, times), info
 
 
 def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
@@ -87,17 +87,17 @@ def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
     labels = np.full(n, np.nan, np.float32)
     if "label" in frame.columns:
         labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
-    user_rows, new_users = _known_or_new(frame, info, "user")
-    item_rows, new_items = _known_or_new(frame, info, "item")
+    user_table, user_rows = _known_or_new(frame, info, "user")
+    item_table, item_rows = _known_or_new(frame, info, "item")
     context = overlay(blank_rows(info.schema, "context", n), frame, info.schema, info.vocabs, "context")
-    return Interactions(info, user_rows, item_rows, labels, context, _times(frame), new_users, new_items)
+    return Interactions(info, user_table, item_table, user_rows, item_rows, labels, context, _times(frame))
 
 
 def _side_table(
     schema: Schema,
     side: Side,
     codes: Numbers,
-    times: NDArray[np.float64],
+    times: Times,
     learnt: Mapping[str, NDArray[np.float32] | Numbers],
     vocabs: dict[str, Vocab],
     feature_frames: Sources,
@@ -128,9 +128,7 @@ def _feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Numbers:
         raise ValueError(f"{side}_features must have one row for each {side}; several rows of {twice}")
     n_without = len(vocabs[side]) - int((vocabs[side].encode(ids) > 0).sum())
     if n_without:
-        warnings.warn(
-            f"{n_without} {side}s of the data are not in {side}_features: their features are unknown", stacklevel=5
-        )
+        warn(f"{n_without} {side}s of the data are not in {side}_features: their features are unknown")
     vocabs[side] = vocabs[side].extend(ids)
     return vocabs[side].encode(ids)[positions]
 
@@ -155,17 +153,17 @@ def _fill(
     return rows
 
 
-def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Numbers, Rows]:
+def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Rows, Numbers]:
+    """A side's table with rows of the unknown ids behind it, and the row of each event."""
     positions, ids = factorize(read_column(frame, side), side, ids=True)
-    codes = info.vocabs[side].encode(ids)[positions]
-    unknown = np.flatnonzero(codes == 0)
+    rows = info.vocabs[side].encode(ids)[positions]
     table = info.table(side).rows
-    rows = codes.copy()
+    unknown = np.flatnonzero(rows == UNKNOWN)
+    if not len(unknown):
+        return table, rows
     rows[unknown] = len(table) + np.arange(len(unknown))
     blank = table[torch.zeros(len(unknown), dtype=torch.long)]
-    if len(unknown):
-        blank = overlay(blank, frame[unknown.tolist()], info.schema, info.vocabs, side)
-    return rows, blank
+    return Rows.cat([table, overlay(blank, frame[unknown.tolist()], info.schema, info.vocabs, side)]), rows
 
 
 def _source(field: Field, frame: Frame, feature_frames: Sources) -> Frame:
@@ -174,11 +172,7 @@ def _source(field: Field, frame: Frame, feature_frames: Sources) -> Frame:
     return source if source is not None and is_feature and field.name in source.columns else frame
 
 
-def _times(frame: Frame) -> NDArray[np.float64]:
+def _times(frame: Frame) -> Times:
     if "time" in frame.columns:
         return read_times(read_column(frame, "time"), "time")
-    return np.arange(len(frame), dtype=np.float64)
-
-
-def _no_rows(schema: Schema) -> tuple[Rows, Rows]:
-    return blank_rows(schema, "user", 0), blank_rows(schema, "item", 0)
+    return np.arange(len(frame))

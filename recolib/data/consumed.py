@@ -39,6 +39,14 @@ class Consumed(Mapping[int, NDArray[np.int32]]):
         """How many codes are known."""
         return len(self.starts) - 2
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the same codes met the same codes."""
+        if not isinstance(other, Consumed):
+            return NotImplemented
+        return np.array_equal(self.starts, other.starts) and np.array_equal(self.codes, other.codes)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
     def counts(self) -> NDArray[np.int64]:
         """How many distinct codes each code met, that of the unknown code 0 first."""
         return np.diff(self.starts)
@@ -66,4 +74,6 @@ def consumed_by(
 
 
 def _consumed(matrix: sparse.csr_array | sparse.csc_array) -> Consumed:
-    return Consumed(np.asarray(matrix.indptr, np.int64), np.asarray(matrix.indices, np.int32))
+    starts, codes = np.asarray(matrix.indptr, np.int64), np.asarray(matrix.indices, np.int32)
+    starts.flags.writeable = codes.flags.writeable = False
+    return Consumed(starts, codes)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from recolib.checks import check_bool, check_integer
 from recolib.data.building import Sources, build_training, encode_evaluation
 from recolib.data.frame import Frame, read_frame
 from recolib.data.info import DataInfo
@@ -51,7 +52,11 @@ class _Dataset:
         ValueError
             If the frame lacks a column or has a bad value.
         """
-        info = data_info or cls._last
+        check_bool("shuffle", shuffle)
+        check_integer("seed", seed, 0)
+        info = cls._last if data_info is None else data_info
+        if info is not None and not isinstance(info, DataInfo):
+            raise TypeError(f"data_info must be what build_trainset returned, got {type(info).__name__}")
         if info is None:
             raise RuntimeError("build_trainset must be called before build_evalset or build_testset")
         frame = read_frame(eval_data, ["user", "item", *info.context_col], "eval_data")
@@ -68,6 +73,8 @@ class _Dataset:
     def _build(
         cls, train_data: object, schema: Schema, sources: Sources, scaling: str, shuffle: bool, seed: int
     ) -> tuple[Interactions, DataInfo]:
+        check_bool("shuffle", shuffle)
+        check_integer("seed", seed, 0)
         elsewhere = {column for side, source in sources.items() for column in source.columns if column != side}
         features = [column for side in ("user", "item", "context") for column in schema.columns(side)]
         frame = read_frame(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -22,6 +21,7 @@ from recolib.data.frame import (
 from recolib.data.rows import ABSENT, UNKNOWN, Rows
 from recolib.data.schema import Field, Schema, Side
 from recolib.data.vocab import Vocab
+from recolib.exceptions import warn
 
 Codes = NDArray[np.int32]
 
@@ -62,9 +62,10 @@ def learn_scale(frame: Frame, field: Field, scaling: str) -> tuple[Field, NDArra
     numbers = read_numbers(read_column(frame, field.name), field.name)
     present = numbers[~np.isnan(numbers)]
     refuse_empty(len(present), field.name)
-    field = replace(field, mean=float(present.mean()))
+    varies = present.min() < present.max()  # rounded, the mean of equal numbers need not equal them
+    field = replace(field, mean=float(present.mean()) if varies else float(present[0]))
     if scaling == "standard":
-        field = replace(field, offset=field.mean, scale=float(present.std()) or 1.0)
+        field = replace(field, offset=field.mean, scale=float(present.std()) if varies else 1.0)
     return field, _scale(numbers, field, field.missing)
 
 
@@ -99,17 +100,20 @@ def overlay(
     codes, dense = rows.codes.numpy().copy(), rows.dense.numpy().copy()
     may_change = np.ones(len(rows), bool) if where is None else where
     for field in schema.features(side):
-        for slot, name in enumerate(field.columns):
-            if name not in frame.columns:
+        named = [name for name in field.columns if name in frame.columns]
+        if field.kind == "dense" and named:
+            numbers = apply_scale(frame, field)
+            given = ~np.isnan(numbers) & may_change
+            dense[given, schema.dense(side).index(field)] = numbers[given]
+        elif named:
+            slots = codes[:, schema.span(field)]
+            encoded = {name: _encode(_factor(frame, name, field), field, vocabs[field.name]) for name in named}
+            if len(named) == len(field.columns):  # all that there is to know: what is missing of a group is absent
+                given = np.logical_or.reduce([there for _, there in encoded.values()]) & may_change
+                slots[given] = np.hstack([new for new, _ in encoded.values()])[given]
                 continue
-            if field.kind == "dense":
-                new, old = apply_scale(frame, field), dense[:, schema.dense(side).index(field)]
-                given = ~np.isnan(new)
-            else:
-                new, given = _encode(_factor(frame, name, field), field, vocabs[field.name])
-                start = schema.span(field).start + slot  # a group's columns are its slots
-                old = codes[:, start : start + new.shape[1]]
-            old[given & may_change] = new[given & may_change]
+            for name, (new, there) in encoded.items():
+                slots[there & may_change, field.columns.index(name)] = new[there & may_change, 0]
     return Rows(torch.from_numpy(codes), torch.from_numpy(dense))
 
 
@@ -124,7 +128,7 @@ def blank_rows(schema: Schema, side: Side, n: int) -> Rows:
 
 def _factor(frame: Frame, name: str, field: Field) -> _Factored:
     column = read_column(frame, name)
-    if not field.holds_lists:
+    if not field.lists:
         return _Factored(*factorize(column, name, ids=name in ("user", "item")))
     flat, lengths, present = flatten_lists(column, name)
     return _Factored(*factorize(flat, name), lengths, present)
@@ -150,10 +154,7 @@ def _to_slots(flat: Codes, lengths: NDArray[np.int64], field: Field) -> Codes:
     fits = slot < field.width
     if not fits.all():
         n_long = int((lengths > field.width).sum())
-        warnings.warn(
-            f"column {field.name!r} has {n_long} lists longer than in training: only {field.width} values each count",
-            stacklevel=2,
-        )
+        warn(f"column {field.name!r} has {n_long} lists longer than in training: only {field.width} values each count")
     slots[rows[fits], slot[fits]] = flat[fits]
     return slots
 

@@ -5,7 +5,6 @@ Everything that can be wrong with a frame is found here, before any work, and na
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any, cast
@@ -15,7 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recolib.exceptions import warn
+
 Frame = nw.DataFrame[Any]
+Times = NDArray[Any]
+"""Moments that sort: int64 or float64."""
 Values = NDArray[Any]
 """Distinct ids or category values: int64, or objects that are int or str."""
 
@@ -61,16 +64,26 @@ def read_column(frame: Frame, name: str) -> pd.Series:
     """One column as a pandas Series that keeps integers exact where values are missing."""
     column = frame[name]
     if frame.implementation.is_pandas_like():
-        return column.to_pandas()
-    if isinstance(column.dtype, nw.List | nw.Array):
+        return _without_arrow_traps(column.to_pandas())
+    if isinstance(column.dtype, nw.Struct):
+        raise ValueError(f"column {name!r} holds structs: give each of their fields a column")
+    if not (column.dtype.is_numeric() or column.dtype.is_temporal() or isinstance(column.dtype, nw.Boolean)):
+        # text too: an array would be as wide as its longest value
         return pd.Series(column.to_list(), dtype=object)
-    if isinstance(column.dtype, nw.Categorical | nw.Enum):
-        column = column.cast(nw.String())
     missing = column.is_null().to_numpy()
     if column.dtype.is_integer() and missing.any():
         filled = column.fill_null(0).to_numpy()
         return pd.Series(pd.arrays.IntegerArray(np.ascontiguousarray(filled), np.ascontiguousarray(missing)))
     return pd.Series(column.to_numpy())
+
+
+def _without_arrow_traps(column: pd.Series) -> pd.Series:
+    """A pandas column whose missing values are missing to ``factorize``, and whose dictionaries are values."""
+    if not isinstance(column.dtype, pd.ArrowDtype):
+        return column
+    if pd.api.types.is_float_dtype(column.dtype):
+        return pd.Series(column.to_numpy(np.float64, na_value=np.nan))
+    return column.astype(object) if "dictionary" in str(column.dtype) else column
 
 
 def factorize(column: pd.Series, name: str, ids: bool = False) -> tuple[NDArray[np.int64], Values]:
@@ -95,7 +108,7 @@ def factorize(column: pd.Series, name: str, ids: bool = False) -> tuple[NDArray[
     try:
         codes, uniques = pd.factorize(cast("Any", column))
     except TypeError:
-        raise ValueError(f"column {name!r} holds lists: name it in multi_sparse_col") from None
+        raise ValueError(f"column {name!r} holds lists: name it, by itself, in multi_sparse_col") from None
     if ids:
         refuse_missing(int((codes < 0).sum()), name)
     return codes.astype(np.int64, copy=False), _exact(uniques, name, ids)
@@ -110,20 +123,23 @@ def read_numbers(column: pd.Series, name: str, missing: bool = True) -> NDArray[
         If it holds text, dates or complex numbers, infinity or, with ``missing=False``, a
         missing value.
     """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
     kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind not in {"integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty", "categorical"}:
+    if kind not in {"integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty"}:
         sample = next((value for value in column if isinstance(value, str)), None)
         found = f"text such as {sample!r}" if sample is not None else f"{kind} values"
         raise ValueError(f"column {name!r} must hold numbers, found {found}")
     try:
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            column = column.astype(column.dtype.categories.dtype)
         numbers = column.to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"column {name!r} must hold numbers: {error}") from None
     n_infinite = int(np.isinf(numbers).sum())
     if n_infinite:
         raise ValueError(f"column {name!r} has {n_infinite} infinite values")
+    n_beyond = int((np.abs(numbers) > np.finfo(np.float32).max).sum())
+    if n_beyond:
+        raise ValueError(f"column {name!r} has {n_beyond} values beyond 3.4e38, the range of float32")
     if not missing:
         refuse_missing(int(np.isnan(numbers).sum()), name)
     return numbers
@@ -141,12 +157,13 @@ def refuse_empty(n_present: int, name: str) -> None:
         raise ValueError(f"column {name!r} is empty: all of its values are missing")
 
 
-def read_times(column: pd.Series, name: str) -> NDArray[np.float64]:
-    """A column of times, of any unit that sorts: numbers, or dates as nanoseconds."""
+def read_times(column: pd.Series, name: str) -> Times:
+    """A column of times, of any unit that sorts: numbers, or dates as nanoseconds; integers stay exact."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         refuse_missing(int(column.isna().sum()), name)
-        return column.to_numpy("datetime64[ns]").astype(np.int64).astype(np.float64)
-    return read_numbers(column, name, missing=False)
+        return column.to_numpy("datetime64[ns]").astype(np.int64)
+    times = read_numbers(column, name, missing=False)
+    return column.to_numpy(np.int64) if pd.api.types.is_signed_integer_dtype(column.dtype) else times
 
 
 def read_ids(ids: object, name: str) -> Values:
@@ -157,8 +174,8 @@ def read_ids(ids: object, name: str) -> Values:
     ValueError
         If one is neither an integer nor a string.
     """
-    if isinstance(ids, str | int | np.integer):
-        ids = [ids]
+    if isinstance(ids, str | int | float | np.integer | np.floating):
+        return as_values([_exact_value(ids, name)])
     return _exact(pd.Series(cast("Any", ids), dtype=None if hasattr(ids, "dtype") else object), name, ids=True)
 
 
@@ -172,10 +189,6 @@ def flatten_lists(column: pd.Series, name: str) -> tuple[pd.Series, NDArray[np.i
     ValueError
         If a value is not a list: a string such as ``"a|b"``, or a number.
     """
-    kinds = set(map(type, column))
-    if not kinds & {list, tuple, set, frozenset, np.ndarray}:
-        sample = next((value for value in column if isinstance(value, str)), column.iloc[0])
-        raise ValueError(f"column {name!r} must hold lists, found {sample!r}: see split_multi_value, or use sparse_col")
     present = np.fromiter((_is_list(value, name) for value in column), bool, len(column))
     lists = [value if there else () for value, there in zip(column, present, strict=True)]
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
@@ -216,7 +229,7 @@ def _exact(uniques: Any, name: str, ids: bool) -> Values:
     exact = [_exact_value(value, name) for value in uniques.tolist()]
     whole_floats = pd.api.types.is_float_dtype(uniques.dtype) or any(isinstance(v, float) for v in uniques.tolist())
     if ids and whole_floats:
-        warnings.warn(f"column {name!r} holds whole numbers as floats: read as integers", stacklevel=4)
+        warn(f"column {name!r} holds whole numbers as floats: read as integers")
     return as_values(exact)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recolib.checks import check_names
 from recolib.data.consumed import Consumed
 from recolib.data.encoding import overlay
 from recolib.data.frame import factorize, read_column, read_frame
@@ -150,7 +151,10 @@ class DataInfo:
         return self.items if side == "item" else self.users
 
     def assign_user_features(self, user_data: object) -> None:
-        """Give known users new features, in place.
+        """Give known users new features, in place, for predictions and for sets that are encoded from now on.
+
+        Sets that are there keep the features that were true of their events. Unknown users are ignored, and so are
+        columns of other sides.
 
         Parameters
         ----------
@@ -160,7 +164,7 @@ class DataInfo:
         Raises
         ------
         ValueError
-            If a column is no user feature.
+            If a column is none of the data's.
         """
         self._assign("user", user_data)
 
@@ -170,18 +174,19 @@ class DataInfo:
 
     def _assign(self, side: Side, data: object) -> None:
         frame = read_frame(data, [side], f"{side}_data")
+        known = ["user", "item", "label", "time", *self.user_col, *self.item_col, *self.context_col]
+        check_names(frame.columns, known, f"a column of the data that {side}_data can have")
         positions, ids = factorize(read_column(frame, side), side, ids=True)
         codes = self.vocabs[side].encode(ids)[positions]
+        table = self.table(side)
+        changed = overlay(table.rows[torch.from_numpy(codes)], frame, self.schema, self.vocabs, side)
         last = np.zeros(len(self.vocabs[side]) + 1, np.int64)
         last[codes] = np.arange(len(codes))  # the last row of an id counts
-        known = np.unique(codes[codes > 0])
-        table = self.table(side)
-        newest = read_frame(frame[last[known].tolist()].to_native(), [side])
-        at = torch.from_numpy(known)
-        changed = overlay(table.rows[at], newest, self.schema, self.vocabs, side)
+        at = np.unique(codes[codes > 0])
+        newest = changed[torch.from_numpy(last[at])]
         rows = Rows(table.rows.codes.clone(), table.rows.dense.clone())
-        rows.codes[known], rows.dense[known] = changed.codes, changed.dense
-        object.__setattr__(self, "items" if side == "item" else "users", Table(rows, table.owner, table.history))
+        rows.codes[at], rows.dense[at] = newest.codes, newest.dense
+        object.__setattr__(self, "items" if side == "item" else "users", replace(table, rows=rows))
         object.__setattr__(self, "version", self.version + 1)
 
     # ---- columns, as LibRecommender's users ask for them

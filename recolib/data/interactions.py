@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from recolib.data.frame import Times
 from recolib.data.info import DataInfo
 from recolib.data.rows import Rows
 
@@ -23,8 +24,10 @@ class Interactions:
     ----------
     data_info
         The data that the codes belong to.
+    user_table, item_table
+        The feature rows of the data when the set was made; in an evaluation set rows of unknown ids follow.
     user_rows, item_rows
-        Row numbers in ``user_table`` and ``item_table``, shape (N,).
+        Row numbers in the tables, shape (N,).
     labels
         A plain array, float32, shape (N,), that may be edited before ``fit``. NaN where the frame of an
         evaluation set has no ``label`` column: the row was observed, and that is all that is known.
@@ -32,18 +35,16 @@ class Interactions:
         The context of each event, shape (N, ...); zero columns without context columns.
     times
         When each event happened, shape (N,).
-    new_users, new_items
-        Feature rows of unknown ids, behind those of the tables; none in a training set.
     """
 
     data_info: DataInfo
+    user_table: Rows
+    item_table: Rows
     user_rows: Numbers
     item_rows: Numbers
     labels: NDArray[np.float32]
     context: Rows
-    times: NDArray[np.float64]
-    new_users: Rows
-    new_items: Rows
+    times: Times
 
     def __len__(self) -> int:
         """The number of events."""
@@ -76,16 +77,6 @@ class Interactions:
         )
 
     @property
-    def user_table(self) -> Rows:
-        """The rows that ``user_rows`` counts."""
-        return _join(self.data_info.users.rows, self.new_users)
-
-    @property
-    def item_table(self) -> Rows:
-        """The rows that ``item_rows`` counts."""
-        return _join(self.data_info.items.rows, self.new_items)
-
-    @property
     def user_indices(self) -> Numbers:
         """The users' codes, 0 where unknown, shape (N,)."""
         return _owners(self.data_info.users.owner, self.user_rows)
@@ -108,10 +99,6 @@ class Interactions:
     @property
     def _labels(self) -> NDArray[np.float32]:
         return self.labels
-
-
-def _join(table: Rows, new: Rows) -> Rows:
-    return Rows.cat([table, new]) if len(new) else table
 
 
 def _owners(owner: Numbers, rows: Numbers) -> Numbers:

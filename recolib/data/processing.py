@@ -5,7 +5,6 @@ Nothing is changed in place: each function returns new frames of the library tha
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recolib.data.frame import Frame, factorize, read_column, read_frame, read_numbers
+from recolib.exceptions import warn
 
 FrameT = TypeVar("FrameT")
 Floats = NDArray[np.float64]
@@ -93,7 +93,7 @@ def process_data(
     below_zero = [any(np.nanmin(part[:, j]) < 0 for part in scaled) for j in range(len(columns))]
     skipped = [column for column, negative in zip(columns, below_zero, strict=True) if negative]
     if skipped and chosen:
-        warnings.warn(f"columns {skipped} have values below zero once scaled: no {chosen} of them", stacklevel=2)
+        warn(f"columns {skipped} have values below zero once scaled: no {chosen} of them")
     added = [
         (f"{column}_{name}", j, function)
         for j, column in enumerate(columns)

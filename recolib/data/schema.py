@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
+
+import numpy as np
+import pandas as pd
 
 Side = Literal["user", "item", "context"]
 Kind = Literal["sparse", "multi_sparse", "dense"]
@@ -16,6 +19,8 @@ SIDES: tuple[Side, ...] = ("user", "item", "context")
 KINDS: tuple[Kind, ...] = ("sparse", "multi_sparse", "dense")
 T = TypeVar("T", bound=str)
 RESERVED = ("user", "item", "label")
+SEQUENCES = (list, tuple, np.ndarray, pd.Index)
+"""What a list of columns may come as."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Field:
         ``"sparse"`` (one code), ``"multi_sparse"`` (several codes of one vocabulary) or ``"dense"`` (a number).
     columns
         The frame's columns that it is read from.
+    lists
+        Whether it is read from one column of lists.
     pad_val
         The value that marks an absent value of a multi-sparse field.
     width
@@ -46,16 +53,12 @@ class Field:
     side: Side
     kind: Kind
     columns: tuple[str, ...]
+    lists: bool = False
     pad_val: int | str | None = None
     width: int = 1
     mean: float = 0.0
     offset: float = 0.0
     scale: float = 1.0
-
-    @property
-    def holds_lists(self) -> bool:
-        """Whether it is one column of lists."""
-        return self.kind == "multi_sparse" and len(self.columns) == 1
 
     @property
     def missing(self) -> float:
@@ -129,6 +132,7 @@ def make_schema(
         "context": _names(context_col, "context_col"),
     }
     groups = _groups(multi_sparse_col)
+    lists = {(group,) for group in multi_sparse_col or () if isinstance(group, str)}
     kinds: dict[Kind, list[str]] = {
         "sparse": _names(sparse_col, "sparse_col"),
         "multi_sparse": [column for group in groups for column in group],
@@ -153,37 +157,44 @@ def make_schema(
             if len({side_of[column] for column in group}) > 1:
                 raise ValueError(f"the columns {list(group)} of one multi_sparse_col group lie on two sides")
             if side_of[group[0]] == side:
-                fields.append(Field(group[0], side, "multi_sparse", group, pad_val=pad, width=len(group)))
+                fields.append(Field(group[0], side, "multi_sparse", group, group in lists, pad, len(group)))
         fields += [Field(name, side, "dense", (name,)) for name in kinds["dense"] if side_of[name] == side]
     return Schema(tuple(fields))
 
 
-def _names(columns: Sequence[str] | None, argument: str) -> list[str]:
+def _names(columns: object, argument: str) -> list[str]:
     if columns is None:
         return []
-    if isinstance(columns, str) or not all(isinstance(column, str) for column in columns):
+    names = list(columns) if isinstance(columns, SEQUENCES) else []
+    if not isinstance(columns, SEQUENCES) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{argument} must be a list of column names, got {columns!r}")
-    return list(columns)
+    return [str(name) for name in names]
 
 
-def _groups(multi_sparse_col: Sequence[Group] | None) -> list[tuple[str, ...]]:
-    if isinstance(multi_sparse_col, str):
-        raise ValueError(f"multi_sparse_col must be a list of columns or groups, got {multi_sparse_col!r}")
-    groups = [(group,) if isinstance(group, str) else tuple(group) for group in multi_sparse_col or ()]
-    for group in groups:
-        if not group or not all(isinstance(column, str) for column in group):
-            raise ValueError(f"a group of multi_sparse_col must be a list of column names, got {list(group)!r}")
+def _groups(multi_sparse_col: object) -> list[tuple[str, ...]]:
+    if multi_sparse_col is None:
+        return []
+    if not isinstance(multi_sparse_col, SEQUENCES):
+        raise ValueError(f"multi_sparse_col must be a list of columns and groups, got {multi_sparse_col!r}")
+    groups = [
+        (group,) if isinstance(group, str) else tuple(_names(group, "each group of multi_sparse_col"))
+        for group in multi_sparse_col
+    ]
+    if not all(groups):
+        raise ValueError("each group of multi_sparse_col must be a list of column names, got an empty one")
     return groups
 
 
-def _pads(pad_val: int | str | Sequence[int | str], n_groups: int) -> list[int | str]:
-    if isinstance(pad_val, int | str):
-        return [pad_val] * n_groups
-    if len(pad_val) != n_groups:
-        raise ValueError(
-            f"pad_val must be one value or one for each multi_sparse_col group: {len(pad_val)} != {n_groups}"
-        )
-    return list(pad_val)
+def _pads(pad_val: object, n_groups: int) -> list[int | str]:
+    pads = list(pad_val) if isinstance(pad_val, SEQUENCES) else [pad_val] * n_groups
+    if isinstance(pad_val, SEQUENCES) and len(pads) != n_groups:
+        raise ValueError(f"pad_val must be one value or one for each multi_sparse_col group: {len(pads)} != {n_groups}")
+    for pad in [pad_val] if not isinstance(pad_val, SEQUENCES) else pads:
+        if isinstance(pad, bool) or not isinstance(pad, int | str | np.integer):
+            raise ValueError(
+                f"pad_val must be an integer or a string, or a list with one for each group, got {pad_val!r}"
+            )
+    return [pad if isinstance(pad, str) else int(cast("int", pad)) for pad in pads]
 
 
 def _only(places: Mapping[T, list[str]], what: str) -> dict[str, T]:

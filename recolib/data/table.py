@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recolib.data.frame import Times
 from recolib.data.rows import Rows
 
 Numbers = NDArray[np.int32]
@@ -18,7 +19,7 @@ class History:
     """When features changed: from ``times[i]`` on, id ``codes[i]`` has row ``rows[i]``. Sorted by id, then time."""
 
     codes: NDArray[np.int64]
-    times: NDArray[np.float64]
+    times: Times
     rows: NDArray[np.int64]
 
 
@@ -50,7 +51,7 @@ class Table:
         """The rows that are true now, in the order of codes, that of the unknown id first."""
         return self.rows[: len(self) + 1]
 
-    def at(self, codes: Numbers, times: NDArray[np.float64]) -> Numbers:
+    def at(self, codes: Numbers, times: Times) -> Numbers:
         """The row that was true of each code at each time; its first row where the time is earlier.
 
         Parameters
@@ -79,7 +80,7 @@ class Table:
         return cls(current, np.arange(len(current), dtype=np.int32), nothing)
 
 
-def table_of_events(blank: Rows, codes: Numbers, rows: Rows, times: NDArray[np.float64]) -> tuple[Table, Numbers]:
+def table_of_events(blank: Rows, codes: Numbers, rows: Rows, times: Times) -> tuple[Table, Numbers]:
     """The table that a log of events implies, and each event's row in it.
 
     Parameters

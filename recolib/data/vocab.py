@@ -52,6 +52,8 @@ class Vocab:
 
     def code(self, value: int | str) -> int:
         """The code of one value, 0 if it is unknown."""
+        if isinstance(value, bool) or not isinstance(value, int | str | np.integer):
+            return 0
         try:
             return int(self._index.get_loc(value)) + 1  # type: ignore[arg-type]
         except KeyError:
@@ -119,7 +121,7 @@ class CodeToId(Mapping[int, int | str]):
 
     def __getitem__(self, code: int) -> int | str:
         """The id of a code; KeyError for code 0 and for codes that do not exist."""
-        if not 1 <= code <= len(self._vocab):
+        if not isinstance(code, int | np.integer) or not 1 <= code <= len(self._vocab):
             raise KeyError(code)
         return self._vocab.values[code - 1 : code].tolist()[0]
 
