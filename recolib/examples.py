@@ -103,12 +103,13 @@ def training_rows(data: Interactions, info: DataInfo, task: str, neg_sampling: b
     if not (data.user_indices.all() and data.item_indices.all()):
         raise ValueError("train_data has users or items that data_info does not know: build it with build_trainset")
     check_labels(data, task, neg_sampling)
-    if not neg_sampling:
-        return data
-    unobserved = data.labels == 0
-    if unobserved.all():
-        raise ValueError("all labels are 0: with neg_sampling=True there is no positive row")
-    if unobserved.any():
-        warn(f"{int(unobserved.sum())} rows with label 0 are left out: neg_sampling=True draws negatives")
-        return data.take(np.flatnonzero(~unobserved))
+    if neg_sampling:
+        unobserved = data.labels == 0
+        if unobserved.all():
+            raise ValueError("all labels are 0: with neg_sampling=True there is no positive row")
+        if unobserved.any():
+            warn(f"{int(unobserved.sum())} rows with label 0 are left out: neg_sampling=True draws negatives")
+            data = data.take(np.flatnonzero(~unobserved))
+    if len(data) < 2:
+        raise ValueError(f"training needs at least 2 rows, got {len(data)}")
     return data

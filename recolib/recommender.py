@@ -115,11 +115,10 @@ class Recommender(Settings):
         draw = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
         plan = Plan.of(self, neg_sampling, shuffle)
         trainer = self._trainer or Trainer(build_network(self, self.components), plan)
-        trainer.adopt(plan)
         examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device)
         state = self._trainer, list(self._records)
         try:
-            for record in train(trainer, examples, self.n_epochs, verbose):
+            for record in train(trainer, plan, examples, self.n_epochs, verbose):
                 self._trainer, self._version = trainer, self._version + 1
                 if held_out is not None:
                     measured = evaluate(

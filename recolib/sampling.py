@@ -53,7 +53,7 @@ def random(info: DataInfo) -> Draw:
 def unconsumed(info: DataInfo, consumed: Consumed | None = None) -> Draw:
     """Any trained item that the user did not consume, all alike.
 
-    A user who consumed every item gets any item but the positive one.
+    A user who consumed every item, or none, gets any item but the positive one.
 
     Parameters
     ----------
@@ -80,10 +80,10 @@ def unconsumed(info: DataInfo, consumed: Consumed | None = None) -> Draw:
         wanted = users.astype(np.int64)[:, None] * stride + pick
         skipped = np.searchsorted(keys, wanted, side="right") - starts[users][:, None]
         drawn = items[np.minimum(pick + skipped, len(items) - 1)]
-        # an unknown user consumed nothing, not even the positive; another may have consumed everything
-        again = (n_free == 0) | (drawn == positives[:, None]).any(1)
-        if again.any():
-            drawn[again] = fallback(users[again], positives[again], uniform[again])
+        # who consumed everything has nothing left; who consumed nothing, not even the positive, may draw it
+        other = (n_free == 0) | (counts[users] == 0)
+        if other.any():
+            drawn[other] = fallback(users[other], positives[other], uniform[other])
         return drawn
 
     return draw

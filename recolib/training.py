@@ -98,7 +98,7 @@ class Trainer:
         """
         start = time.perf_counter()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
+            group["lr"], group["eps"] = self.lr, self.plan.epsilon
         candidates = examples.candidates(self.plan.seed, self.epoch)
         order = torch.from_numpy(self._order(len(examples.data))).to(candidates.device)
         total = torch.zeros((), device=candidates.device)
@@ -197,13 +197,14 @@ class Trainer:
                 average.copy_(kept)
 
 
-def train(trainer: Trainer, examples: Examples, n_epochs: int, verbose: int) -> Iterator[dict[str, float]]:
+def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbose: int) -> Iterator[dict[str, float]]:
     """Run epochs, and after each give a record of it.
 
     If the loss becomes infinite or NaN, a network that was trained before goes back to what it was.
     """
     first = trainer.epoch
     before = trainer.snapshot() if first else {}
+    trainer.adopt(plan)
     examples.mark_trained(trainer.network)
     n_pairs = len(examples.data) * (1 + examples.num_neg)
     for number in range(1, n_epochs + 1):
@@ -226,15 +227,8 @@ def train(trainer: Trainer, examples: Examples, n_epochs: int, verbose: int) -> 
 def batch_bounds(n: int, size: int) -> Sequence[tuple[int, int]]:
     """Where batches of ``size`` begin and end; a last batch of one joins the one before it.
 
-    Batch norm cannot take a single row.
-
-    Raises
-    ------
-    ValueError
-        If there is only one row in all.
+    Batch norm cannot take a single row; n is at least 2.
     """
-    if n < 2:
-        raise ValueError(f"training needs at least 2 rows, got {n}")
     bounds = [(begin, min(begin + size, n)) for begin in range(0, n, size)]
     if n - bounds[-1][0] == 1:
         bounds[-2:] = [(bounds[-2][0], n)]

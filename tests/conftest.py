@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def data_home() -> Path:
+    """The directory that holds the real data sets; without it the test is skipped."""
+    home = os.environ.get("RECOLIB_DATA_HOME")
+    if not home:
+        pytest.skip("RECOLIB_DATA_HOME is not set: no real data sets here")
+    if not Path(home).is_dir():
+        pytest.skip(f"RECOLIB_DATA_HOME={home!r} is not a directory")
+    return Path(home)
