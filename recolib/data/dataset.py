@@ -60,7 +60,8 @@ class _Dataset:
         if info is None:
             raise RuntimeError("build_trainset must be called before build_evalset or build_testset")
         frame = read_frame(eval_data, ["user", "item", *info.context_col], "eval_data")
-        return encode_evaluation(_shuffled(frame, seed) if shuffle else frame, info)
+        data = encode_evaluation(frame, info)
+        return _shuffled(data, seed) if shuffle else data
 
     @classmethod
     def build_testset(
@@ -86,7 +87,7 @@ class _Dataset:
         # order is time where no column says so: features are read before the shuffle
         data, info = build_training(frame, schema, sources, scaling)
         cls._last = info
-        return (_shuffled_set(data, seed) if shuffle else data), info
+        return (_shuffled(data, seed) if shuffle else data), info
 
 
 class DatasetPure(_Dataset):
@@ -217,10 +218,6 @@ def _wanted(frame: Frame, schema: Schema, side: Side) -> list[str]:
     return [side, *(column for column in schema.columns(side) if column in frame.columns)]
 
 
-def _shuffled(frame: Frame, seed: int) -> Frame:
-    return frame[np.random.default_rng(seed).permutation(len(frame)).tolist()]
-
-
-def _shuffled_set(data: Interactions, seed: int) -> Interactions:
+def _shuffled(data: Interactions, seed: int) -> Interactions:
     order = np.random.default_rng(seed).permutation(len(data))
     return data.take(order)

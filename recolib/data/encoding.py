@@ -65,7 +65,7 @@ def learn_scale(frame: Frame, field: Field, scaling: str) -> tuple[Field, NDArra
     varies = present.min() < present.max()  # rounded, the mean of equal numbers need not equal them
     field = replace(field, mean=float(present.mean()) if varies else float(present[0]))
     if scaling == "standard":
-        field = replace(field, offset=field.mean, scale=float(present.std()) if varies else 1.0)
+        field = replace(field, offset=field.mean, scale=(float(present.std()) if varies else 0.0) or 1.0)
     return field, _scale(numbers, field, field.missing)
 
 

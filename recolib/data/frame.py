@@ -40,9 +40,8 @@ def read_frame(data: object, columns: Sequence[str] = (), name: str = "data") ->
     ValueError
         If it is no frame, has no rows, lacks one of ``columns``, or has a column twice.
     """
-    names = [str(column) for column in getattr(data, "columns", ())]
-    twice = sorted({column for column in names if names.count(column) > 1})
-    if twice and isinstance(data, pd.DataFrame):
+    if isinstance(data, pd.DataFrame) and not data.columns.is_unique:
+        twice = sorted({str(column) for column in data.columns[data.columns.duplicated()]})
         raise ValueError(f"columns {twice} stand more than once in {name}")
     try:
         frame = cast("Frame", nw.from_native(cast("Any", data), eager_only=True))
@@ -67,8 +66,10 @@ def read_column(frame: Frame, name: str) -> pd.Series:
         return _without_arrow_traps(column.to_pandas())
     if isinstance(column.dtype, nw.Struct):
         raise ValueError(f"column {name!r} holds structs: give each of their fields a column")
+    if frame.implementation.is_pyarrow() and isinstance(column.dtype, nw.String):
+        return pd.Series(pd.arrays.ArrowExtensionArray(column.to_native()))
     if not (column.dtype.is_numeric() or column.dtype.is_temporal() or isinstance(column.dtype, nw.Boolean)):
-        # text too: an array would be as wide as its longest value
+        # lists, and text: an array would be as wide as its longest value
         return pd.Series(column.to_list(), dtype=object)
     missing = column.is_null().to_numpy()
     if column.dtype.is_integer() and missing.any():
@@ -190,9 +191,14 @@ def flatten_lists(column: pd.Series, name: str) -> tuple[pd.Series, NDArray[np.i
         If a value is not a list: a string such as ``"a|b"``, or a number.
     """
     present = np.fromiter((_is_list(value, name) for value in column), bool, len(column))
-    lists = [value if there else () for value, there in zip(column, present, strict=True)]
+    lists = [_ordered(value) if there else () for value, there in zip(column, present, strict=True)]
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
     return pd.Series(list(chain.from_iterable(lists)), dtype=object), lengths, present
+
+
+def _ordered(values: Any) -> Any:
+    """The values of a list as they come; those of a set in an order that does not depend on hashes."""
+    return sorted(values, key=repr) if isinstance(values, set | frozenset) else values
 
 
 def _is_list(value: object, name: str) -> bool:

@@ -98,7 +98,7 @@ def table_of_events(blank: Rows, codes: Numbers, rows: Rows, times: Times) -> tu
     last = np.zeros(len(blank), np.int64)
     last[codes[order]] = order  # a later event overwrites an earlier one
     latest = torch.from_numpy(last[codes])
-    seen = np.unique(codes)
+    seen = np.flatnonzero(np.bincount(codes))
     current = Rows(blank.codes.clone(), blank.dense.clone())
     newest = rows[torch.from_numpy(last[seen])]
     current.codes[seen], current.dense[seen] = newest.codes, newest.dense

@@ -268,7 +268,11 @@ def test_taking_texts_apart_changes_neither_input_nor_index(movies):
         ({"multi_value_col": []}, ValueError, "multi_value_col must name at least one column"),
         ({"multi_value_col": ["actors"]}, ValueError, "columns \\['actors'\\] are not in data"),
         ({"multi_value_col": ["year"]}, ValueError, "column 'year' must hold text, found 1999"),
-        ({"multi_value_col": ["lists"]}, ValueError, "column 'lists' holds lists: name it in multi_sparse_col"),
+        (
+            {"multi_value_col": ["lists"]},
+            ValueError,
+            "column 'lists' holds lists: name it, by itself, in multi_sparse_col",
+        ),
         ({"user_col": "genre"}, ValueError, "user_col must be a list of names, got 'genre'"),
         ({"item_col": "genre"}, ValueError, "item_col must be a list of names, got 'genre'"),
         ({"user_col": ["genre"], "item_col": ["genre"]}, ValueError, "\\['genre'\\] are in user_col and in item_col"),
