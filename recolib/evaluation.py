@@ -58,7 +58,7 @@ def evaluate(
         For rating: ``loss`` (= ``rmse``), ``rmse``, ``mae``, ``r2``. For ranking: ``loss`` (= ``log_loss``),
         ``log_loss``, ``balanced_accuracy``, ``roc_auc``, ``roc_gauc``, ``pr_auc``. By default ``loss``.
     k, sample_user_num
-        For metrics of lists.
+        For metrics of lists, of which there are none yet.
     seed
         For the negatives.
 

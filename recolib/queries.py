@@ -73,8 +73,8 @@ def user_rows(
     if context is not None:
         frame, where = _aligned(context, ids, "user", "context", info.context_col)
         around = overlay(around, frame, info.schema, info.vocabs, "context", where)
-    elif info.context_col:
-        warn(f"no context given: columns {info.context_col} count as unknown")
+    else:
+        _warn_of_missing_context(info, set())
     rows = rows.join(around)
     return rows.averaged(torch.from_numpy(codes == UNKNOWN)) if average else rows
 
@@ -83,17 +83,24 @@ def pair_rows(info: DataInfo, users: Codes, items: Codes, feats: Feats | None, a
     """Rows of n users (with their context) and n items, ``feats`` of any side laid over them."""
     of_users, of_items = info.users.rows[torch.from_numpy(users)], info.items.rows[torch.from_numpy(items)]
     around = blank_rows(info.schema, "context", len(users))
+    given: set[str] = set()
     if feats is not None:
-        columns = [*info.user_col, *info.item_col, *info.context_col]
-        frame = _in_order(feats, len(users), "feats", columns)
+        frame = _in_order(feats, len(users), "feats", [*info.user_col, *info.item_col, *info.context_col])
+        given = set(frame.columns)
         of_users = overlay(of_users, frame, info.schema, info.vocabs, "user")
         of_items = overlay(of_items, frame, info.schema, info.vocabs, "item")
         around = overlay(around, frame, info.schema, info.vocabs, "context")
+    _warn_of_missing_context(info, given)
     of_users = of_users.join(around)
     if average:
         of_users = of_users.averaged(torch.from_numpy(users == UNKNOWN))
         of_items = of_items.averaged(torch.from_numpy(items == UNKNOWN))
     return of_users, of_items
+
+
+def _warn_of_missing_context(info: DataInfo, given: set[str]) -> None:
+    if info.context_col and not given & set(info.context_col):
+        warn(f"no context given: columns {info.context_col} count as unknown")
 
 
 def _in_order(feats: Feats, n: int, argument: str, columns: Sequence[str]) -> Frame:

@@ -287,8 +287,9 @@ def test_context_is_one_mapping_for_all_or_a_frame_by_user(model: DeepFM) -> Non
         np.testing.assert_allclose(both[user][1], alone[user][1], rtol=1e-5)
     shared = model.recommend_user([100, 101], 4, context={"hour": 0}, return_scores=True)
     np.testing.assert_allclose(shared[100][1], alone[100][1], rtol=1e-5)
-    with pytest.warns(UserWarning, match=r"no context given: columns \['hour'\]"):
-        model.recommend_user(100, 4)
+    for ask in (lambda: model.recommend_user(100, 4), lambda: model.predict(100, "i1", feats={"sex": "M"})):
+        with pytest.warns(UserWarning, match=r"no context given: columns \['hour'\]"):
+            ask()
 
 
 def test_an_unseen_value_counts_as_unknown(model: DeepFM) -> None:
