@@ -11,6 +11,9 @@ import pandas as pd
 from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions
 
 N_USERS, N_ITEMS = 24, 20
+PANDAS = int(pd.__version__.split(".")[0])
+HASHES_NUL = PANDAS >= 3
+"""Before pandas 3, text was hashed up to its first NUL: ids that differ behind one were one."""
 
 
 def two_tastes(n_users: int = N_USERS, n_items: int = N_ITEMS, seed: int = 0) -> pd.DataFrame:

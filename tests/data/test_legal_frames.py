@@ -13,6 +13,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from worlds import HASHES_NUL, PANDAS
 
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.data.rows import ABSENT, UNKNOWN
@@ -64,7 +65,7 @@ IDS: list[tuple[str, Callable[[], object], list[int | str]]] = [
     ("1 beside its numeral", lambda: objects("1", 1, "1", 1), [1, "1"]),
     ("numerals", lambda: ["10", "9", "010", "1e1"], ["010", "10", "1e1", "9"]),
     ("empty and blank text", lambda: ["", " ", "a", "a "], ["", " ", "a", "a "]),
-    ("NUL within text", lambda: ["a", "a\x00", "a\x00b"], ["a", "a\x00", "a\x00b"]),
+    *([("NUL within text", lambda: ["a", "a\x00", "a\x00b"], ["a", "a\x00", "a\x00b"])] if HASHES_NUL else []),
     ("words that look like missing values", lambda: ["nan", "None", "NA", ""], ["", "NA", "None", "nan"]),
     ("composed and combining accents", lambda: [COMPOSED, DECOMPOSED, "e"], ["e", DECOMPOSED, COMPOSED]),
     ("letters beyond 16 bits", lambda: ["🎬", "z", "日本"], ["z", "日本", "🎬"]),
@@ -228,7 +229,7 @@ def test_numbers_of_any_dtype_are_labels(labels):
         objects("b", pd.NA, 1),
         objects(2, None, 1),
         [2.0, np.nan, 1.0],
-        pd.array(["b", None, "a"], "str"),
+        *([pd.array(["b", None, "a"], "str")] if PANDAS >= 3 else []),
         pd.array(["b", None, "a"], "string[pyarrow]"),
         pd.array(["b", None, "a"], pd.ArrowDtype(pa.string())),
         pd.array([2, None, 1], "Int64"),
@@ -521,6 +522,7 @@ def test_nan_in_an_arrow_column_is_missing():
     assert info.users.rows.codes[:, 1].tolist() == [0, 2, 0, 1]
 
 
+@pytest.mark.skipif(not HASHES_NUL, reason="before pandas 3, text was hashed up to its first NUL")
 def test_polars_ids_that_differ_in_a_last_nul_are_two():
     frame = pl.DataFrame({"user": ["a", "a\x00"], "item": [1, 2], "label": [1, 1]})
     assert DatasetPure.build_trainset(frame)[1].n_users == 2

@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from worlds import HASHES_NUL
 
 from recolib.data import DatasetPure, Vocab
 from recolib.data.frame import as_values
 from recolib.data.vocab import CodeToId, IdToCode
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], min_codepoint=0 if HASHES_NUL else 1), max_size=4)
 NUMERALS = st.integers(-3, 3).map(str)
 LISTS = (
     st.lists(INTEGERS | TEXTS | NUMERALS, max_size=12) | st.lists(INTEGERS, max_size=12) | st.lists(TEXTS, max_size=12)
@@ -34,7 +35,7 @@ def values_of(vocab: Vocab) -> list[tuple[type, int | str]]:
 
 
 @given(LISTS)
-@example(["a", "a\x00", "", "\x00"])
+@example(["a", "a\x00", "", "\x00"] if HASHES_NUL else [])
 @example([1, "1", 1])
 @example([2**63 - 1, 2**63 - 2, -(2**63)])
 def test_decoding_what_was_encoded_gives_it_back(values):
