@@ -253,7 +253,7 @@ class Recommender(Settings):
         check_choice("cold_start", cold_start, COLD_STARTS)
         check_integer("n_rec", n_rec, 1)
         if seq is not None:
-            raise ValueError(f"{type(self).__name__} is no sequence model: leave seq out")
+            raise ValueError(f"{self.model_name} doesn't support arbitrary seq inference: leave seq out")
         ids, codes = codes_of(self.data_info, "user", user, inner_id)
         rows = user_rows(self.data_info, ids, codes, user_feats, context, average=cold_start == "average")
         rules = Rules(
@@ -308,6 +308,11 @@ class Recommender(Settings):
         )
 
     @property
+    def model_name(self) -> str:
+        """The algorithm's name."""
+        return type(self).__name__
+
+    @property
     def n_users(self) -> int:
         """How many users are known."""
         return self.data_info.n_users
@@ -337,7 +342,7 @@ class Recommender(Settings):
 
     def _fitted(self) -> Network:
         if self._trainer is None:
-            raise NotFittedError(f"{type(self).__name__} has no weights yet: call fit first")
+            raise NotFittedError(f"{self.model_name} has no weights yet: call fit first")
         return self._trainer.network
 
     def _states(self, network: Network) -> NetworkState:

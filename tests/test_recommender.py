@@ -194,7 +194,7 @@ BAD_QUESTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("recommend_user", {"n_rec": 0}, ValueError, "n_rec must be at least 1, got 0"),
     ("recommend_user", {"n_rec": 2.0}, TypeError, "n_rec must be an integer"),
     ("recommend_user", {"cold_start": "sss"}, ValueError, "cold_start must be one of"),
-    ("recommend_user", {"seq": [1, 2]}, ValueError, "no sequence model"),
+    ("recommend_user", {"seq": [1, 2]}, ValueError, "DeepFM doesn't support arbitrary seq inference"),
     ("recommend_user", {"user": []}, ValueError, "user is empty"),
     ("recommend_user", {"user": None}, ValueError, "user"),
     ("recommend_user", {"user": 1.5}, ValueError, "'user' has the number 1.5"),
@@ -260,6 +260,13 @@ def test_an_unknown_user_is_scored_from_the_features_given(model: DeepFM) -> Non
     assert lists["F"].tolist() != lists["M"].tolist()
     even = [np.mean([int(item[1:]) % 2 == 0 for item in lists[sex][:8]]) for sex in "FM"]
     assert even[0] > even[1]  # the even items are those that F like
+
+
+def test_no_features_at_all_may_be_given(model: DeepFM) -> None:
+    hour = {"hour": 1}
+    plain = model.recommend_user(100, 5, context=hour)[100].tolist()
+    assert model.recommend_user(100, 5, user_feats={}, context=hour)[100].tolist() == plain
+    assert model.recommend_user(100, 5, user_feats={"sex": None, "age": np.nan}, context=hour)[100].tolist() == plain
 
 
 def test_user_feats_of_many_come_as_frame_or_list(model: DeepFM) -> None:
