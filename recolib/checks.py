@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from typing import cast
 
 import numpy as np
+import torch
 
 
 def check_integer(name: str, value: object, low: int) -> None:
@@ -37,6 +39,17 @@ def check_bool(name: str, value: object) -> None:
     """Raise unless ``value`` is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_device(device: object) -> None:
+    """Raise unless ``device`` is ``"auto"`` or a device that this torch can use."""
+    if device == "auto":
+        return
+    try:
+        torch.empty(0, device=cast("str", device))
+    except (RuntimeError, AssertionError, TypeError) as error:
+        problem = str(error).splitlines()[0]
+        raise ValueError(f"device must be 'auto' or a device that torch can use, got {device!r}: {problem}") from None
 
 
 def check_names(names: Collection[str], known: Sequence[str], what: str) -> None:

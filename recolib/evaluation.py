@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recolib.checks import check_bool, check_integer
 from recolib.data.building import encode_evaluation
 from recolib.data.consumed import consumed_by
 from recolib.data.frame import read_frame
 from recolib.data.info import DataInfo
-from recolib.data.interactions import Interactions, check_labels
+from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Rows
+from recolib.exceptions import UnknownIdWarning, warn
 from recolib.metrics import GROUPED_METRICS, RANKING_METRICS, RATING_METRICS
 from recolib.sampling import unconsumed, uniforms
 
@@ -26,8 +28,8 @@ class Model(Protocol):
     data_info: DataInfo
     num_neg: int
 
-    def predict_rows(self, users: Rows, items: Rows, batch_size: int) -> NDArray[np.float32]:
-        """Predictions of n user rows (with their context) and n item rows."""
+    def score_rows(self, users: Rows, items: Rows, batch_size: int) -> NDArray[np.float32]:
+        """Ratings, or for ranking logits, of n user rows (with their context) and n item rows."""
         ...
 
 
@@ -56,7 +58,8 @@ def evaluate(
         Pairs scored at once.
     metrics
         For rating: ``loss`` (= ``rmse``), ``rmse``, ``mae``, ``r2``. For ranking: ``loss`` (= ``log_loss``),
-        ``log_loss``, ``balanced_accuracy``, ``roc_auc``, ``roc_gauc``, ``pr_auc``. By default ``loss``.
+        ``log_loss``, ``balanced_accuracy``, ``roc_auc``, ``roc_gauc`` (over the known users), ``pr_auc``. By
+        default ``loss``.
     k, sample_user_num
         For metrics of lists, of which there are none yet.
     seed
@@ -85,22 +88,25 @@ def evaluate(
     ['mae', 'rmse']
     """
     names = check_metrics(model.task, metrics)
+    for name, value, low in (("eval_batch_size", eval_batch_size, 1), ("k", k, 1), ("seed", seed, 0)):
+        check_integer(name, value, low)
     encoded = as_encoded(data, model.data_info)
     check_labels(encoded, model.task, neg_sampling)
     if neg_sampling:
         encoded = with_negatives(encoded, model.num_neg, seed)
     user_codes, item_codes = encoded.user_indices, encoded.item_indices
-    users = encoded.user_table[torch.from_numpy(encoded.user_rows)].join(encoded.context)
-    items = encoded.item_table[torch.from_numpy(encoded.item_rows)]
-    users = users.averaged(torch.from_numpy(user_codes == UNKNOWN))  # as cold_start="average" predicts
+    users = encoded.users.rows[torch.from_numpy(encoded.user_rows)]
+    items = encoded.items.rows[torch.from_numpy(encoded.item_rows)]
+    # what cold_start="average" predicts
+    users = users.averaged(torch.from_numpy(user_codes == UNKNOWN)).join(encoded.context)
     items = items.averaged(torch.from_numpy(item_codes == UNKNOWN))
-    predictions = model.predict_rows(users, items, eval_batch_size)
+    scores = model.score_rows(users, items, eval_batch_size)
+    labels, known = encoded.labels.astype(np.float64), user_codes != UNKNOWN  # who is unknown is no one group
     pointwise = RATING_METRICS if model.task == "rating" else RANKING_METRICS
-    labels = encoded.labels.astype(np.float64)
     return {
-        name: pointwise[name](labels, predictions)
+        name: pointwise[name](labels, scores)
         if name in pointwise
-        else GROUPED_METRICS[name](labels, predictions, user_codes)
+        else GROUPED_METRICS[name](labels[known], scores[known], user_codes[known])
         for name in names
     }
 
@@ -120,8 +126,27 @@ def as_encoded(data: object, info: DataInfo) -> Interactions:
     if isinstance(data, Interactions):
         data.refuse_other(info)
         return data
-    frame = read_frame(data, ["user", "item", *info.context_col], "data")
-    return encode_evaluation(frame, info)
+    encoded = encode_evaluation(read_frame(data, ["user", "item", *info.context_col], "data"), info)
+    for side, codes in (("user", encoded.user_indices), ("item", encoded.item_indices)):
+        n_unknown = int((codes == UNKNOWN).sum())
+        if n_unknown:
+            warn(f"{n_unknown} of {len(codes)} rows have an unknown {side}: scored as the average", UnknownIdWarning)
+    return encoded
+
+
+def check_labels(data: Interactions, task: str, neg_sampling: bool) -> None:
+    """Refuse labels that the task cannot be measured against."""
+    check_bool("neg_sampling", neg_sampling)
+    if task == "rating" and neg_sampling:
+        raise ValueError("task='rating' has no negatives: pass neg_sampling=False")
+    if neg_sampling:
+        return
+    if np.isnan(data.labels).any():
+        raise ValueError("the data has no label column to measure against")
+    if task == "ranking" and not np.isin(data.labels, (0.0, 1.0)).all():
+        raise ValueError(
+            "task='ranking' without neg_sampling needs labels of 0 and 1: convert them, or pass neg_sampling=True"
+        )
 
 
 def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
@@ -137,9 +162,9 @@ def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
     consumed, _ = consumed_by(seen_users, seen_items, info.n_users, info.n_items)
     positive = np.flatnonzero(~(data.labels <= 0))
     draw = unconsumed(info, consumed)
-    drawn = draw(users[positive], items[positive], uniforms(seed, 0, len(positive), num_neg))
+    drawn = draw(users[positive], items[positive], uniforms(seed, 0, positive, num_neg))
     both = data.take(np.concatenate([np.arange(len(data)), np.repeat(positive, num_neg)]))
-    both.item_rows[len(data) :] = drawn.reshape(-1)  # the current row of a code is the row of its number
+    both.item_rows[len(data) :] = data.items.at(drawn, data.times[positive]).reshape(-1)
     both.labels[:] = 0.0
     both.labels[positive] = 1.0
     return both

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 
 from recolib.data.info import DataInfo
-from recolib.data.interactions import Interactions, check_labels
-from recolib.data.rows import ABSENT, Rows
+from recolib.data.interactions import Interactions
+from recolib.data.rows import UNKNOWN, Rows
+from recolib.evaluation import check_labels
 from recolib.exceptions import warn
 from recolib.nn.network import Network
 from recolib.sampling import Draw, uniforms
+
+ROWS_AT_ONCE = 2**18
+"""Rows whose negatives are drawn together: bounds the memory of a draw."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +47,8 @@ class Examples:
             data,
             draw,
             num_neg if draw else 0,
-            data.user_table.to(device),
-            data.item_table.to(device),
+            data.users.rows.to(device),
+            data.items.rows.to(device),
             torch.from_numpy(data.user_rows).to(device),
             torch.from_numpy(data.item_rows).to(device),
             data.context.to(device),
@@ -57,34 +61,28 @@ class Examples:
         if self.draw is None:
             return own
         data = self.data
-        negatives = self.draw(data.user_indices, data.item_indices, uniforms(seed, epoch, len(data), self.num_neg))
-        rows = data.data_info.items.at(negatives, data.times)
-        return torch.cat([own, torch.from_numpy(rows).to(own.device)], 1)
+        users, items = data.user_indices, data.item_indices
+        negatives = np.empty((len(data), self.num_neg), np.int32)
+        for start in range(0, len(data), ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + ROWS_AT_ONCE, len(data)))
+            drawn = self.draw(users[rows], items[rows], uniforms(seed, epoch, rows, self.num_neg))
+            negatives[rows] = data.items.at(drawn, data.times[rows])
+        return torch.cat([own, torch.from_numpy(negatives).to(own.device)], 1)
 
     def mark_trained(self, network: Network) -> None:
         """Note in the network which of its embedding rows training will touch."""
-        users = self.user_table[self.user_rows.unique()]
-        nowhere = Rows(torch.full_like(users.codes[:1], ABSENT), torch.zeros_like(users.dense[:1]))
-        around = self.context[:1]
-        no_context = Rows(torch.full_like(around.codes, ABSENT), torch.zeros_like(around.dense))
-        network.user.mark_trained(_beside(users, no_context))
-        network.user.mark_trained(_beside(nowhere, self.context))
-        items = self.item_table if self.draw else self.item_table[self.item_rows.unique()]
-        network.item.mark_trained(items if self.draw is None else items[items.codes[:, 0].nonzero().squeeze(1)])
+        users = self.user_table.codes[self.user_rows.unique()]
+        network.user.mark_trained(users)
+        network.user.mark_trained(self.context.codes, first=users.shape[-1])
+        items = self.item_table.codes
+        items = items[items[:, 0] != UNKNOWN] if self.draw else items[self.item_rows.unique()]
+        network.item.mark_trained(items)
 
     def batch(self, at: Tensor, candidates: Tensor) -> tuple[Rows, Rows, Tensor]:
         """User rows (B, 1, C), item rows (B, 1+N, C) and labels (B, 1+N) of the events numbered ``at``."""
         users = self.user_table[self.user_rows[at].unsqueeze(1)].join(self.context[at.unsqueeze(1)])
         labels = self.labels.expand(len(at), -1) if self.draw else self.labels[at]
         return users, self.item_table[candidates[at]], labels
-
-
-def _beside(one: Rows, other: Rows) -> Rows:
-    """Rows joined, the one that is single repeated for the other."""
-    n = max(len(one), len(other))
-    return Rows(*(part.expand(n, -1) for part in (one.codes, one.dense))).join(
-        Rows(*(part.expand(n, -1) for part in (other.codes, other.dense)))
-    )
 
 
 def training_rows(data: Interactions, info: DataInfo, task: str, neg_sampling: bool) -> Interactions:
@@ -110,6 +108,8 @@ def training_rows(data: Interactions, info: DataInfo, task: str, neg_sampling: b
         if unobserved.any():
             warn(f"{int(unobserved.sum())} rows with label 0 are left out: neg_sampling=True draws negatives")
             data = data.take(np.flatnonzero(~unobserved))
+    elif task == "ranking" and data.labels.min() == data.labels.max():
+        warn(f"all labels are {data.labels[0]:g}: there is nothing to tell apart, or neg_sampling=True is meant")
     if len(data) < 2:
         raise ValueError(f"training needs at least 2 rows, got {len(data)}")
     return data

@@ -1,4 +1,7 @@
-"""Pointwise metrics: labels (n,) against predictions (n,)."""
+"""Pointwise metrics: labels (n,) against predicted ratings (n,), or for ranking against logits (n,).
+
+In float32 a probability is exactly 1 from a logit of 17 on: ranks are those of logits.
+"""
 
 from __future__ import annotations
 
@@ -29,16 +32,15 @@ def r2(labels: Floats, predictions: Floats) -> float:
     return float(1 - np.sum((labels - predictions) ** 2) / np.sum((labels - labels.mean()) ** 2))
 
 
-def log_loss(labels: Floats, probabilities: Floats) -> float:
-    """Mean binary cross-entropy; probabilities are kept an ulp away from 0 and 1."""
-    tiny = np.finfo(probabilities.dtype).eps
-    p = np.clip(probabilities, tiny, 1 - tiny).astype(np.float64)
-    return float(-np.mean(labels * np.log(p) + (1 - labels) * np.log1p(-p)))
+def log_loss(labels: Floats, logits: Floats) -> float:
+    """Mean binary cross-entropy, exact where a probability would round to 0 or 1."""
+    logits = logits.astype(np.float64)
+    return float(np.mean(np.logaddexp(0, logits) - labels * logits))
 
 
-def balanced_accuracy(labels: Floats, probabilities: Floats) -> float:
-    """Mean of the shares of positives and of negatives on their side of one half; NaN with a single class."""
-    right = (probabilities > 0.5) == (labels > 0.5)
+def balanced_accuracy(labels: Floats, logits: Floats) -> float:
+    """Mean of the shares of positives and of negatives on their side of even odds; NaN with a single class."""
+    right = (logits > 0) == (labels > 0.5)
     positive = labels > 0.5
     if positive.all() or not positive.any():
         return float("nan")
@@ -64,6 +66,8 @@ def roc_gauc(labels: Floats, scores: Floats, groups: NDArray[np.integer]) -> flo
     ----------
     Zhu et al., *Optimized Cost per Click in Taobao Display Advertising*, KDD 2017.
     """
+    if not len(labels):
+        return float("nan")
     order = np.lexsort((scores, groups))
     group, score = groups[order], scores[order]
     starts_group = np.append(True, group[1:] != group[:-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -31,6 +31,17 @@ def is_single(ids: object) -> bool:
     return isinstance(ids, str | int | np.integer | float | np.floating)
 
 
+def as_list(ids: object, argument: str) -> Any:
+    """Several ids as something with an order: arrays and columns as they are, sets and iterators as lists."""
+    if is_single(ids):
+        return [ids]
+    if isinstance(ids, np.ndarray | pd.Series | pd.Index) and ids.ndim == 1:
+        return ids
+    if ids is None or isinstance(ids, Mapping | np.ndarray | pd.DataFrame) or not isinstance(ids, Iterable):
+        raise ValueError(f"{argument} must be an id, or a flat list of ids, got {type(ids).__name__}: {ids!r}")
+    return sorted(ids, key=repr) if isinstance(ids, set | frozenset) else list(cast("Iterable[object]", ids))
+
+
 def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list[Id], Codes]:
     """Ids as Python scalars, and their codes, 0 for those never seen, of which there is a warning.
 
@@ -40,9 +51,9 @@ def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list
         If an id is neither an integer nor a string, or an inner id does not exist.
     """
     vocab = info.vocabs[side]
-    if ids is None or (not is_single(ids) and not len(cast("Sequence[Id]", ids))):
+    values = read_ids(ids if is_single(ids) else as_list(ids, side), side)
+    if not len(values):
         raise ValueError(f"{side} is empty: give at least one id")
-    values = read_ids(ids, side)
     if inner_id:
         if values.dtype == object or values.min() < 0 or values.max() > len(vocab):
             raise ValueError(f"inner ids of {side}s are 0 (unknown) to {len(vocab)}, got {ids!r}")
@@ -75,8 +86,7 @@ def user_rows(
         around = overlay(around, frame, info.schema, info.vocabs, "context", where)
     else:
         _warn_of_missing_context(info, set())
-    rows = rows.join(around)
-    return rows.averaged(torch.from_numpy(codes == UNKNOWN)) if average else rows
+    return _cold(rows, codes, average).join(around)
 
 
 def pair_rows(info: DataInfo, users: Codes, items: Codes, feats: Feats | None, average: bool) -> tuple[Rows, Rows]:
@@ -91,11 +101,12 @@ def pair_rows(info: DataInfo, users: Codes, items: Codes, feats: Feats | None, a
         of_items = overlay(of_items, frame, info.schema, info.vocabs, "item")
         around = overlay(around, frame, info.schema, info.vocabs, "context")
     _warn_of_missing_context(info, given)
-    of_users = of_users.join(around)
-    if average:
-        of_users = of_users.averaged(torch.from_numpy(users == UNKNOWN))
-        of_items = of_items.averaged(torch.from_numpy(items == UNKNOWN))
-    return of_users, of_items
+    return _cold(of_users, users, average).join(around), _cold(of_items, items, average)
+
+
+def _cold(rows: Rows, codes: Codes, average: bool) -> Rows:
+    """Rows in which what is not known of unknown ids is the average."""
+    return rows.averaged(torch.from_numpy(codes == UNKNOWN)) if average else rows
 
 
 def _warn_of_missing_context(info: DataInfo, given: set[str]) -> None:
@@ -106,17 +117,20 @@ def _warn_of_missing_context(info: DataInfo, given: set[str]) -> None:
 def _in_order(feats: Feats, n: int, argument: str, columns: Sequence[str]) -> Frame:
     """Features as a frame of n rows, one for each of n things asked about."""
     if isinstance(feats, Mapping | pd.Series):
-        data = pd.DataFrame([dict(cast("Mapping[str, object]", feats))] * n)
-    elif isinstance(feats, list | tuple):
-        data = pd.DataFrame([dict(cast("Mapping[str, object]", one)) for one in cast("list[object]", feats)])
-    else:
-        data = feats
-    names = [str(name) for name in getattr(data, "columns", columns)]
-    check_names(names, [*columns, "user", "item", "label", "time"], f"a column that {argument} can have")
-    frame = read_frame(data, (), argument)
+        feats = [feats] * n
+    if isinstance(feats, list | tuple):
+        feats = pd.DataFrame([_mapping(one, argument) for one in cast("Sequence[object]", feats)])
+    frame = read_frame(feats, (), argument)
+    check_names(frame.columns, columns, f"a column that {argument} can have")
     if len(frame) != n:
         raise ValueError(f"{argument} has {len(frame)} rows for {n}")
     return frame
+
+
+def _mapping(feats: object, argument: str) -> dict[str, object]:
+    if isinstance(feats, Mapping | pd.Series):
+        return {str(name): value for name, value in cast("Mapping[object, object]", feats).items()}
+    raise ValueError(f"{argument} must be a mapping from columns to values, a list of such, or a frame, got {feats!r}")
 
 
 def _aligned(
@@ -126,13 +140,12 @@ def _aligned(
     if isinstance(feats, Mapping | pd.Series) and len(ids) > 1 and argument == "user_feats":
         raise ValueError("user_feats of several users must be a frame keyed by 'user', or a list with one dict each")
     if isinstance(feats, Mapping | pd.Series | list | tuple):
-        given = feats if isinstance(feats, list | tuple) else [cast("Mapping[str, object]", feats)]
-        named = {name for one in cast("Sequence[Mapping[str, object]]", given) for name in one}
-        check_names(sorted(named), columns, f"a column that {argument} can have")
         return _in_order(feats, len(ids), argument, columns), None
     frame = read_frame(feats, [key], argument)
     check_names(frame.columns, [*columns, key], f"a column that {argument} can have")
     positions, keys = factorize(read_column(frame, key), key, ids=True)
     row_of = dict(zip(keys[positions].tolist(), range(len(positions)), strict=True))  # the last row of an id counts
     at = np.array([row_of.get(one, -1) for one in ids])
+    if (at < 0).all():
+        warn(f"{argument} has no row for any of the {key}s asked for, such as {ids[0]!r}")
     return frame[np.maximum(at, 0).tolist()], at >= 0

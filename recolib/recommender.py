@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,17 +13,18 @@ from tqdm.auto import tqdm
 
 from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.consumed import Consumed
-from recolib.data.interactions import Interactions, check_labels
+from recolib.data.frame import read_ids
+from recolib.data.interactions import Interactions
 from recolib.data.rows import Rows
-from recolib.evaluation import as_encoded, check_metrics, evaluate
+from recolib.evaluation import as_encoded, check_labels, check_metrics, evaluate
 from recolib.examples import Examples, training_rows
-from recolib.exceptions import NotFittedError, warn
+from recolib.exceptions import NotFittedError, UnknownIdWarning, warn
 from recolib.nn import Component, FieldSpec, Network, NetworkState
-from recolib.queries import Codes, Feats, Id, Ids, codes_of, is_single, pair_rows, user_rows
+from recolib.queries import Codes, Feats, Id, Ids, as_list, codes_of, is_single, pair_rows, user_rows
 from recolib.sampling import SAMPLERS
 from recolib.scoring import ItemStates, encode_items, score_pairs
 from recolib.settings import Settings
-from recolib.toplists import Rules, TopList, popular_list, top_lists
+from recolib.toplists import NO_ITEMS, Rules, TopList, popular_list, top_lists
 from recolib.training import Plan, Trainer, train
 from recolib.wiring import build_network
 
@@ -47,6 +48,11 @@ class Recommender(Settings):
         self._version = 0
         self._item_states = ItemStates()
         self._generator = torch.Generator().manual_seed(self.seed)
+
+    def __repr__(self) -> str:
+        """The algorithm, its settings, and how far it was trained."""
+        trained = f"trained for {self._trainer.epoch} epochs" if self._trainer else "not trained"
+        return f"{super().__repr__()[:-1]}; {trained})"
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """The terms of the network's score; what an algorithm says."""
@@ -101,9 +107,11 @@ class Recommender(Settings):
         FloatingPointError
             If the loss becomes infinite or NaN. The model is then what it was before the call.
         """
-        check_bool("neg_sampling", neg_sampling)
-        check_integer("num_workers", num_workers, 0)
-        check_integer("verbose", verbose, 0)
+        for name, value in (("neg_sampling", neg_sampling), ("shuffle", shuffle)):
+            check_bool(name, value)
+        for name, value, low in (("num_workers", num_workers, 0), ("k", k, 1), ("eval_batch_size", eval_batch_size, 1)):
+            check_integer(name, value, low)
+        check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
         train_set = training_rows(train_data, self.data_info, self.task, neg_sampling)
         names = check_metrics(self.task, metrics)
         held_out = None if eval_data is None else as_encoded(eval_data, self.data_info)
@@ -186,9 +194,10 @@ class Recommender(Settings):
             predictions[(users == 0) | (items == 0)] = self.default_pred
         return float(predictions[0]) if is_single(user) and is_single(item) else predictions
 
-    def predict_rows(self, users: Rows, items: Rows, batch_size: int) -> Predictions:
-        """Predictions (n,) of n user rows, with their context, and n item rows."""
-        return self._finished(score_pairs(self._fitted(), users, items, batch_size).numpy())
+    def score_rows(self, users: Rows, items: Rows, batch_size: int) -> Predictions:
+        """Ratings, or for ranking logits, (n,) of n user rows, with their context, and n item rows."""
+        scores = score_pairs(self._fitted(), users, items, batch_size).numpy()
+        return self._finished(scores) if self.task == "rating" else scores
 
     def recommend_user(
         self,
@@ -225,9 +234,9 @@ class Recommender(Settings):
         inner_id
             Whether ids are codes, those asked for and those returned.
         filter_consumed
-            Leave out what the user consumed in training.
+            Leave out what the user consumed in training, liked or not.
         random_rec
-            Draw the lists at random, in proportion to exp(logit), instead of taking the best.
+            Draw the lists at random, in proportion to exp(logit), instead of taking the best first.
         context
             Values of the context columns: one mapping for all users, or a frame keyed by ``user``.
         candidates
@@ -240,7 +249,8 @@ class Recommender(Settings):
         Returns
         -------
         dict
-            For each user an array of item ids, or with ``return_scores`` a pair of arrays.
+            For each user an array of item ids, or with ``return_scores`` a pair of arrays, items and predictions;
+            lists of the most popular items have no predictions, but NaN.
 
         Raises
         ------
@@ -252,19 +262,24 @@ class Recommender(Settings):
         network = self._fitted()
         check_choice("cold_start", cold_start, COLD_STARTS)
         check_integer("n_rec", n_rec, 1)
+        for name, value in (("filter_consumed", filter_consumed), ("random_rec", random_rec), ("inner_id", inner_id)):
+            check_bool(name, value)
         if seq is not None:
             raise ValueError(f"{self.model_name} doesn't support arbitrary seq inference: leave seq out")
         ids, codes = codes_of(self.data_info, "user", user, inner_id)
         rows = user_rows(self.data_info, ids, codes, user_feats, context, average=cold_start == "average")
         rules = Rules(
-            self._item_codes(candidates, inner_id),
-            self._item_codes(exclude, inner_id),
+            self._item_codes("candidates", candidates, inner_id),
+            self._item_codes("exclude", exclude, inner_id),
             filter_consumed,
             self._generator if random_rec else None,
         )
-        lists = top_lists(network, self._states(network), self.data_info, rows, codes, n_rec, rules)
-        if cold_start == "popular":
-            lists = [self._popular(n_rec, rules) if code == 0 else top for code, top in zip(codes, lists, strict=True)]
+        scored = np.flatnonzero(codes) if cold_start == "popular" else np.arange(len(codes))
+        lists = [self._popular(n_rec, rules)] * len(codes) if len(scored) < len(codes) else [NO_ITEMS] * len(codes)
+        rows, states = rows[torch.from_numpy(scored)], self._states(network)
+        best = top_lists(network, states, self.data_info, rows, codes[scored], n_rec, rules)
+        for at, top in zip(scored, best, strict=True):
+            lists[at] = top
         n_short = sum(len(top.items) < n_rec for top in lists)
         if n_short:
             warn(f"{n_short} lists are shorter than n_rec={n_rec}: no more items may be recommended")
@@ -275,9 +290,12 @@ class Recommender(Settings):
         users: Ids | None = None,
         n_rec: int = 10,
         *,
+        user_feats: Feats | None = None,
         cold_start: str = "average",
         filter_consumed: bool = True,
         context: Feats | None = None,
+        candidates: Ids | None = None,
+        exclude: Ids | None = None,
     ) -> pd.DataFrame:
         """The best items for many users as a table.
 
@@ -285,17 +303,26 @@ class Recommender(Settings):
         ----------
         users
             User ids; by default all known users.
-        n_rec, cold_start, filter_consumed, context
+        n_rec, user_feats, cold_start, filter_consumed, context, candidates, exclude
             As in ``recommend_user``.
 
         Returns
         -------
         DataFrame
-            ``user``, ``item``, ``score`` (the prediction) and ``rank`` (from 1), best first within a user.
+            ``user``, ``item``, ``score`` (the prediction, NaN in lists of the most popular items) and ``rank``
+            (from 1), best first within a user.
         """
         ids = self.data_info.vocabs["user"].values.tolist() if users is None else users
         lists = self.recommend_user(
-            ids, n_rec, cold_start=cold_start, filter_consumed=filter_consumed, context=context, return_scores=True
+            ids,
+            n_rec,
+            user_feats,
+            cold_start=cold_start,
+            filter_consumed=filter_consumed,
+            context=context,
+            candidates=candidates,
+            exclude=exclude,
+            return_scores=True,
         )
         sizes = [len(items) for items, _ in lists.values()]
         return pd.DataFrame(
@@ -354,13 +381,15 @@ class Recommender(Settings):
             return np.clip(logits, self.lower_bound, self.upper_bound)
         return torch.from_numpy(logits).sigmoid().numpy()
 
-    def _item_codes(self, items: Ids | None, inner_id: bool) -> Codes | None:
+    def _item_codes(self, argument: str, items: Ids | None, inner_id: bool) -> Codes | None:
         if items is None:
             return None
-        if not is_single(items) and not len(cast("Sequence[Id]", items)):
-            return np.empty(0, np.int32)
-        codes = codes_of(self.data_info, "item", items, inner_id)[1]
-        return codes[codes > 0]
+        values = read_ids(as_list(items, argument), argument)
+        codes = values.astype(np.int32) if inner_id else self.data_info.vocabs["item"].encode(values)
+        known = codes[(codes > 0) & (codes <= self.n_items)]
+        if len(known) < len(codes):
+            warn(f"{len(codes) - len(known)} of the {argument} are unknown items: they are left out", UnknownIdWarning)
+        return known
 
     def _popular(self, n_rec: int, rules: Rules) -> TopList:
         items = popular_list(self.data_info, n_rec, rules)

@@ -22,18 +22,19 @@ Draw = Callable[[Codes, Codes, Uniforms], Codes]
 POPULARITY_POWER = 0.75
 
 
-def uniforms(seed: int, epoch: int, n_rows: int, n: int) -> Uniforms:
-    """Numbers in [0, 1), shape (n_rows, n), each a hash of (seed, epoch, row, column).
+def uniforms(seed: int, epoch: int, rows: NDArray[np.integer], n: int) -> Uniforms:
+    """Numbers in [0, 1), shape (len(rows), n), each a hash of (seed, epoch, row, column).
 
     The hash is SplitMix64 over a counter (Steele et al., *Fast Splittable Pseudorandom Number Generators*, 2014).
     """
     key = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
     with np.errstate(over="ignore"):
-        bits = np.arange(1, n_rows * n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + key
+        counter = rows.astype(np.uint64)[:, None] * np.uint64(n) + np.arange(1, n + 1, dtype=np.uint64)
+        bits = counter * np.uint64(0x9E3779B97F4A7C15) + key
         bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     bits ^= bits >> np.uint64(31)
-    return ((bits >> np.uint64(11)) * 2.0**-53).reshape(n_rows, n)
+    return (bits >> np.uint64(11)) * 2.0**-53
 
 
 def random(info: DataInfo) -> Draw:

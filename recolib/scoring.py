@@ -76,6 +76,10 @@ class ItemStates:
         self._lock = threading.Lock()
         self._cached: Cached | None = None
 
+    def __deepcopy__(self, memo: object) -> ItemStates:
+        """None are copied: a lock cannot be, and states are made again when they are asked for."""
+        return ItemStates()
+
     def get(self, key: Hashable, make: Callable[[], NetworkState]) -> NetworkState:
         """The states for ``key``: those that are there, or new ones."""
         cached = self._cached  # one read: another thread may swap it

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import dataclass_transform, get_args
 
-from recolib.checks import check_choice, check_integer, check_number
+from recolib.checks import check_choice, check_device, check_integer, check_number
 from recolib.data.info import DataInfo
 from recolib.losses import RANKING_LOSSES
 from recolib.nn.embedding import Combiner
@@ -121,9 +121,14 @@ class Settings:
         if not isinstance(self.lr_decay, bool):
             check_number("lr_decay", self.lr_decay, 0, open_low=True)
         bounds = self.data_info.min_max_rating if self.lower_upper_bound is None else self.lower_upper_bound
-        if len(bounds) != 2 or not bounds[0] <= bounds[1]:
-            raise ValueError(f"lower_upper_bound must be (lower, upper), got {self.lower_upper_bound!r}")
+        if not isinstance(bounds, Sequence) or len(bounds) != 2 or isinstance(bounds, str):
+            raise ValueError(f"lower_upper_bound must be (lower, upper), got {bounds!r}")
+        for bound in bounds:
+            check_number("lower_upper_bound", bound, float("-inf"))
+        if bounds[0] > bounds[1]:
+            raise ValueError(f"lower_upper_bound must be (lower, upper), got {bounds!r}")
         self.lower_bound, self.upper_bound = map(float, bounds)
+        check_device(self.device)
 
     def __repr__(self) -> str:
         """The algorithm and its settings."""

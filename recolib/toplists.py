@@ -47,6 +47,9 @@ class TopList:
     logits: NDArray[np.float32]
 
 
+NO_ITEMS = TopList(np.empty(0, np.int32), np.empty(0, np.float32))
+
+
 @torch.inference_mode()
 def top_lists(
     network: Network, states: NetworkState, info: DataInfo, users: Rows, codes: Codes, n_rec: int, rules: Rules
@@ -66,20 +69,20 @@ def top_lists(
     rules
         What may be in them.
     """
-    items = _allowed(info, rules)
-    if len(items) < info.n_items:
-        chosen = torch.from_numpy(items).long().to(network.device) - 1
-        states = states[chosen]
-    column = np.full(info.n_items + 1, -1, np.int64)
-    column[items] = np.arange(len(items))
+    items = np.arange(1, info.n_items + 1, dtype=np.int32) if rules.candidates is None else np.unique(rules.candidates)
+    if rules.candidates is not None:
+        states = states[torch.from_numpy(items).long().to(network.device) - 1]
     lists: list[TopList] = []
     for start in range(0, len(codes), users_per_block(len(items))):
         block = slice(start, start + users_per_block(len(items)))
         scores = score_catalogue(network, users[block], states, len(items))
         if rules.filter_consumed:
             who, what = info.user_consumed.of(codes[block])
-            at = column[what]
-            scores[torch.from_numpy(who[at >= 0]), torch.from_numpy(at[at >= 0])] = -torch.inf
+            column, there = _columns(items, what)
+            scores[torch.from_numpy(who[there]), torch.from_numpy(column[there])] = -torch.inf
+        if rules.exclude is not None:
+            column, there = _columns(items, rules.exclude)
+            scores[:, torch.from_numpy(column[there])] = -torch.inf
         order = scores if rules.generator is None else gumbel(scores, rules.generator)
         best = top_k(order, min(n_rec, len(items)))[0]
         best, logits = best.cpu().numpy(), scores.gather(1, best).cpu().numpy()
@@ -87,13 +90,19 @@ def top_lists(
     return lists
 
 
+def _columns(items: Codes, codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The position of each code among ascending items, and whether it is one of them."""
+    column = np.searchsorted(items, codes)
+    there = column < len(items)
+    there[there] = items[column[there]] == codes[there]
+    return column, there
+
+
 def popular_list(info: DataInfo, n_rec: int, rules: Rules) -> Codes:
     """The n_rec most popular of the items that may be in a list, most popular first."""
-    allowed = np.zeros(info.n_items + 1, bool)
-    allowed[_allowed(info, rules)] = True
-    return info.ranked_items[allowed[info.ranked_items]][:n_rec]
-
-
-def _allowed(info: DataInfo, rules: Rules) -> Codes:
-    items = np.arange(1, info.n_items + 1, dtype=np.int32) if rules.candidates is None else np.unique(rules.candidates)
-    return items if rules.exclude is None else items[~np.isin(items, rules.exclude)]
+    items = info.ranked_items
+    if rules.candidates is not None:
+        items = items[np.isin(items, rules.candidates)]
+    if rules.exclude is not None:
+        items = items[~np.isin(items, rules.exclude)]
+    return items[:n_rec]

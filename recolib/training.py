@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from recolib.data.rows import Rows
 from recolib.examples import Examples
 from recolib.losses import RANKING_LOSSES, RATING_LOSS, Loss
 from recolib.nn.network import Network
+from recolib.randomness import seeded
 from recolib.settings import Settings
 
 CHECK_EVERY = 64
@@ -29,7 +30,7 @@ DECAY = 0.96
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. Sizes are in positives a step; see the settings of ``Recommender``."""
+    """How to train. The batch size is in positives; see ``Settings``."""
 
     loss: Loss
     batch_size: int
@@ -74,8 +75,9 @@ class Trainer:
     def __init__(self, network: Network, plan: Plan) -> None:
         self.network, self.plan = network, plan
         self.parameters = list(network.parameters())
-        self.epoch = 0
-        self._fresh_optimizer()
+        self.epoch = self.steps = 0
+        self.optimizer = torch.optim.Adam(self.parameters, plan.lr, eps=plan.epsilon, fused=True)
+        self.average = None if plan.ema is None else self._copies()
         self._predicts = False  # whether the network holds the weights to predict with
 
     @property
@@ -104,7 +106,7 @@ class Trainer:
         total = torch.zeros((), device=candidates.device)
         self._begin()
         try:
-            with _own_randomness(self.plan.seed, self.epoch, candidates.device):
+            with seeded(candidates.device, self.plan.seed, self.epoch):
                 for step, (begin, end) in enumerate(batch_bounds(len(order), self.plan.batch_size), start=1):
                     users, items, labels = examples.batch(order[begin:end], candidates)
                     total += self._step(users, items, labels) * (end - begin)
@@ -136,15 +138,17 @@ class Trainer:
         loss = plan.loss(self.network(users, items), labels)
         objective = loss
         if plan.reg:
-            objective = loss + plan.reg / labels.numel() * self.network.squared_norm(users, items)
+            objective = loss + plan.reg * self.network.squared_norm(users, items)
         objective.backward()
         if plan.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, plan.clip_norm)
         self.optimizer.step()
+        self.steps += 1
         if self.average is not None and plan.ema is not None:
+            decay = min(plan.ema, self.steps / (self.steps + 9))  # at first a plain mean: the start is noise
             with torch.no_grad():
                 for average, weight in zip(self.average, self.parameters, strict=True):
-                    average.lerp_(weight, 1 - plan.ema)
+                    average.lerp_(weight, 1 - decay)
         return loss.detach()
 
     def _order(self, n: int) -> NDArray[np.int64]:
@@ -168,20 +172,26 @@ class Trainer:
             self.average = self._copies()
         self.plan = plan
 
-    def snapshot(self) -> dict[str, Tensor]:
-        """A copy of what the network predicts with."""
-        return {name: value.clone() for name, value in self.network.state_dict().items()}
+    def state(self) -> dict[str, Any]:
+        """A copy of all that training changes."""
+        return deepcopy(
+            {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average,
+                "plan": self.plan,
+                "epoch": self.epoch,
+                "steps": self.steps,
+            }
+        )
 
-    def restore(self, snapshot: dict[str, Tensor], epoch: int) -> None:
-        """Go back to a snapshot and its epoch, with a fresh optimiser."""
-        self.network.load_state_dict(snapshot)
-        self.epoch = epoch
-        self._fresh_optimizer()
-        self._predicts = True
-
-    def _fresh_optimizer(self) -> None:
-        self.optimizer = torch.optim.Adam(self.parameters, self.plan.lr, eps=self.plan.epsilon, fused=True)
-        self.average = None if self.plan.ema is None else self._copies()
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a ``state`` that was taken between epochs."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average, self.plan, self.epoch, self.steps = (
+            state[name] for name in ("average", "plan", "epoch", "steps")
+        )
 
     def _copies(self) -> list[Tensor]:
         return [weight.detach().clone() for weight in self.parameters]
@@ -190,11 +200,8 @@ class Trainer:
         """Exchange the weights with their moving average, if one is kept; a second call undoes it."""
         if self.average is None:
             return
-        with torch.no_grad():
-            for weight, average in zip(self.parameters, self.average, strict=True):
-                kept = weight.clone()
-                weight.copy_(average)
-                average.copy_(kept)
+        for at, weight in enumerate(self.parameters):
+            weight.data, self.average[at] = self.average[at], weight.data
 
 
 def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbose: int) -> Iterator[dict[str, float]]:
@@ -202,8 +209,7 @@ def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbo
 
     If the loss becomes infinite or NaN, a network that was trained before goes back to what it was.
     """
-    first = trainer.epoch
-    before = trainer.snapshot() if first else {}
+    before = trainer.state() if trainer.epoch else {}
     trainer.adopt(plan)
     examples.mark_trained(trainer.network)
     n_pairs = len(examples.data) * (1 + examples.num_neg)
@@ -219,7 +225,7 @@ def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbo
                 loss, seconds = trainer.run_epoch(examples, bar)
         except FloatingPointError:
             if before:
-                trainer.restore(before, first)
+                trainer.restore(before)
             raise
         yield {"epoch": trainer.epoch, "train_loss": loss, "seconds": seconds, "rows_per_second": n_pairs / seconds}
 
@@ -233,11 +239,3 @@ def batch_bounds(n: int, size: int) -> Sequence[tuple[int, int]]:
     if n - bounds[-1][0] == 1:
         bounds[-2:] = [(bounds[-2][0], n)]
     return bounds
-
-
-@contextmanager
-def _own_randomness(seed: int, epoch: int, device: torch.device) -> Generator[None]:
-    """Dropout draws of (seed, epoch); the global generators are left as they were found."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence([seed, epoch, 1]).generate_state(1, np.uint32)[0]))
-        yield

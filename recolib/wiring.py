@@ -11,6 +11,7 @@ from recolib.data.info import DataInfo
 from recolib.data.schema import Side
 from recolib.nn import CodeField, Component, FieldEmbedding, FieldSpec, Network, SideLayout
 from recolib.nn.embedding import Combiner, field_numbers
+from recolib.randomness import seeded
 from recolib.settings import Settings
 
 
@@ -32,8 +33,7 @@ def build_network(settings: Settings, components: Callable[[FieldSpec], Sequence
     info, dim, combiner = settings.data_info, settings.embed_size, cast("Combiner", settings.multi_sparse_combiner)
     user, item = side_layout(info, "user", "context"), side_layout(info, "item")
     spec = FieldSpec(*field_numbers(user, item, combiner), dim)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(settings.seed)
+    with seeded(torch.device("cpu"), settings.seed):
         of_user, of_item = (
             FieldEmbedding(layout, dim, combiner, settings.embed_dropout, settings.init_std) for layout in (user, item)
         )

@@ -15,11 +15,12 @@ MAX_LINES = 250  # of code: docstrings, blank lines and comments are for the rea
 
 # From the bottom up. A module imports from ranks below its own and from its own package, nothing else.
 RANKS = [
-    {"exceptions", "checks"},
+    {"exceptions", "checks", "randomness"},
     {"data", "datasets"},
     {"nn", "sampling", "losses", "metrics", "ranking"},
-    {"settings", "queries", "scoring", "examples", "evaluation"},
-    {"training", "wiring", "toplists"},
+    {"settings", "queries", "scoring", "evaluation"},
+    {"examples", "wiring", "toplists"},
+    {"training"},
     {"recommender"},
     {"algorithms"},
 ]

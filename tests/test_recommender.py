@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from worlds import make_world, two_tastes
@@ -15,8 +17,10 @@ from worlds import make_world, two_tastes
 from recolib import UnknownIdWarning
 from recolib.algorithms import FM, DeepFM
 from recolib.data import DatasetFeat, DatasetPure
+from recolib.data.rows import AVERAGE, UNKNOWN
 from recolib.evaluation import evaluate, with_negatives
 from recolib.nn import Component, FieldSpec, Linear
+from recolib.queries import user_rows
 from recolib.recommender import Recommender
 
 
@@ -53,6 +57,9 @@ BAD_SETTINGS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"clip_norm": -1}, ValueError, "clip_norm"),
     ({"multi_sparse_combiner": "max"}, ValueError, "multi_sparse_combiner must be one of"),
     ({"optimizer": "lbfgs"}, ValueError, "optimizer must be one of"),
+    ({"lower_upper_bound": 5}, ValueError, "lower_upper_bound must be"),
+    ({"lower_upper_bound": ("1", "5")}, TypeError, "lower_upper_bound must be a number"),
+    ({"device": "gpu"}, ValueError, "device must be 'auto' or a device that torch can use, got 'gpu'"),
     ({"lower_upper_bound": (5, 1)}, ValueError, "lower_upper_bound must be"),
     ({"dropout_rate": 1.0}, ValueError, "dropout_rate must be at least 0 and below 1"),
     ({"use_bn": "yes"}, TypeError, "use_bn must be True or False"),
@@ -116,6 +123,9 @@ BAD_FITS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"metrics": ["rmse"]}, ValueError, r"metrics \['rmse'\]"),
     ({"eval_data": [1, 2]}, ValueError, "data must be a pandas, polars or pyarrow frame"),
     ({"eval_data": two_tastes().drop(columns="item")}, ValueError, r"columns \['item'\] are not in data"),
+    ({"eval_batch_size": 0}, ValueError, "eval_batch_size must be at least 1"),
+    ({"k": "a"}, TypeError, "k must be an integer"),
+    ({"shuffle": "x"}, TypeError, "shuffle must be True or False"),
     ({"num_workers": -1}, ValueError, "num_workers must be at least 0"),
     ({"verbose": -1}, ValueError, "verbose must be at least 0"),
     ({"settings": {"sampler": None}}, ValueError, "needs a sampler"),
@@ -196,7 +206,16 @@ BAD_QUESTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("recommend_user", {"cold_start": "sss"}, ValueError, "cold_start must be one of"),
     ("recommend_user", {"seq": [1, 2]}, ValueError, "DeepFM doesn't support arbitrary seq inference"),
     ("recommend_user", {"user": []}, ValueError, "user is empty"),
-    ("recommend_user", {"user": None}, ValueError, "user"),
+    ("recommend_user", {"user": None}, ValueError, "user must be an id, or a flat list of ids, got NoneType"),
+    ("recommend_user", {"user": {"a": 1}}, ValueError, "user must be an id"),
+    ("recommend_user", {"user": np.zeros((2, 2), int)}, ValueError, "user must be an id"),
+    ("recommend_user", {"filter_consumed": "no"}, TypeError, "filter_consumed must be True or False"),
+    (
+        "recommend_user",
+        {"user_feats": [{"sex": "F"}, None], "user": [1, 2]},
+        ValueError,
+        "user_feats must be a mapping",
+    ),
     ("recommend_user", {"user": 1.5}, ValueError, "'user' has the number 1.5"),
     ("recommend_user", {"user": 99, "inner_id": True}, ValueError, "inner ids of users are 0"),
     ("recommend_user", {"user_feats": {"sexx": "F"}}, ValueError, "'sexx' is not a column.*did you mean 'sex'"),
@@ -413,3 +432,101 @@ def test_torch_threads_are_left_alone() -> None:
     n_threads = torch.get_num_threads()
     refit()
     assert torch.get_num_threads() == n_threads
+
+
+def test_metrics_of_ranks_tell_sure_scores_apart() -> None:
+    """In float32 the sigmoids of 20 and 25 are both 1."""
+    data, info = make_world("ranking", "pure").build()
+    model = FM("ranking", info, n_epochs=1, use_bn=False).fit(data, neg_sampling=True, verbose=0)
+    with torch.no_grad():
+        network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+        network.bias.fill_(20.0)
+        network.item.weights.weight[network.item.blocks[0]][2 + info.item2id["i1"] - 1 :][:1] += 5
+    frame = pd.DataFrame({"user": [101, 101], "item": ["i1", "i3"], "label": [1, 0]})
+    assert model.predict([101, 101], ["i1", "i3"]).tolist() == [1.0, 1.0]
+    assert evaluate(model, frame, neg_sampling=False, metrics=["roc_auc"])["roc_auc"] == 1.0
+
+
+def test_evaluation_warns_of_unknown_ids_and_leaves_strangers_out_of_gauc() -> None:
+    model, frame = refit(), two_tastes()
+    strange = frame.assign(user=frame["user"].astype(str))
+    with pytest.warns(UnknownIdWarning, match=f"{len(frame)} of {len(frame)} rows have an unknown user"):
+        assert np.isnan(evaluate(model, strange, neg_sampling=True, metrics=["roc_gauc"])["roc_gauc"])
+
+
+def test_negatives_of_events_in_the_past_have_the_features_of_then() -> None:
+    frame = pd.DataFrame(
+        {"user": [1, 2, 1, 2], "item": ["a", "b", "b", "a"], "label": 1, "time": [1, 2, 3, 4], "price": [1, 2, 20, 10]}
+    )
+    more = pd.DataFrame({"user": [3, 3], "item": ["c", "d"], "label": 1, "time": [0, 5], "price": [3, 4]})
+    data, info = DatasetFeat.build_trainset(pd.concat([frame, more]), item_col=["price"], dense_col=["price"])
+    labelled = with_negatives(data, 1, seed=0)
+    for row in range(len(data), len(labelled)):
+        at, code = labelled.times[row], labelled.item_indices[row : row + 1]
+        assert labelled.item_rows[row] == info.items.at(code, np.array([at]))[0]
+    assert set(labelled.item_rows.tolist()) > {5}  # rows of the past are among them
+
+
+def test_a_model_can_be_copied() -> None:
+    model = refit()
+    before = model.recommend_user(101, 5)[101].tolist()
+    other = copy.deepcopy(model)
+    assert other.recommend_user(101, 5)[101].tolist() == before
+    other.fit(DatasetPure.build_trainset(two_tastes())[0], neg_sampling=True, verbose=0)
+    assert model.recommend_user(101, 5)[101].tolist() == before
+
+
+def test_ids_may_come_as_sets_series_and_iterators(model: DeepFM) -> None:
+    expected = {
+        user: items.tolist() for user, items in model.recommend_user([100, 101], 3, context={"hour": 1}).items()
+    }
+    for users in ({100, 101}, iter([100, 101]), pd.Series([100, 101]), np.array([100, 101]), (100, 101)):
+        lists = model.recommend_user(users, 3, context={"hour": 1})
+        assert {user: items.tolist() for user, items in lists.items()} == expected
+    items = model.recommend_user(100, 9, candidates={"i1", "i3"}, filter_consumed=False, context={"hour": 1})[100]
+    assert set(items) == {"i1", "i3"}
+
+
+def test_unknown_candidates_are_left_out_with_a_warning(model: DeepFM) -> None:
+    with pytest.warns(UnknownIdWarning, match="1 of the candidates are unknown items: they are left out"):
+        items = model.recommend_user(100, 2, candidates=["i1", "nothing"], filter_consumed=False, context={"hour": 1})
+    assert items[100].tolist() == ["i1"]
+
+
+def test_features_may_be_a_row_of_a_frame(model: DeepFM) -> None:
+    row = pd.DataFrame({"sex": ["M"], "age": [33]}).iloc[0]
+    as_row = model.recommend_user(100, 5, user_feats=row, context=pd.Series({"hour": 1}))[100].tolist()
+    assert as_row == model.recommend_user(100, 5, user_feats={"sex": "M", "age": 33}, context={"hour": 1})[100].tolist()
+
+
+def test_a_frame_that_says_nothing_of_the_users_asked_for_warns(model: DeepFM) -> None:
+    with pytest.warns(UserWarning, match="user_feats has no row for any of the users asked for, such as 100"):
+        model.recommend_user(100, 3, user_feats=pd.DataFrame({"user": ["100"], "sex": ["M"]}), context={"hour": 1})
+
+
+def test_arrow_frames_give_features(model: DeepFM) -> None:
+    hours = pa.table({"hour": [0, 3]})
+    np.testing.assert_array_equal(
+        model.predict([100, 101], ["i1", "i2"], feats=hours),
+        model.predict([100, 101], ["i1", "i2"], feats=hours.to_pandas()),
+    )
+
+
+def test_context_of_strangers_counts_as_that_of_others(model: DeepFM) -> None:
+    """What is not known of the event is code 0, whoever asks."""
+    codes = np.array([0, 1], np.int32)
+    rows = user_rows(model.data_info, ["new", 100], codes, None, {}, average=True)
+    assert rows.codes[:, -1].tolist() == [UNKNOWN, UNKNOWN]
+    assert rows.codes[0, :-1].tolist() == [AVERAGE] * (rows.codes.shape[-1] - 1)
+
+
+def test_labels_of_one_kind_warn() -> None:
+    data, info = make_world("ranking", "pure").build()
+    with pytest.warns(UserWarning, match="all labels are 1: there is nothing to tell apart"):
+        FM("ranking", info, n_epochs=1).fit(data, neg_sampling=False, verbose=0)
+
+
+def test_the_repr_says_how_far_a_model_was_trained() -> None:
+    _, info = make_world("ranking", "pure").build()
+    assert "not trained" in repr(FM("ranking", info))
+    assert "trained for 1 epochs" in repr(refit())

@@ -164,7 +164,7 @@ def test_a_row_has_its_positive_first_and_then_the_draws_of_the_epoch(world, net
     draw = SAMPLERS[sampler](world[1])
     for epoch in (0, 1):
         candidates = examples.candidates(7, epoch)
-        drawn = draw(data.user_indices, data.item_indices, uniforms(7, epoch, len(data), 3))
+        drawn = draw(data.user_indices, data.item_indices, uniforms(7, epoch, np.arange(len(data)), 3))
         assert torch.equal(candidates[:, 0], torch.from_numpy(data.item_rows))
         assert candidates[:, 1:].tolist() == drawn.tolist()
     at = torch.tensor([4, 2, 9])
@@ -233,15 +233,16 @@ def test_a_step_is_adams(world, network):
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_the_average_of_the_weights_is_that_worked_by_hand(world, network, ema):
-    """a ← ema·a + (1 − ema)·w after each step, from the first weights on, over epochs."""
+    """a ← d·a + (1 − d)·w after step t, from the first weights on, over epochs; d = min(ema, t / (t + 9))."""
     data, seen, again = world[0], [], []
     start = weights(network)
     plain = Trainer(network, replace(PLAN, loss=watched(squared, network, seen)))
     run(plain, examples_of(data, network), 3)
     path = [*seen[1:], weights(network)]
     expected = start
-    for step in path:
-        expected = [ema * average + (1 - ema) * weight for average, weight in zip(expected, step, strict=True)]
+    for number, step in enumerate(path, start=1):
+        decay = min(ema, number / (number + 9))
+        expected = [decay * average + (1 - decay) * weight for average, weight in zip(expected, step, strict=True)]
 
     with torch.no_grad():
         for parameter, first in zip(network.parameters(), start, strict=True):

@@ -26,7 +26,8 @@ class FM(Recommender):
 
     See Also
     --------
-    recolib.recommender.Recommender : the settings that all algorithms share, and what a model does.
+    recolib.settings.Settings : the settings that all algorithms share.
+    recolib.recommender.Recommender : what a model does.
 
     References
     ----------

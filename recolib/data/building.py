@@ -75,7 +75,7 @@ def build_training(
         LabelStats(float(labels.mean(dtype=np.float64)), float(labels.min()), float(labels.max())),
     )
     context = _fill(blank_rows(schema, "context", len(labels)), schema, "context", learnt)
-    return Interactions(info, users.rows, items.rows, user_rows, item_rows, labels, context, times), info
+    return Interactions(info, users, items, user_rows, item_rows, labels, context, times), info
 
 
 def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
@@ -87,10 +87,10 @@ def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
     labels = np.full(n, np.nan, np.float32)
     if "label" in frame.columns:
         labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
-    user_table, user_rows = _known_or_new(frame, info, "user")
-    item_table, item_rows = _known_or_new(frame, info, "item")
+    users, user_rows = _known_or_new(frame, info, "user")
+    items, item_rows = _known_or_new(frame, info, "item")
     context = overlay(blank_rows(info.schema, "context", n), frame, info.schema, info.vocabs, "context")
-    return Interactions(info, user_table, item_table, user_rows, item_rows, labels, context, _times(frame))
+    return Interactions(info, users, items, user_rows, item_rows, labels, context, _times(frame))
 
 
 def _side_table(
@@ -153,23 +153,21 @@ def _fill(
     return rows
 
 
-def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Rows, Numbers]:
-    """A side's table with rows of the unknown ids behind it, and the row of each event."""
+def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Table, Numbers]:
+    """A side's table as it is now, with rows of the unknown ids behind it, and the row of each event."""
     positions, ids = factorize(read_column(frame, side), side, ids=True)
-    rows = info.vocabs[side].encode(ids)[positions]
-    table = info.table(side).rows
-    unknown = np.flatnonzero(rows == UNKNOWN)
-    if not len(unknown):
-        return table, rows
-    rows[unknown] = len(table) + np.arange(len(unknown))
-    blank = table[torch.zeros(len(unknown), dtype=torch.long)]
-    return Rows.cat([table, overlay(blank, frame[unknown.tolist()], info.schema, info.vocabs, side)]), rows
+    numbers = info.vocabs[side].encode(ids)[positions]
+    table = info.table(side)
+    unknown = np.flatnonzero(numbers == UNKNOWN)
+    numbers[unknown] = len(table.rows) + np.arange(len(unknown))
+    blank = table.rows[torch.zeros(len(unknown), dtype=torch.long)]
+    new = overlay(blank, frame[unknown.tolist()], info.schema, info.vocabs, side) if len(unknown) else blank
+    return table.now(new), numbers
 
 
 def _source(field: Field, frame: Frame, feature_frames: Sources) -> Frame:
     source = feature_frames.get(field.side)
-    is_feature = field.name not in ("user", "item")
-    return source if source is not None and is_feature and field.name in source.columns else frame
+    return source if source is not None and not field.is_id and field.name in source.columns else frame
 
 
 def _times(frame: Frame) -> Times:

@@ -53,7 +53,7 @@ class Consumed(Mapping[int, NDArray[np.int32]]):
 
     def of(self, codes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """All that ``codes`` (n,) met, as pairs: positions within ``codes``, and what they met."""
-        sizes = self.counts()[codes]
+        sizes = self.starts[codes + 1] - self.starts[codes]
         positions = np.repeat(np.arange(len(codes)), sizes)
         offsets = np.arange(len(positions)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return positions, self.codes[self.starts[codes][positions] + offsets]

@@ -129,7 +129,7 @@ def blank_rows(schema: Schema, side: Side, n: int) -> Rows:
 def _factor(frame: Frame, name: str, field: Field) -> _Factored:
     column = read_column(frame, name)
     if not field.lists:
-        return _Factored(*factorize(column, name, ids=name in ("user", "item")))
+        return _Factored(*factorize(column, name, ids=field.is_id))
     flat, lengths, present = flatten_lists(column, name)
     return _Factored(*factorize(flat, name), lengths, present)
 

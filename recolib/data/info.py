@@ -143,7 +143,11 @@ class DataInfo:
         """A hash of schema and vocabularies: data encoded alike have it in common."""
         digest = hashlib.sha256(self.schema.to_json().encode())
         for name, vocab in self.vocabs.items():
-            digest.update(repr((name, vocab.values.tolist())).encode())
+            digest.update(f"\n{name} {len(vocab)} {vocab.values.dtype}\n".encode())
+            if vocab.values.dtype == object:
+                digest.update("\0".join(map(repr, vocab.values)).encode())
+            else:
+                digest.update(vocab.values.tobytes())
         return digest.hexdigest()
 
     def table(self, side: Side) -> Table:

@@ -12,6 +12,7 @@ from scipy import sparse
 from recolib.data.frame import Times
 from recolib.data.info import DataInfo
 from recolib.data.rows import Rows
+from recolib.data.table import Table
 
 Numbers = NDArray[np.int32]
 
@@ -24,10 +25,11 @@ class Interactions:
     ----------
     data_info
         The data that the codes belong to.
-    user_table, item_table
-        The feature rows of the data when the set was made; in an evaluation set rows of unknown ids follow.
+    users, items
+        The feature rows of the data when the set was made; in an evaluation set rows of unknown ids follow, owned
+        by code 0, and nothing is history.
     user_rows, item_rows
-        Row numbers in the tables, shape (N,).
+        Row numbers in these tables, shape (N,).
     labels
         A plain array, float32, shape (N,), that may be edited before ``fit``. NaN where the frame of an
         evaluation set has no ``label`` column: the row was observed, and that is all that is known.
@@ -38,8 +40,8 @@ class Interactions:
     """
 
     data_info: DataInfo
-    user_table: Rows
-    item_table: Rows
+    users: Table
+    items: Table
     user_rows: Numbers
     item_rows: Numbers
     labels: NDArray[np.float32]
@@ -52,7 +54,8 @@ class Interactions:
 
     def __getitem__(self, index: int | slice) -> tuple[Numbers, Numbers, NDArray[np.float32]]:
         """Users' codes, items' codes and labels at ``index``, as LibRecommender gives them."""
-        return self.user_indices[index], self.item_indices[index], self.labels[index]
+        users, items = self.users.owner[self.user_rows[index]], self.items.owner[self.item_rows[index]]
+        return users, items, self.labels[index]
 
     def __repr__(self) -> str:
         """The number of events and the data they belong to."""
@@ -62,7 +65,8 @@ class Interactions:
         """Raise a ValueError if the set was encoded for other data than ``info``."""
         if self.data_info is not info and self.data_info.fingerprint != info.fingerprint:
             raise ValueError(
-                f"the set is of other data ({self.data_info}) than the model ({info}): build it with data_info="
+                f"the set is of other data ({self.data_info}) than the model ({info}): without data_info=, "
+                "build_evalset and build_testset take the data built last; pass data_info=model.data_info"
             )
 
     def take(self, order: NDArray[np.integer]) -> Interactions:
@@ -79,12 +83,12 @@ class Interactions:
     @property
     def user_indices(self) -> Numbers:
         """The users' codes, 0 where unknown, shape (N,)."""
-        return _owners(self.data_info.users.owner, self.user_rows)
+        return self.users.owner[self.user_rows]
 
     @property
     def item_indices(self) -> Numbers:
         """The items' codes, 0 where unknown, shape (N,)."""
-        return _owners(self.data_info.items.owner, self.item_rows)
+        return self.items.owner[self.item_rows]
 
     @property
     def sparse_interaction(self) -> sparse.csr_matrix:
@@ -99,23 +103,3 @@ class Interactions:
     @property
     def _labels(self) -> NDArray[np.float32]:
         return self.labels
-
-
-def _owners(owner: Numbers, rows: Numbers) -> Numbers:
-    return np.append(owner, np.int32(0))[np.minimum(rows, len(owner))]
-
-
-def check_labels(data: Interactions, task: str, neg_sampling: bool) -> None:
-    """Refuse labels that the task cannot be measured against."""
-    if not isinstance(neg_sampling, bool):
-        raise TypeError(f"neg_sampling must be True or False, got {neg_sampling!r}")
-    if task == "rating" and neg_sampling:
-        raise ValueError("task='rating' has no negatives: pass neg_sampling=False")
-    if neg_sampling:
-        return
-    if np.isnan(data.labels).any():
-        raise ValueError("the data has no label column to measure against")
-    if task == "ranking" and not np.isin(data.labels, (0.0, 1.0)).all():
-        raise ValueError(
-            "task='ranking' without neg_sampling needs labels of 0 and 1: convert them, or pass neg_sampling=True"
-        )

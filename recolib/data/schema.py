@@ -61,6 +61,11 @@ class Field:
     scale: float = 1.0
 
     @property
+    def is_id(self) -> bool:
+        """Whether it is the user's or the item's id."""
+        return self.columns in (("user",), ("item",))
+
+    @property
     def missing(self) -> float:
         """What a missing value of a dense field enters the network as."""
         return (self.mean - self.offset) / self.scale
@@ -82,7 +87,7 @@ class Schema:
 
     def features(self, side: Side) -> tuple[Field, ...]:
         """The fields of a side but for its id."""
-        return tuple(field for field in self.fields if field.side == side and field.name not in ("user", "item"))
+        return tuple(field for field in self.fields if field.side == side and not field.is_id)
 
     def columns(self, side: Side) -> list[str]:
         """The feature columns of a side as the frame names them."""

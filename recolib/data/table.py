@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ class History:
     codes: NDArray[np.int64]
     times: Times
     rows: NDArray[np.int64]
+
+
+NO_HISTORY = History(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +46,20 @@ class Table:
     owner: Numbers
     history: History
 
-    def __len__(self) -> int:
+    @cached_property
+    def n_ids(self) -> int:
         """How many ids are known."""
         return int(self.owner.max(initial=0))
 
     @property
     def current(self) -> Rows:
         """The rows that are true now, in the order of codes, that of the unknown id first."""
-        return self.rows[: len(self) + 1]
+        return self.rows[: self.n_ids + 1]
+
+    def now(self, new: Rows) -> Table:
+        """The same rows without their history, and behind them new rows that belong to no known id."""
+        rows = Rows.cat([self.rows, new]) if len(new) else self.rows
+        return Table(rows, np.append(self.owner, np.zeros(len(new), np.int32)), NO_HISTORY)
 
     def at(self, codes: Numbers, times: Times) -> Numbers:
         """The row that was true of each code at each time; its first row where the time is earlier.
@@ -76,8 +86,7 @@ class Table:
     @classmethod
     def of(cls, current: Rows) -> Table:
         """A table in which nothing has changed: row c is that of code c."""
-        nothing = History(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
-        return cls(current, np.arange(len(current), dtype=np.int32), nothing)
+        return cls(current, np.arange(len(current), dtype=np.int32), NO_HISTORY)
 
 
 def table_of_events(blank: Rows, codes: Numbers, rows: Rows, times: Times) -> tuple[Table, Numbers]:

@@ -97,7 +97,8 @@ class FieldEmbedding(nn.Module):
             fields = self._pool(Fields(vectors * present.unsqueeze(-1), weights * present, present))
         if self.layout.n_dense:
             x = rows.dense
-            fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, x != 0))
+            always = torch.ones_like(x, dtype=torch.bool)  # a missing number is the mean, and that is a value
+            fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, always))
         if self.dropout and self.training:
             fields = Fields(F.dropout(fields.vectors, self.dropout), fields.weights, fields.present)
         return fields
@@ -108,10 +109,10 @@ class FieldEmbedding(nn.Module):
         return self.vectors(at)[present].square().sum() + self.weights(at)[present].square().sum()
 
     @torch.no_grad()
-    def mark_trained(self, rows: Rows) -> None:
-        """Note that training will touch these rows."""
-        present = rows.codes != ABSENT
-        self.trained[self._at(rows.codes)[present].long()] = True
+    def mark_trained(self, codes: Tensor, first: int = 0) -> None:
+        """Note that training will touch these codes (..., C'), of the columns from ``first`` on."""
+        at = codes + self.offsets[first : first + codes.shape[-1]]
+        self.trained[at[codes != ABSENT].long()] = True
 
     @torch.no_grad()
     def settle(self) -> None:

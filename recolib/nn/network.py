@@ -67,8 +67,9 @@ class Network(nn.Module):
         return self.user if side == "user" else self.item
 
     def squared_norm(self, user: Rows, item: Rows) -> Tensor:
-        """‖v‖² + w² over the embedding rows that a batch touches."""
-        return self.user.squared_norm(user) + self.item.squared_norm(item)
+        """‖v‖² + w² of the embedding rows that a batch touches: the mean of users' rows plus that of items' rows."""
+        of_user = self.user.squared_norm(user) / user.codes[..., 0].numel()
+        return of_user + self.item.squared_norm(item) / item.codes[..., 0].numel()
 
     def settle(self) -> None:
         """Refresh the averages of both sides' columns; see ``FieldEmbedding.settle``."""

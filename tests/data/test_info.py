@@ -278,9 +278,9 @@ def test_known_ids_use_their_current_rows_whatever_the_frame_says(data):
     test = DatasetFeat.build_testset(later, data_info=info)
     assert test.user_rows.tolist() == [2, 2, 2, 1, 1, 3, 2]
     assert test.item_rows.tolist() == [2, 1, 2, 1, 3, 2, 2]
-    assert len(test.user_table) == len(info.users.rows)
-    assert len(test.item_table) == len(info.items.rows)
-    assert test.user_table.codes.tolist() == info.users.rows.codes.tolist()
+    assert len(test.users.rows) == len(info.users.rows)
+    assert len(test.items.rows) == len(info.items.rows)
+    assert test.users.rows.codes.tolist() == info.users.rows.codes.tolist()
 
 
 def test_known_ids_need_no_features_but_context_columns(data):
@@ -294,7 +294,7 @@ def test_known_ids_use_the_row_that_is_current_not_an_older_one():
     assert len(info.users.rows) == 5
     test = DatasetFeat.build_testset(log(), data_info=info)
     assert test.user_rows.tolist() == [2, 2, 2, 1, 1, 3, 2]
-    sexes = info.vocabs["sex"].decode(test.user_table.codes[:, 1][test.user_rows].numpy())
+    sexes = info.vocabs["sex"].decode(test.users.rows.codes[:, 1][test.user_rows].numpy())
     assert sexes.tolist() == ["f", "f", "f", "f", "f", "m", "f"]
 
 
@@ -306,10 +306,10 @@ def test_unknown_ids_are_the_unknown_row_with_the_features_of_the_frame(data):
     test = DatasetFeat.build_testset(later, data_info=info)
     assert test.user_indices.tolist() == [0, 2, 0, 0, 0, 3, 1]
     assert test.user_rows.tolist() == [4, 2, 5, 6, 7, 3, 1]
-    new = test.user_table[len(info.users.rows) :]
+    new = test.users.rows[len(info.users.rows) :]
     assert new.codes.tolist() == [[0, 1, 1], [0, UNKNOWN, 1], [0, UNKNOWN, 2], [0, 2, 2]]
-    assert test.user_table[len(info.users.rows) :].dense[:, 0].tolist() == [50, pytest.approx(200 / 7), 60, 70]
-    assert test.user_table.codes[test.user_rows[0]].tolist() == [0, 1, 1]
+    assert test.users.rows[len(info.users.rows) :].dense[:, 0].tolist() == [50, pytest.approx(200 / 7), 60, 70]
+    assert test.users.rows.codes[test.user_rows[0]].tolist() == [0, 1, 1]
     assert info.users.rows.codes.tolist() == build()[1].users.rows.codes.tolist()
 
 
@@ -319,7 +319,7 @@ def test_rows_of_unknown_ids_stand_behind_the_older_rows_of_known_ones():
     assert len(info.users.rows) == 5
     assert test.user_rows.tolist() == [5, 1, 6, 1, 1, 1, 1]
     assert test.user_indices.tolist() == [0, 1, 0, 1, 1, 1, 1]
-    assert test.user_table.codes[test.user_rows][:3].tolist() == [[0, 1, 1], [1, 1, 2], [0, 2, 1]]
+    assert test.users.rows.codes[test.user_rows][:3].tolist() == [[0, 1, 1], [1, 1, 2], [0, 2, 1]]
 
 
 def test_unknown_items_take_their_groups_and_lists_from_the_frame(data):
@@ -328,7 +328,7 @@ def test_unknown_items_take_their_groups_and_lists_from_the_frame(data):
     test = DatasetFeat.build_testset(log(**new, tags=[[], ["t"], ["?", "t"], *[[]] * 4]), data_info=info)
     assert test.item_indices.tolist() == [0, 2, 0, 2, 2, 2, 2]
     # id, genre1, genre2, two tags
-    new = test.item_table[len(info.items.rows) :]
+    new = test.items.rows[len(info.items.rows) :]
     assert new.codes.tolist() == [[0, 3, ABSENT, ABSENT, ABSENT], [0, 1, UNKNOWN, UNKNOWN, 2]]
 
 
@@ -336,7 +336,7 @@ def test_a_frame_with_some_columns_of_a_group_gives_those_slots(data):
     info = data.data_info
     later = log(item=["new", *log()["item"][1:]], genre2="z").drop(columns="genre1")
     test = DatasetFeat.build_testset(later, data_info=info)
-    assert test.item_table.codes[test.item_rows[0]].tolist() == [0, UNKNOWN, 3, 1, 2]
+    assert test.items.rows.codes[test.item_rows[0]].tolist() == [0, UNKNOWN, 3, 1, 2]
     info.assign_item_features(pd.DataFrame({"item": ["b", "a"], "genre2": ["z", None]}))
     assert info.items.rows.codes[1:3, 1:3].tolist() == [[2, 3], [1, 3]]
 
@@ -345,11 +345,11 @@ def test_unknown_ids_without_features_are_the_unknown_row(data):
     info = data.data_info
     later = pd.DataFrame({"user": [1, 2], "item": ["q", "r"], "hour": [8, 8], "heat": [0.5, 0.5]})
     test = DatasetFeat.build_testset(later, data_info=info)
-    new = test.user_table[len(info.users.rows) :]
+    new = test.users.rows[len(info.users.rows) :]
     assert new.codes.tolist() == [info.users.rows.codes[0].tolist()] * 2 == [[0, 0, 0]] * 2
-    new = test.item_table[len(info.items.rows) :]
+    new = test.items.rows[len(info.items.rows) :]
     assert new.codes.tolist() == [[0, UNKNOWN, ABSENT, UNKNOWN, ABSENT]] * 2
-    assert test.user_table[len(info.users.rows) :].dense[:, 0].tolist() == [pytest.approx(200 / 7)] * 2
+    assert test.users.rows[len(info.users.rows) :].dense[:, 0].tolist() == [pytest.approx(200 / 7)] * 2
 
 
 def test_context_never_seen_is_unknown_and_missing_numbers_are_the_mean(data):
@@ -473,7 +473,7 @@ def test_assigning_keeps_older_rows_and_the_fingerprint():
 def test_new_sets_see_assigned_features(info):
     info.assign_user_features(pd.DataFrame({"user": [5], "sex": ["m"]}))
     test = DatasetFeat.build_testset(log(), data_info=info)
-    assert test.user_table.codes[1].tolist() == [1, 2, 2]
+    assert test.users.rows.codes[1].tolist() == [1, 2, 2]
 
 
 BAD: list[Any] = [
@@ -534,6 +534,6 @@ def test_a_bad_value_is_refused_wherever_it_stands(info):
 
 
 def test_assigning_leaves_the_features_of_past_events(data):
-    before = data.user_table.codes[data.user_rows].tolist()
+    before = data.users.rows.codes[data.user_rows].tolist()
     data.data_info.assign_user_features(pd.DataFrame({"user": [5], "sex": ["m"]}))
-    assert data.user_table.codes[data.user_rows].tolist() == before
+    assert data.users.rows.codes[data.user_rows].tolist() == before

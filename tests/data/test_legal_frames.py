@@ -287,7 +287,7 @@ def test_a_number_that_never_changes_becomes_zero_even_if_its_mean_is_rounded(ag
     frame = log(range(6), age=age)
     assert dense_of(frame) == [0] * 6
     new = DatasetFeat.build_testset(frame.assign(user=99, age=age + 1))
-    assert new.user_table.dense[new.user_rows, 0].tolist() == pytest.approx([1] * 6)
+    assert new.users.rows.dense[new.user_rows, 0].tolist() == pytest.approx([1] * 6)
 
 
 def test_tiny_numbers_stay_finite():
@@ -329,7 +329,7 @@ def test_lists_longer_than_in_training_are_cut_with_a_warning():
     later = log([1, 1, 1, 1], item=[7, 8, 9, 10], tags=[["b", "a", "b"], ["?", "a"], [], None])
     with pytest.warns(UserWarning, match="'tags' has 1 lists longer than in training: only 2 values each count"):
         data = DatasetFeat.build_testset(later)
-    assert readable(data.item_table.codes[data.item_rows, 1:], info.vocabs["tags"]) == [
+    assert readable(data.items.rows.codes[data.item_rows, 1:], info.vocabs["tags"]) == [
         ["b", "a"],
         ["?", "a"],
         [None, None],
@@ -342,7 +342,7 @@ def test_all_lists_of_new_items_may_be_missing():
     DatasetFeat.build_trainset(log([1, 2], tags=[["a", "b"], ["b"]]), **columns)
     known_and_new = log([1, 1], item=[100, 999], tags=objects(["a"], None))
     test = DatasetFeat.build_testset(known_and_new)
-    assert test.item_table.codes[test.item_rows].tolist() == [[1, 1, 2], [0, UNKNOWN, ABSENT]]
+    assert test.items.rows.codes[test.item_rows].tolist() == [[1, 1, 2], [0, UNKNOWN, ABSENT]]
 
 
 def test_a_group_has_one_vocabulary_and_its_pad_is_an_empty_slot():
@@ -388,7 +388,7 @@ def test_part_of_a_group_is_encoded_for_new_items_as_in_training():
     frame = log([1, 2], genre1=["a", None], genre2=["b", "b"])
     _, info = DatasetFeat.build_trainset(frame, **columns)
     new = DatasetFeat.build_testset(frame.assign(item=[998, 999]))
-    assert new.item_table.codes[new.item_rows, 1:].tolist() == info.items.current.codes[1:, 1:].tolist()
+    assert new.items.rows.codes[new.item_rows, 1:].tolist() == info.items.current.codes[1:, 1:].tolist()
 
 
 # ---- the same data, whoever carries it
@@ -480,7 +480,7 @@ def test_the_same_evaluation_data_is_encoded_alike_whoever_carries_it(carrier):
     assert other.item_rows.tolist() == data.item_rows.tolist()
     assert other.labels.tolist() == data.labels.tolist()
     assert (data.user_indices == 0).sum() == (data.item_indices == 0).sum() == 3
-    for table, other_table in ((data.user_table, other.user_table), (data.item_table, other.item_table)):
+    for table, other_table in ((data.users.rows, other.users.rows), (data.items.rows, other.items.rows)):
         assert other_table.codes.tolist() == table.codes.tolist()
         assert other_table.dense.tolist() == table.dense.tolist()
     assert other.context.codes.tolist() == data.context.codes.tolist()

@@ -67,7 +67,7 @@ def test_each_event_points_at_a_row_of_its_id_with_its_own_features(log):
 @example(FLIP)
 def test_the_current_row_is_that_of_the_greatest_time_and_of_ties_the_last(log):
     table, _ = built(log)
-    assert len(table) == N_IDS
+    assert table.n_ids == N_IDS
     assert table.current.codes[:, 0].tolist() == list(range(N_IDS + 1))
     expected = [true_at(log, code, float("inf")) for code in range(N_IDS + 1)]
     assert [features_at(table, code) for code in range(N_IDS + 1)] == expected
@@ -204,8 +204,8 @@ def test_interactions_point_at_the_features_that_were_true_and_tables_hold_the_l
     if with_time:
         assert data.times.tolist() == frame["time"].to_numpy()[place].tolist()
     rows = torch.from_numpy(data.user_rows), torch.from_numpy(data.item_rows)
-    assert data.user_table.codes[rows[0]].tolist() == info.users.rows.codes[rows[0]].tolist()
-    assert data.item_table.dense[rows[1]].tolist() == info.items.rows.dense[rows[1]].tolist()
+    assert data.users.rows.codes[rows[0]].tolist() == info.users.rows.codes[rows[0]].tolist()
+    assert data.items.rows.dense[rows[1]].tolist() == info.items.rows.dense[rows[1]].tolist()
     now = latest(frame, "user", "sex")
     assert sexes(info, np.arange(1, info.n_users + 1)) == [now[user] for user in info.user2id]
     now = latest(frame, "item", "price")
@@ -320,8 +320,8 @@ def test_ids_without_interaction_are_known_but_not_trained_and_consumed_nothing(
     assert info.popular_items == ["b", "a", "z"]
     test = DatasetFeat.build_testset(pd.DataFrame({"user": [9], "item": ["z"]}))
     assert (test.user_rows.tolist(), test.item_rows.tolist()) == ([4], [3])
-    assert len(test.user_table) == len(info.users.rows)
-    assert len(test.item_table) == len(info.items.rows)
+    assert len(test.users.rows) == len(info.users.rows)
+    assert len(test.items.rows) == len(info.items.rows)
 
 
 def test_users_that_are_not_in_the_feature_frame_are_unknown_with_a_warning():
