@@ -150,7 +150,8 @@ def test_many_users_get_what_each_gets_alone(model: Recommender) -> None:
 
 
 def test_best_new_item_is_of_the_users_taste(make: Maker, task: str) -> None:
-    best = make(n_epochs=30).recommend_user(list(range(100, 124)), 1, filter_consumed=task == "ranking")
+    # vectors that start apart: from 0.01, one seed in sixteen ends in a poor optimum of so small a world
+    best = make(n_epochs=30, init_std=0.1).recommend_user(list(range(100, 124)), 1, filter_consumed=task == "ranking")
     fitting = [int(items[0][1:]) % 2 == user % 2 for user, items in best.items() if len(items)]
     assert np.mean(fitting) > 0.9
 

@@ -200,7 +200,6 @@ class DatasetFeat(_Dataset):
         >>> info.user_dense_col.name
         ['age']
         """
-        schema = make_schema(user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val)
         if dense_scaling not in SCALINGS:
             raise ValueError(f"dense_scaling must be one of {SCALINGS}, got {dense_scaling!r}")
         sources: dict[Side, Frame] = {}
@@ -208,6 +207,8 @@ class DatasetFeat(_Dataset):
             sources["user"] = read_frame(user_features, ["user"], "user_features")
         if item_features is not None:
             sources["item"] = read_frame(item_features, ["item"], "item_features")
+        present = {*read_frame(train_data, (), "train_data").columns, *(c for s in sources.values() for c in s.columns)}
+        schema = make_schema(user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val, present)
         needed: dict[Side, Frame] = {
             side: frame.select(_wanted(frame, schema, side)) for side, frame in sources.items()
         }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -122,13 +123,16 @@ def make_schema(
     multi_sparse_col: Sequence[Group] | None = None,
     dense_col: Sequence[str] | None = None,
     pad_val: int | str | Sequence[int | str] = "missing",
+    present: Collection[str] | None = None,
 ) -> Schema:
     """The schema that these lists of columns describe.
+
+    ``present`` are the columns that the frames have, where they are to be checked.
 
     Raises
     ------
     ValueError
-        If a column is of two kinds or sides or of none, stands twice, is called like one of the
+        If a column is not there, is of two kinds or sides or of none, stands twice, is called like one of the
         columns of the interaction itself, or if a group lies on two sides.
     """
     sides: dict[Side, list[str]] = {
@@ -144,6 +148,11 @@ def make_schema(
         "dense": _names(dense_col, "dense_col"),
     }
     side_of, kind_of = _only(sides, "sides"), _only(kinds, "kinds")
+    absent = sorted({*side_of, *kind_of} - set(present)) if present is not None else []
+    if absent:
+        near = get_close_matches(absent[0], list(map(str, present or ())), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"columns {absent} are not in train_data: {sorted(map(str, present or ()))}{hint}")
     reserved = sorted({*side_of, *kind_of} & set(RESERVED))
     if reserved:
         raise ValueError(f"columns {reserved} are the interaction itself, not features: take them out of the lists")

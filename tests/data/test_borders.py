@@ -456,3 +456,8 @@ def test_bad_arguments_of_an_evaluation_are_refused_by_their_name(info):
         DatasetFeat.build_evalset(log(), shuffle="no")
     with pytest.raises((ValueError, TypeError), match="seed"):
         DatasetFeat.build_testset(log(), shuffle=True, seed=0.5)
+
+
+def test_a_misspelt_column_is_named_with_the_nearest_before_sides_and_kinds_are_compared():
+    with pytest.raises(ValueError, match=r"columns \['agge'\] are not in train_data: .*did you mean 'age'\?"):
+        DatasetFeat.build_trainset(log(), user_col=["agge"], dense_col=["age"])
