@@ -69,6 +69,18 @@ def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list
     return values.tolist(), codes
 
 
+def item_codes(info: DataInfo, argument: str, items: Ids | None, inner_id: bool) -> Codes | None:
+    """The codes of the known ones of some items; of the others there is a warning. None stays None."""
+    if items is None:
+        return None
+    values = read_ids(as_list(items, argument), argument)
+    codes = values.astype(np.int32) if inner_id else info.vocabs["item"].encode(values)
+    known = codes[(codes > UNKNOWN) & (codes <= info.n_items)]
+    if len(known) < len(codes):
+        warn(f"{len(codes) - len(known)} of the {argument} are unknown items: they are left out", UnknownIdWarning)
+    return known
+
+
 def user_rows(
     info: DataInfo, ids: Sequence[Id], codes: Codes, feats: Feats | None, context: Feats | None, average: bool
 ) -> Rows:

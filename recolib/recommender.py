@@ -13,18 +13,17 @@ from tqdm.auto import tqdm
 
 from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.consumed import Consumed
-from recolib.data.frame import read_ids
 from recolib.data.interactions import Interactions
 from recolib.data.rows import Rows
 from recolib.evaluation import as_encoded, check_labels, check_metrics, evaluate
 from recolib.examples import Examples, training_rows
-from recolib.exceptions import NotFittedError, UnknownIdWarning, warn
+from recolib.exceptions import NotFittedError, warn
 from recolib.nn import Component, FieldSpec, Network, NetworkState
-from recolib.queries import Codes, Feats, Id, Ids, as_list, codes_of, is_single, pair_rows, user_rows
+from recolib.queries import Codes, Feats, Id, Ids, codes_of, is_single, item_codes, pair_rows, user_rows
 from recolib.sampling import SAMPLERS
 from recolib.scoring import ItemStates, encode_items, score_pairs
 from recolib.settings import Settings
-from recolib.toplists import NO_ITEMS, Rules, TopList, popular_list, top_lists
+from recolib.toplists import Rules, TopList, as_table, popular_list, top_lists
 from recolib.training import Plan, Trainer, train
 from recolib.wiring import build_network
 
@@ -269,14 +268,14 @@ class Recommender(Settings):
         ids, codes = codes_of(self.data_info, "user", user, inner_id)
         rows = user_rows(self.data_info, ids, codes, user_feats, context, average=cold_start == "average")
         rules = Rules(
-            self._item_codes("candidates", candidates, inner_id),
-            self._item_codes("exclude", exclude, inner_id),
+            item_codes(self.data_info, "candidates", candidates, inner_id),
+            item_codes(self.data_info, "exclude", exclude, inner_id),
             filter_consumed,
             self._generator if random_rec else None,
         )
+        lists = [popular_list(self.data_info, n_rec, rules)] * len(codes)  # who is not scored keeps it
         scored = np.flatnonzero(codes) if cold_start == "popular" else np.arange(len(codes))
-        lists = [self._popular(n_rec, rules)] * len(codes) if len(scored) < len(codes) else [NO_ITEMS] * len(codes)
-        rows, states = rows[torch.from_numpy(scored)], self._states(network)
+        states, rows = self._states(network), rows[torch.from_numpy(scored)]
         best = top_lists(network, states, self.data_info, rows, codes[scored], n_rec, rules)
         for at, top in zip(scored, best, strict=True):
             lists[at] = top
@@ -324,15 +323,7 @@ class Recommender(Settings):
             exclude=exclude,
             return_scores=True,
         )
-        sizes = [len(items) for items, _ in lists.values()]
-        return pd.DataFrame(
-            {
-                "user": pd.Series(list(lists), dtype=object).repeat(sizes).infer_objects().to_numpy(),
-                "item": np.concatenate([items for items, _ in lists.values()]),
-                "score": np.concatenate([scores for _, scores in lists.values()]),
-                "rank": np.concatenate([np.arange(1, size + 1) for size in sizes]),
-            }
-        )
+        return as_table(lists)
 
     @property
     def model_name(self) -> str:
@@ -380,20 +371,6 @@ class Recommender(Settings):
         if self.task == "rating":
             return np.clip(logits, self.lower_bound, self.upper_bound)
         return torch.from_numpy(logits).sigmoid().numpy()
-
-    def _item_codes(self, argument: str, items: Ids | None, inner_id: bool) -> Codes | None:
-        if items is None:
-            return None
-        values = read_ids(as_list(items, argument), argument)
-        codes = values.astype(np.int32) if inner_id else self.data_info.vocabs["item"].encode(values)
-        known = codes[(codes > 0) & (codes <= self.n_items)]
-        if len(known) < len(codes):
-            warn(f"{len(codes) - len(known)} of the {argument} are unknown items: they are left out", UnknownIdWarning)
-        return known
-
-    def _popular(self, n_rec: int, rules: Rules) -> TopList:
-        items = popular_list(self.data_info, n_rec, rules)
-        return TopList(items, np.full(len(items), np.nan, np.float32))
 
     def _answer(self, top: TopList, inner_id: bool, with_scores: bool) -> Any:
         items = top.items if inner_id else self.data_info.vocabs["item"].decode(top.items)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -45,9 +48,6 @@ class TopList:
 
     items: Codes
     logits: NDArray[np.float32]
-
-
-NO_ITEMS = TopList(np.empty(0, np.int32), np.empty(0, np.float32))
 
 
 @torch.inference_mode()
@@ -98,11 +98,25 @@ def _columns(items: Codes, codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.
     return column, there
 
 
-def popular_list(info: DataInfo, n_rec: int, rules: Rules) -> Codes:
-    """The n_rec most popular of the items that may be in a list, most popular first."""
+def popular_list(info: DataInfo, n_rec: int, rules: Rules) -> TopList:
+    """The n_rec most popular of the items that may be in a list, most popular first; they have no logits, but NaN."""
     items = info.ranked_items
     if rules.candidates is not None:
         items = items[np.isin(items, rules.candidates)]
     if rules.exclude is not None:
         items = items[~np.isin(items, rules.exclude)]
-    return items[:n_rec]
+    items = items[:n_rec]
+    return TopList(items, np.full(len(items), np.nan, np.float32))
+
+
+def as_table(lists: Mapping[int | str, tuple[NDArray[Any], NDArray[np.float32]]]) -> pd.DataFrame:
+    """Lists of items and scores by user as a table of ``user``, ``item``, ``score`` and ``rank``."""
+    sizes = [len(items) for items, _ in lists.values()]
+    return pd.DataFrame(
+        {
+            "user": pd.Series(list(lists), dtype=object).repeat(sizes).infer_objects().to_numpy(),
+            "item": np.concatenate([items for items, _ in lists.values()]),
+            "score": np.concatenate([scores for _, scores in lists.values()]),
+            "rank": np.concatenate([np.arange(1, size + 1) for size in sizes]),
+        }
+    )

@@ -22,6 +22,7 @@ from recolib.wiring import build_network
 
 N_USERS, N_ITEMS = 12, 9
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.filterwarnings("ignore:no context given")
 PLAN = Plan(squared, 7, 0.05, 1.0, 1e-8, 0.0, None, None, seed=3, shuffle=True)
 
 
