@@ -1,7 +1,20 @@
 """A table of interactions in, recommendations out: feature-interaction models in pure PyTorch."""
 
+from recolib.algorithms import FM, DeepFM
+from recolib.data import DataInfo, DatasetFeat, DatasetPure
+from recolib.evaluation import evaluate
 from recolib.exceptions import NotFittedError, UnknownIdWarning
 
 __version__ = "0.1.0"
 
-__all__ = ["NotFittedError", "UnknownIdWarning", "__version__"]
+__all__ = [
+    "FM",
+    "DataInfo",
+    "DatasetFeat",
+    "DatasetPure",
+    "DeepFM",
+    "NotFittedError",
+    "UnknownIdWarning",
+    "__version__",
+    "evaluate",
+]
