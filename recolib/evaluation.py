@@ -98,8 +98,8 @@ def evaluate(
     users = encoded.users.rows[torch.from_numpy(encoded.user_rows)]
     items = encoded.items.rows[torch.from_numpy(encoded.item_rows)]
     # what cold_start="average" predicts
-    users = users.averaged(torch.from_numpy(user_codes == UNKNOWN)).join(encoded.context)
-    items = items.averaged(torch.from_numpy(item_codes == UNKNOWN))
+    users = users.averaged(user_codes).join(encoded.context)
+    items = items.averaged(item_codes)
     scores = model.score_rows(users, items, eval_batch_size)
     labels, known = encoded.labels.astype(np.float64), user_codes != UNKNOWN  # who is unknown is no one group
     pointwise = RATING_METRICS if model.task == "rating" else RANKING_METRICS

@@ -98,7 +98,7 @@ def user_rows(
         around = overlay(around, frame, info.schema, info.vocabs, "context", where)
     else:
         _warn_of_missing_context(info, set())
-    return _cold(rows, codes, average).join(around)
+    return (rows.averaged(codes) if average else rows).join(around)
 
 
 def pair_rows(info: DataInfo, users: Codes, items: Codes, feats: Feats | None, average: bool) -> tuple[Rows, Rows]:
@@ -113,12 +113,9 @@ def pair_rows(info: DataInfo, users: Codes, items: Codes, feats: Feats | None, a
         of_items = overlay(of_items, frame, info.schema, info.vocabs, "item")
         around = overlay(around, frame, info.schema, info.vocabs, "context")
     _warn_of_missing_context(info, given)
-    return _cold(of_users, users, average).join(around), _cold(of_items, items, average)
-
-
-def _cold(rows: Rows, codes: Codes, average: bool) -> Rows:
-    """Rows in which what is not known of unknown ids is the average."""
-    return rows.averaged(torch.from_numpy(codes == UNKNOWN)) if average else rows
+    if average:
+        of_users, of_items = of_users.averaged(users), of_items.averaged(items)
+    return of_users.join(around), of_items
 
 
 def _warn_of_missing_context(info: DataInfo, given: set[str]) -> None:

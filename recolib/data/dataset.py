@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from recolib.checks import check_bool, check_integer
+from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.building import Sources, build_training, encode_evaluation
 from recolib.data.frame import Frame, read_frame
 from recolib.data.info import DataInfo
@@ -200,8 +200,7 @@ class DatasetFeat(_Dataset):
         >>> info.user_dense_col.name
         ['age']
         """
-        if dense_scaling not in SCALINGS:
-            raise ValueError(f"dense_scaling must be one of {SCALINGS}, got {dense_scaling!r}")
+        check_choice("dense_scaling", dense_scaling, SCALINGS)
         sources: dict[Side, Frame] = {}
         if user_features is not None:
             sources["user"] = read_frame(user_features, ["user"], "user_features")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 UNKNOWN = 0
@@ -52,10 +54,10 @@ class Rows:
         """The same rows on another device."""
         return Rows(self.codes.to(device), self.dense.to(device))
 
-    def averaged(self, where: Tensor) -> Rows:
-        """Unknown codes replaced by the column's average, in the rows that ``where`` (...) marks."""
-        average = torch.where(where.unsqueeze(-1) & (self.codes == UNKNOWN), AVERAGE, self.codes)
-        return Rows(average, self.dense)
+    def averaged(self, ids: NDArray[np.integer]) -> Rows:
+        """Unknown codes replaced by the column's average, in the rows whose id ``ids`` (n,) is unknown."""
+        stranger = torch.from_numpy(ids == UNKNOWN).unsqueeze(-1)
+        return Rows(torch.where(stranger & (self.codes == UNKNOWN), AVERAGE, self.codes), self.dense)
 
     @staticmethod
     def cat(rows: list[Rows]) -> Rows:
