@@ -1,6 +1,6 @@
 """A table of interactions in, recommendations out: feature-interaction models in pure PyTorch."""
 
-from recolib.algorithms import FM, DeepFM
+from recolib.algorithms import FM, NFM, DeepFM
 from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
 from recolib.exceptions import NotFittedError, UnknownIdWarning
@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FM",
+    "NFM",
     "DataInfo",
     "DatasetFeat",
     "DatasetPure",

@@ -13,12 +13,16 @@ import torch
 from worlds import KINDS, N_ITEMS, World, make_world
 
 from recolib import NotFittedError, UnknownIdWarning
-from recolib.algorithms import FM, DeepFM
+from recolib.algorithms import FM, NFM, DeepFM
 from recolib.evaluation import evaluate
 from recolib.recommender import Recommender
 
 SETTINGS: dict[type[Recommender], list[dict[str, Any]]] = {
     FM: [{"use_bn": False}, {"use_bn": True, "dropout_rate": 0.1}],
+    NFM: [
+        {"hidden_units": (16,)},
+        {"hidden_units": (16, 8), "use_bn": False, "dropout_rate": 0.1, "pair_dropout": 0.1},
+    ],
     DeepFM: [
         {"hidden_units": (16, 8)},
         {"hidden_units": (16,), "use_bn": False, "dropout_rate": 0.1, "pair_dropout": 0.1},

@@ -2,5 +2,6 @@
 
 from recolib.algorithms.deepfm import DeepFM
 from recolib.algorithms.fm import FM
+from recolib.algorithms.nfm import NFM
 
-__all__ = ["FM", "DeepFM"]
+__all__ = ["FM", "NFM", "DeepFM"]

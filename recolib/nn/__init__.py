@@ -1,6 +1,6 @@
 """Networks: fields, embeddings and two-sided components; nothing of ids or frames."""
 
-from recolib.nn.components import Component, Deep, Joined, Linear, Pairwise
+from recolib.nn.components import Component, Deep, Joined, Linear, Pairwise, Pooled
 from recolib.nn.embedding import CodeField, FieldEmbedding, SideLayout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 from recolib.nn.mlp import BatchNorm
@@ -19,6 +19,7 @@ __all__ = [
     "Network",
     "NetworkState",
     "Pairwise",
+    "Pooled",
     "Side",
     "SideLayout",
     "State",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 
@@ -21,6 +22,13 @@ class BatchNorm(nn.BatchNorm1d):
         """Normalise each of the last dimension's features."""
         return super().forward(input.flatten(0, -2)).view(input.shape)
 
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift, both (H,), of what it does in evaluation: x·scale + shift."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return scale, self.bias - self.running_mean * scale
+
 
 def glorot(layer: nn.Linear) -> nn.Linear:
     """The layer with Glorot-uniform weights and a bias of 0."""
@@ -28,6 +36,14 @@ def glorot(layer: nn.Linear) -> nn.Linear:
     if layer.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def fold(norm: BatchNorm | None, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight and bias of batch norm and the layer behind it as one layer, as they are in evaluation."""
+    if norm is None:
+        return layer.weight, layer.bias
+    scale, shift = norm.scale_and_shift()
+    return layer.weight * scale, layer.bias + layer.weight @ shift
 
 
 def after_linear(width: int, use_bn: bool, dropout: float) -> list[nn.Module]:

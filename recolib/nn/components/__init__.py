@@ -4,6 +4,7 @@ from recolib.nn.components.component import Component, Joined, cross
 from recolib.nn.components.deep import Deep, DeepState
 from recolib.nn.components.linear import Linear, LinearState
 from recolib.nn.components.pairwise import Pairwise, PairwiseState, own_pairs
+from recolib.nn.components.pooled import Pooled, PooledState
 
 __all__ = [
     "Component",
@@ -14,6 +15,8 @@ __all__ = [
     "LinearState",
     "Pairwise",
     "PairwiseState",
+    "Pooled",
+    "PooledState",
     "cross",
     "own_pairs",
 ]

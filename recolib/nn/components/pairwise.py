@@ -35,7 +35,10 @@ def own_pairs(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class PairwiseState(State):
-    """The sum of a side's vectors, (..., K), and its own pairs: (..., K), or (...) where only their sum counts."""
+    """The sum of a side's vectors, (..., K), and its own pairs.
+
+    These are a number each, (...), or in training the vector that batch norm and dropout have to see, (..., K).
+    """
 
     total: Tensor
     own: Tensor
@@ -43,6 +46,9 @@ class PairwiseState(State):
 
 class Pairwise(Component[PairwiseState]):
     """Σ_{i<j} ⟨v_i, v_j⟩ x_i x_j, the pairs within a side kept per side, those across as s_user · s_item.
+
+    Batch norm and weights are in evaluation a linear map of the pair vector: their factors go into the user's
+    vector sum, and a catalogue is a matrix product with them as without.
 
     Parameters
     ----------
@@ -58,22 +64,35 @@ class Pairwise(Component[PairwiseState]):
 
     def __init__(self, spec: FieldSpec, use_bn: bool = False, dropout: float = 0.0, weighted: bool = False) -> None:
         super().__init__()
-        self.norm = BatchNorm(spec.dim) if use_bn else nn.Identity()
+        self.norm = BatchNorm(spec.dim) if use_bn else None
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(spec.dim, 1, bias=False) if weighted else None
-        self.keeps_vector = use_bn or dropout > 0 or weighted
-        if self.head is not None:
-            nn.init.ones_(self.head.weight)
+        self.weight = nn.Parameter(torch.ones(spec.dim)) if weighted else None
+        self.needs_vector = use_bn or dropout > 0
 
     def encode(self, side: Side, fields: Fields) -> PairwiseState:
         """The side's vector sum and its own pairs."""
         total, own = own_pairs(fields.vectors)
-        return PairwiseState(total, own if self.keeps_vector else own.sum(-1))
+        if self.training and self.needs_vector:
+            return PairwiseState(total, own)
+        if self.norm is None and self.weight is None:
+            return PairwiseState(total, own.sum(-1))
+        factors, shift = self._linear(total)
+        if side == "item":
+            return PairwiseState(total, own @ factors)
+        return PairwiseState(total * factors, own @ factors + shift)
 
     def score(self, user: PairwiseState, item: PairwiseState) -> Tensor:
         """All pairs: the user's own, the item's own, and across, (B, n)."""
-        if not self.keeps_vector:
+        if not (self.training and self.needs_vector):
             return cross(user.total, item.total) + user.own + item.own
         pairs = torch.addcmul(user.own + item.own, user.total, item.total)  # (B, n, K)
-        pairs = self.dropout(self.norm(pairs))
-        return pairs.sum(-1) if self.head is None else self.head(pairs).squeeze(-1)
+        pairs = self.dropout(pairs if self.norm is None else self.norm(pairs))
+        return pairs.sum(-1) if self.weight is None else pairs @ self.weight
+
+    def _linear(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """What becomes of the pair vector in evaluation: factors (K,) of its elements, and a constant."""
+        weight = like.new_ones(like.shape[-1]) if self.weight is None else self.weight
+        if self.norm is None:
+            return weight, like.new_zeros(())
+        scale, shift = self.norm.scale_and_shift()
+        return scale * weight, shift @ weight
