@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,8 +18,12 @@ from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.exceptions import UnknownIdWarning, warn
-from recolib.metrics import GROUPED_METRICS, RANKING_METRICS, RATING_METRICS
+from recolib.metrics import CATALOGUE_METRICS, GROUPED_METRICS, LISTWISE_METRICS, RANKING_METRICS, RATING_METRICS
+from recolib.relevance import Requests
 from recolib.sampling import unconsumed, uniforms
+
+LISTS = {*LISTWISE_METRICS, *CATALOGUE_METRICS}
+"""The metrics of lists; all others are of predictions."""
 
 
 class Model(Protocol):
@@ -28,8 +33,12 @@ class Model(Protocol):
     data_info: DataInfo
     num_neg: int
 
-    def score_rows(self, users: Rows, items: Rows, batch_size: int) -> NDArray[np.float32]:
+    def score_rows(self, users: Rows, items: Rows) -> NDArray[np.float32]:
         """Ratings, or for ranking logits, of n user rows (with their context) and n item rows."""
+        ...
+
+    def rank_items(self, users: Rows, codes: NDArray[np.int32], k: int, filter_consumed: bool) -> NDArray[np.int32]:
+        """The codes of the k best items of each user, best first, 0 where a list ends early, (U, at most k)."""
         ...
 
 
@@ -42,6 +51,8 @@ def evaluate(
     k: int = 10,
     sample_user_num: int | None = None,
     seed: int = 42,
+    *,
+    filter_consumed: bool = True,
 ) -> dict[str, float]:
     """Measure a fitted model.
 
@@ -52,23 +63,32 @@ def evaluate(
     data
         A frame, or a set that ``build_evalset`` or ``build_testset`` made. It is not changed.
     neg_sampling
-        Whether to add negatives: for each row with a label above 0, ``model.num_neg`` items that its
-        user consumed neither in training nor in ``data``. Rows with label 0 stay negatives beside them.
+        Whether to add negatives to what pointwise metrics see: for each row with a label above 0,
+        ``model.num_neg`` items that its user consumed neither in training nor in ``data``. Rows with label 0
+        stay negatives beside them.
     eval_batch_size
         Pairs scored at once.
     metrics
-        For rating: ``loss`` (= ``rmse``), ``rmse``, ``mae``, ``r2``. For ranking: ``loss`` (= ``log_loss``),
-        ``log_loss``, ``balanced_accuracy``, ``roc_auc``, ``roc_gauc`` (over the known users), ``pr_auc``. By
-        default ``loss``.
-    k, sample_user_num
-        For metrics of lists, of which there are none yet.
+        For rating: ``loss`` (= ``rmse``), ``rmse``, ``mae``, ``r2``. For ranking, of predictions: ``loss``
+        (= ``log_loss``), ``log_loss``, ``balanced_accuracy``, ``roc_auc``, ``roc_gauc`` (the mean of the users'
+        own, weighted by their rows), ``pr_auc``; of lists over the whole catalogue: ``precision``, ``recall``,
+        ``hit_rate``, ``mrr``, ``map``, ``ndcg``, ``coverage``, ``novelty``. By default ``loss``.
+    k
+        The length of the lists.
+    sample_user_num
+        How many users to make lists for, drawn by ``seed``; by default all that have a row with a label above 0.
     seed
-        For the negatives.
+        For the negatives and for the users.
+    filter_consumed
+        Leave out of lists what the user consumed in training, as ``recommend_user`` does. Where people consume
+        again what they know, False is the honest setting.
 
     Returns
     -------
     dict
-        The value of each metric.
+        The value of each metric. A request for a list is a distinct pair of a user and a context; relevant is what
+        the user met in it with a label above 0, be it an item that was never seen or that the filter leaves out.
+        Users never seen are scored as ``cold_start="average"`` does.
 
     Raises
     ------
@@ -83,38 +103,113 @@ def evaluate(
     >>> from recolib.datasets import make_movies
     >>> train, test = random_split(make_movies(n_users=50, n_items=40, n_ratings=800), test_size=0.2)
     >>> data, info = DatasetPure.build_trainset(train)
-    >>> model = FM("rating", info, n_epochs=1).fit(data, neg_sampling=False, verbose=0)
-    >>> sorted(evaluate(model, test, neg_sampling=False, metrics=["rmse", "mae"]))
-    ['mae', 'rmse']
+    >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    >>> sorted(evaluate(model, test, neg_sampling=True, metrics=["roc_auc", "ndcg"], k=5))
+    ['ndcg', 'roc_auc']
     """
-    names = check_metrics(model.task, metrics)
-    for name, value, low in (("eval_batch_size", eval_batch_size, 1), ("k", k, 1), ("seed", seed, 0)):
-        check_integer(name, value, low)
-    encoded = as_encoded(data, model.data_info)
-    check_labels(encoded, model.task, neg_sampling)
-    if neg_sampling:
-        encoded = with_negatives(encoded, model.num_neg, seed)
-    user_codes, item_codes = encoded.user_indices, encoded.item_indices
-    users = encoded.users.rows[torch.from_numpy(encoded.user_rows)]
-    items = encoded.items.rows[torch.from_numpy(encoded.item_rows)]
-    # what cold_start="average" predicts
-    users = users.averaged(user_codes).join(encoded.context)
-    items = items.averaged(item_codes)
-    scores = model.score_rows(users, items, eval_batch_size)
-    labels, known = encoded.labels.astype(np.float64), user_codes != UNKNOWN  # who is unknown is no one group
-    pointwise = RATING_METRICS if model.task == "rating" else RANKING_METRICS
-    return {
-        name: pointwise[name](labels, scores)
-        if name in pointwise
-        else GROUPED_METRICS[name](labels[known], scores[known], user_codes[known])
-        for name in names
-    }
+    return Measurement.of(
+        model, data, neg_sampling, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed
+    ).take(model)
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What to measure and on what, prepared once for any number of looks at a model.
+
+    Attributes
+    ----------
+    names
+        The metrics.
+    pairs
+        The rows that pointwise metrics see, with their negatives; None where no metric needs them.
+    requests
+        What lists are measured against; None where no metric needs them.
+    """
+
+    names: list[str]
+    pairs: Interactions | None
+    requests: Requests | None
+    eval_batch_size: int
+    k: int
+    filter_consumed: bool
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        data: object,
+        neg_sampling: bool,
+        eval_batch_size: int,
+        metrics: Sequence[str] | str | None,
+        k: int,
+        sample_user_num: int | None,
+        seed: int,
+        filter_consumed: bool,
+    ) -> Measurement:
+        """Check all that ``evaluate`` is given, and prepare it; nothing of the model is used but its settings."""
+        names = check_metrics(model.task, metrics)
+        for name, value, low in (("eval_batch_size", eval_batch_size, 1), ("k", k, 1), ("seed", seed, 0)):
+            check_integer(name, value, low)
+        if sample_user_num is not None:
+            check_integer("sample_user_num", sample_user_num, 1)
+        check_bool("filter_consumed", filter_consumed)
+        encoded = as_encoded(data, model.data_info)
+        check_labels(encoded, model.task, neg_sampling)
+        requests = Requests.of(encoded, sample_user_num, seed) if LISTS & set(names) else None
+        pairs = None
+        if set(names) - LISTS:
+            pairs = with_negatives(encoded, model.num_neg, seed) if neg_sampling else encoded
+        return cls(names, pairs, requests, eval_batch_size, k, filter_consumed)
+
+    def take(self, model: Model) -> dict[str, float]:
+        """The value of each metric, in their order."""
+        values = self._of_pairs(model) | self._of_lists(model)
+        return {name: values[name] for name in self.names}
+
+    def _of_pairs(self, model: Model) -> dict[str, float]:
+        if self.pairs is None:
+            return {}
+        data, starts = self.pairs, range(0, len(self.pairs), self.eval_batch_size)
+        blocks = [data.take(np.arange(at, min(at + self.eval_batch_size, len(data)))) for at in starts]
+        scores = np.concatenate([model.score_rows(*_pair_rows(block)) for block in blocks])
+        labels = data.labels.astype(np.float64)
+        pointwise = RATING_METRICS if model.task == "rating" else RANKING_METRICS
+        return {
+            name: pointwise[name](labels, scores)
+            if name in pointwise
+            else GROUPED_METRICS[name](labels, scores, data.user_keys)
+            for name in self.names
+            if name not in LISTS
+        }
+
+    def _of_lists(self, model: Model) -> dict[str, float]:
+        if self.requests is None:
+            return {}
+        info, requests = model.data_info, self.requests
+        found = model.rank_items(requests.users, requests.codes, self.k, self.filter_consumed)
+        items = np.zeros((len(found), self.k), np.int32)
+        items[:, : found.shape[1]] = found
+        hits, consumers = requests.hits(items), info.item_consumed.counts()
+        return {
+            name: LISTWISE_METRICS[name](hits, requests.n_relevant)
+            if name in LISTWISE_METRICS
+            else CATALOGUE_METRICS[name](items, consumers, info.n_users)
+            for name in self.names
+            if name in LISTS
+        }
+
+
+def _pair_rows(data: Interactions) -> tuple[Rows, Rows]:
+    """The rows of both sides as ``cold_start="average"`` has them, the context on the user's."""
+    users = data.users.rows[torch.from_numpy(data.user_rows)].averaged(data.user_indices)
+    items = data.items.rows[torch.from_numpy(data.item_rows)].averaged(data.item_indices)
+    return users.join(data.context), items
 
 
 def check_metrics(task: str, metrics: Sequence[str] | str | None) -> list[str]:
     """The metrics as a list, if all are metrics of the task; ``loss`` by default."""
     names = [metrics] if isinstance(metrics, str) else list(metrics or ["loss"])
-    known = [*RATING_METRICS] if task == "rating" else [*RANKING_METRICS, *GROUPED_METRICS]
+    known = [*RATING_METRICS] if task == "rating" else [*RANKING_METRICS, *GROUPED_METRICS, *LISTS]
     wrong = [name for name in names if name not in known]
     if wrong:
         raise ValueError(f"metrics {wrong} are not of task={task!r}, which has {known}")
@@ -152,14 +247,15 @@ def check_labels(data: Interactions, task: str, neg_sampling: bool) -> None:
 def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
     """The set with ``num_neg`` unconsumed items beside each of its positives, whose label becomes 1.
 
-    The rows of the data come first, then the negatives. Rows without labels count as positives.
+    The rows of the data come first, then the negatives. Rows without labels count as positives. Of users never
+    seen all that they consumed is in the data.
     """
-    info = data.data_info
-    users, items = data.user_indices, data.item_indices
+    info, keys = data.data_info, data.user_keys
+    users, items = np.where(keys > UNKNOWN, keys, info.n_users - keys), data.item_indices  # strangers get codes too
     of_training = np.repeat(np.arange(info.n_users + 1, dtype=np.int32), info.user_consumed.counts())
     seen_users = np.concatenate([of_training, users])
     seen_items = np.concatenate([info.user_consumed.codes, items])
-    consumed, _ = consumed_by(seen_users, seen_items, info.n_users, info.n_items)
+    consumed, _ = consumed_by(seen_users, seen_items, max(info.n_users, int(users.max())), info.n_items)
     positive = np.flatnonzero(~(data.labels <= 0))
     draw = unconsumed(info, consumed)
     drawn = draw(users[positive], items[positive], uniforms(seed, 0, positive, num_neg))

@@ -1,6 +1,10 @@
-"""Pointwise metrics: labels (n,) against predicted ratings (n,), or for ranking against logits (n,).
+"""Metrics of predictions, and of lists.
 
-In float32 a probability is exactly 1 from a logit of 17 on: ranks are those of logits.
+Pointwise metrics measure labels (n,) against predicted ratings (n,), or for ranking against logits (n,): in
+float32 a probability is exactly 1 from a logit of 17 on, so that ranks are those of logits.
+
+Listwise metrics measure Q lists of k items: ``hits`` (Q, k) says which of them are relevant, best rank first, and
+``n_relevant`` (Q,), at least 1, how many items would be. A list that ends early is filled with misses.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
+Hits = NDArray[np.bool_]
+Counts = NDArray[np.integer]
 Metric = Callable[[Floats, Floats], float]
 
 
@@ -103,6 +109,79 @@ def pr_auc(labels: Floats, scores: Floats) -> float:
     return float(np.sum(np.diff(found, prepend=0) * precision) / positive.sum())
 
 
+def precision(hits: Hits, n_relevant: Counts) -> float:
+    """Mean share of a list's k places that hold a relevant item."""
+    return float(hits.mean())
+
+
+def recall(hits: Hits, n_relevant: Counts) -> float:
+    """Mean share of the relevant items that the list has."""
+    return float(np.mean(hits.sum(1) / n_relevant))
+
+
+def hit_rate(hits: Hits, n_relevant: Counts) -> float:
+    """Share of the lists that have a relevant item."""
+    return float(hits.any(1).mean())
+
+
+def mean_reciprocal_rank(hits: Hits, n_relevant: Counts) -> float:
+    """Mean of 1 / the rank of the first relevant item, 0 for a list without one."""
+    return float(np.mean(np.where(hits.any(1), 1 / (1 + hits.argmax(1)), 0.0)))
+
+
+def mean_average_precision(hits: Hits, n_relevant: Counts) -> float:
+    """Mean of the precisions at the ranks of the relevant items, each list's sum over the number of relevant items."""
+    at_rank = np.cumsum(hits, 1) / np.arange(1, hits.shape[1] + 1)
+    return float(np.mean(np.sum(at_rank * hits, 1) / n_relevant))
+
+
+def ndcg(hits: Hits, n_relevant: Counts) -> float:
+    """Mean discounted gain, as a share of that of the list that has relevant items alone as long as there are any.
+
+    References
+    ----------
+    Järvelin and Kekäläinen, *Cumulated Gain-Based Evaluation of IR Techniques*, ACM TOIS 2002; gain 1 for a
+    relevant item, discount log2(1 + rank).
+    """
+    gains = 1 / np.log2(np.arange(2, hits.shape[1] + 2))  # rank 1 is discounted by log2(2) = 1
+    ideal = np.cumsum(gains)[np.minimum(n_relevant, hits.shape[1]) - 1]
+    return float(np.mean(hits @ gains / ideal))
+
+
+def coverage(items: Counts, n_consumers: Counts, n_users: int) -> float:
+    """Share of the catalogue that stands in a list at all.
+
+    Parameters
+    ----------
+    items
+        The codes in the lists, shape (Q, k), 0 where one ends early.
+    n_consumers
+        How many users consumed each code, shape (n_items + 1,).
+    n_users
+        How many users there are.
+    """
+    in_lists = np.bincount(items.ravel(), minlength=len(n_consumers))[1:]
+    return float(np.count_nonzero(in_lists) / len(in_lists))
+
+
+def novelty(items: Counts, n_consumers: Counts, n_users: int) -> float:
+    """Mean self-information of the items in the lists, in bits; NaN without items.
+
+    That of an item is −log2 of the share of users who consumed it; one that nobody consumed counts as if one had.
+
+    Parameters
+    ----------
+    items, n_consumers, n_users
+        As in ``coverage``.
+
+    References
+    ----------
+    Zhou et al., *Solving the Apparent Diversity-Accuracy Dilemma of Recommender Systems*, PNAS 2010.
+    """
+    listed = items[items > 0]
+    return float(-np.log2(np.maximum(n_consumers[listed], 1) / n_users).mean()) if len(listed) else float("nan")
+
+
 RATING_METRICS: dict[str, Metric] = {"loss": rmse, "rmse": rmse, "mae": mae, "r2": r2}
 RANKING_METRICS: dict[str, Metric] = {
     "loss": log_loss,
@@ -112,3 +191,12 @@ RANKING_METRICS: dict[str, Metric] = {
     "pr_auc": pr_auc,
 }
 GROUPED_METRICS = {"roc_gauc": roc_gauc}
+LISTWISE_METRICS: dict[str, Callable[[Hits, Counts], float]] = {
+    "precision": precision,
+    "recall": recall,
+    "hit_rate": hit_rate,
+    "mrr": mean_reciprocal_rank,
+    "map": mean_average_precision,
+    "ndcg": ndcg,
+}
+CATALOGUE_METRICS: dict[str, Callable[[Counts, Counts, int], float]] = {"coverage": coverage, "novelty": novelty}

@@ -15,15 +15,15 @@ from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.consumed import Consumed
 from recolib.data.interactions import Interactions
 from recolib.data.rows import Rows
-from recolib.evaluation import as_encoded, check_labels, check_metrics, evaluate
+from recolib.evaluation import Measurement, check_metrics
 from recolib.examples import Examples, training_rows
 from recolib.exceptions import NotFittedError, warn
-from recolib.nn import Component, FieldSpec, Network, NetworkState
+from recolib.nn import Component, FieldSpec, Network
 from recolib.queries import Codes, Feats, Id, Ids, codes_of, is_single, item_codes, pair_rows, user_rows
 from recolib.sampling import SAMPLERS
 from recolib.scoring import ItemStates, encode_items, score_pairs
 from recolib.settings import Settings
-from recolib.toplists import Rules, TopList, as_table, popular_list, top_lists
+from recolib.toplists import Rules, TopList, TopLists, as_table, popular_list, top_lists
 from recolib.training import Plan, Trainer, train
 from recolib.wiring import build_network
 
@@ -71,6 +71,8 @@ class Recommender(Settings):
         eval_batch_size: int = 8192,
         eval_user_num: int | None = None,
         num_workers: int = 0,
+        *,
+        filter_consumed: bool = True,
     ) -> Self:
         """Train; a second call continues.
 
@@ -89,8 +91,8 @@ class Recommender(Settings):
             A frame or an encoded set to measure after each epoch.
         metrics
             What to measure; see ``recolib.evaluation.evaluate``.
-        k, eval_batch_size, eval_user_num
-            As in ``evaluate``.
+        k, eval_batch_size, eval_user_num, filter_consumed
+            How, as in ``evaluate``; ``eval_user_num`` is its ``sample_user_num``.
         num_workers
             Accepted for LibRecommender's users and ignored: none are needed.
 
@@ -112,10 +114,12 @@ class Recommender(Settings):
             check_integer(name, value, low)
         check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
         train_set = training_rows(train_data, self.data_info, self.task, neg_sampling)
-        names = check_metrics(self.task, metrics)
-        held_out = None if eval_data is None else as_encoded(eval_data, self.data_info)
-        if held_out is not None:
-            check_labels(held_out, self.task, neg_sampling)
+        check_metrics(self.task, metrics)
+        measurement = None
+        if eval_data is not None:
+            measurement = Measurement.of(
+                self, eval_data, neg_sampling, eval_batch_size, metrics, k, eval_user_num, self.seed, filter_consumed
+            )
         if neg_sampling and self.sampler is None:
             raise ValueError("neg_sampling=True needs a sampler, got sampler=None")
 
@@ -127,11 +131,8 @@ class Recommender(Settings):
         try:
             for record in train(trainer, plan, examples, self.n_epochs, verbose):
                 self._trainer, self._version = trainer, self._version + 1
-                if held_out is not None:
-                    measured = evaluate(
-                        self, held_out, neg_sampling, eval_batch_size, names, k, eval_user_num, self.seed
-                    )
-                    record |= {f"eval_{name}": value for name, value in measured.items()}
+                if measurement is not None:
+                    record |= {f"eval_{name}": value for name, value in measurement.take(self).items()}
                 self._records.append(record)
                 if verbose > 1:
                     tqdm.write(", ".join(f"{name}: {value:.4g}" for name, value in record.items()))
@@ -193,10 +194,14 @@ class Recommender(Settings):
             predictions[(users == 0) | (items == 0)] = self.default_pred
         return float(predictions[0]) if is_single(user) and is_single(item) else predictions
 
-    def score_rows(self, users: Rows, items: Rows, batch_size: int) -> Predictions:
+    def score_rows(self, users: Rows, items: Rows) -> Predictions:
         """Ratings, or for ranking logits, (n,) of n user rows, with their context, and n item rows."""
-        scores = score_pairs(self._fitted(), users, items, batch_size).numpy()
+        scores = score_pairs(self._fitted(), users, items).numpy()
         return self._finished(scores) if self.task == "rating" else scores
+
+    def rank_items(self, users: Rows, codes: Codes, k: int, filter_consumed: bool) -> Codes:
+        """The codes of the k best items of each user row, best first, 0 where a list ends early, (U, at most k)."""
+        return self._top_lists(users, codes, k, Rules(filter_consumed=filter_consumed)).items
 
     def recommend_user(
         self,
@@ -258,7 +263,7 @@ class Recommender(Settings):
         ValueError
             If ``n_rec`` is below 1, a column does not exist, or ``cold_start`` is unknown.
         """
-        network = self._fitted()
+        self._fitted()
         check_choice("cold_start", cold_start, COLD_STARTS)
         check_integer("n_rec", n_rec, 1)
         for name, value in (("filter_consumed", filter_consumed), ("random_rec", random_rec), ("inner_id", inner_id)):
@@ -275,9 +280,8 @@ class Recommender(Settings):
         )
         lists = [popular_list(self.data_info, n_rec, rules)] * len(codes)  # who is not scored keeps it
         scored = np.flatnonzero(codes) if cold_start == "popular" else np.arange(len(codes))
-        states, rows = self._states(network), rows[torch.from_numpy(scored)]
-        best = top_lists(network, states, self.data_info, rows, codes[scored], n_rec, rules)
-        for at, top in zip(scored, best, strict=True):
+        best = self._top_lists(rows[torch.from_numpy(scored)], codes[scored], n_rec, rules)
+        for at, top in zip(scored, best.each(), strict=True):
             lists[at] = top
         n_short = sum(len(top.items) < n_rec for top in lists)
         if n_short:
@@ -353,19 +357,20 @@ class Recommender(Settings):
     @property
     def default_recs(self) -> Codes:
         """The codes of the mean user's 100 best items, best first."""
-        network = self._fitted()
         nobody = np.zeros(1, np.int32)
         rows = user_rows(self.data_info, [0], nobody, None, {}, average=True)
-        return top_lists(network, self._states(network), self.data_info, rows, nobody, N_DEFAULT_RECS, Rules())[0].items
+        return self.rank_items(rows, nobody, N_DEFAULT_RECS, filter_consumed=True)[0]
 
     def _fitted(self) -> Network:
         if self._trainer is None:
             raise NotFittedError(f"{self.model_name} has no weights yet: call fit first")
         return self._trainer.network
 
-    def _states(self, network: Network) -> NetworkState:
-        key = (self._version, self.data_info.version, network.device)
-        return self._item_states.get(key, lambda: encode_items(network, self.data_info.items.current[1:]))
+    def _top_lists(self, users: Rows, codes: Codes, n_rec: int, rules: Rules) -> TopLists:
+        network, info = self._fitted(), self.data_info
+        key = (self._version, info.version, network.device)
+        states = self._item_states.get(key, lambda: encode_items(network, info.items.current[1:]))
+        return top_lists(network, states, info, users, codes, n_rec, rules)
 
     def _finished(self, logits: Predictions) -> Predictions:
         if self.task == "rating":

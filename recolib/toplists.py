@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.data.info import DataInfo
-from recolib.data.rows import Rows
+from recolib.data.rows import UNKNOWN, Rows
 from recolib.nn.network import Network, NetworkState
 from recolib.ranking import gumbel, top_k
 from recolib.scoring import score_catalogue, users_per_block
@@ -44,17 +44,30 @@ class Rules:
 
 @dataclass(frozen=True)
 class TopList:
-    """Item codes, best first, and their logits."""
+    """Item codes, best first, and their logits, both (k,)."""
 
     items: Codes
     logits: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class TopLists:
+    """Lists of U users: item codes, best first, 0 where a list ends early, and their logits, both (U, k)."""
+
+    items: Codes
+    logits: NDArray[np.float32]
+
+    def each(self) -> list[TopList]:
+        """The lists, each as long as it is."""
+        sizes = np.count_nonzero(self.items, axis=1)
+        return [TopList(i[:n], s[:n]) for i, s, n in zip(self.items, self.logits, sizes, strict=True)]
+
+
 @torch.inference_mode()
 def top_lists(
     network: Network, states: NetworkState, info: DataInfo, users: Rows, codes: Codes, n_rec: int, rules: Rules
-) -> list[TopList]:
-    """The n_rec best items of each user; fewer where the rules leave fewer.
+) -> TopLists:
+    """The n_rec best items of each user; fewer where the rules or the catalogue leave fewer.
 
     Parameters
     ----------
@@ -72,7 +85,8 @@ def top_lists(
     items = np.arange(1, info.n_items + 1, dtype=np.int32) if rules.candidates is None else np.unique(rules.candidates)
     if rules.candidates is not None:
         states = states[torch.from_numpy(items).long().to(network.device) - 1]
-    lists: list[TopList] = []
+    width = min(n_rec, len(items))
+    lists = TopLists(np.zeros((len(codes), width), np.int32), np.zeros((len(codes), width), np.float32))
     for start in range(0, len(codes), users_per_block(len(items))):
         block = slice(start, start + users_per_block(len(items)))
         scores = score_catalogue(network, users[block], states, len(items))
@@ -84,9 +98,10 @@ def top_lists(
             column, there = _columns(items, rules.exclude)
             scores[:, torch.from_numpy(column[there])] = -torch.inf
         order = scores if rules.generator is None else gumbel(scores, rules.generator)
-        best = top_k(order, min(n_rec, len(items)))[0]
-        best, logits = best.cpu().numpy(), scores.gather(1, best).cpu().numpy()
-        lists += [TopList(items[b[s > -np.inf]], s[s > -np.inf]) for b, s in zip(best, logits, strict=True)]
+        best = top_k(order, width)[0]
+        logits = scores.gather(1, best).cpu().numpy()
+        lists.items[block] = np.where(logits > -np.inf, items[best.cpu().numpy()], UNKNOWN)
+        lists.logits[block] = logits
     return lists
 
 

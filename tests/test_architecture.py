@@ -18,6 +18,7 @@ RANKS = [
     {"exceptions", "checks", "randomness"},
     {"data", "datasets"},
     {"nn", "sampling", "losses", "metrics", "ranking"},
+    {"relevance"},
     {"settings", "queries", "scoring", "evaluation"},
     {"examples", "wiring", "toplists"},
     {"training"},

@@ -447,11 +447,13 @@ def test_metrics_of_ranks_tell_sure_scores_apart() -> None:
     assert evaluate(model, frame, neg_sampling=False, metrics=["roc_auc"])["roc_auc"] == 1.0
 
 
-def test_evaluation_warns_of_unknown_ids_and_leaves_strangers_out_of_gauc() -> None:
+def test_evaluation_warns_of_unknown_ids_and_tells_strangers_apart() -> None:
     model, frame = refit(), two_tastes()
     strange = frame.assign(user=frame["user"].astype(str))
     with pytest.warns(UnknownIdWarning, match=f"{len(frame)} of {len(frame)} rows have an unknown user"):
-        assert np.isnan(evaluate(model, strange, neg_sampling=True, metrics=["roc_gauc"])["roc_gauc"])
+        measured = evaluate(model, strange, neg_sampling=True, metrics=["roc_auc", "roc_gauc"])
+    assert 0 < measured["roc_gauc"] < 1
+    assert measured["roc_gauc"] != measured["roc_auc"]  # one group would be the whole
 
 
 def test_negatives_of_events_in_the_past_have_the_features_of_then() -> None:

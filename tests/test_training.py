@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm.auto import tqdm
 
-from recolib import recommender
 from recolib.algorithms import FM, DeepFM
 from recolib.data import DatasetFeat, DatasetPure
+from recolib.evaluation import Measurement
 from recolib.examples import Examples
 from recolib.losses import RANKING_LOSSES, cross_entropy, squared
 from recolib.sampling import SAMPLERS, uniforms
@@ -486,11 +486,11 @@ def test_lists_asked_for_between_epochs_of_a_failed_fit_leave_nothing_behind(wor
     model = fitted(world)
     before = all_scores(model)
 
-    def measure(model, *_):
+    def measure(measurement, model):
         scores_in_lists(model)
         return {}
 
-    monkeypatch.setattr(recommender, "evaluate", measure)
+    monkeypatch.setattr(Measurement, "take", measure)
     monkeypatch.setitem(RANKING_LOSSES, "cross_entropy", failing_at(8, float("nan")))
     model.n_epochs = 2
     with pytest.raises(FloatingPointError):

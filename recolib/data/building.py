@@ -159,10 +159,11 @@ def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Table, Numb
     numbers = info.vocabs[side].encode(ids)[positions]
     table = info.table(side)
     unknown = np.flatnonzero(numbers == UNKNOWN)
+    strangers = positions[unknown].astype(np.int32)
     numbers[unknown] = len(table.rows) + np.arange(len(unknown))
     blank = table.rows[torch.zeros(len(unknown), dtype=torch.long)]
     new = overlay(blank, frame[unknown.tolist()], info.schema, info.vocabs, side) if len(unknown) else blank
-    return table.now(new), numbers
+    return table.now(new, strangers), numbers
 
 
 def _source(field: Field, frame: Frame, feature_frames: Sources) -> Frame:

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from recolib.data.frame import Times
 from recolib.data.info import DataInfo
-from recolib.data.rows import Rows
+from recolib.data.rows import UNKNOWN, Rows
 from recolib.data.table import Table
 
 Numbers = NDArray[np.int32]
@@ -26,8 +26,8 @@ class Interactions:
     data_info
         The data that the codes belong to.
     users, items
-        The feature rows of the data when the set was made; in an evaluation set rows of unknown ids follow, owned
-        by code 0, and nothing is history.
+        The feature rows of the data when the set was made; in an evaluation set rows of unknown ids follow, and
+        nothing is history.
     user_rows, item_rows
         Row numbers in these tables, shape (N,).
     labels
@@ -55,7 +55,7 @@ class Interactions:
     def __getitem__(self, index: int | slice) -> tuple[Numbers, Numbers, NDArray[np.float32]]:
         """Users' codes, items' codes and labels at ``index``, as LibRecommender gives them."""
         users, items = self.users.owner[self.user_rows[index]], self.items.owner[self.item_rows[index]]
-        return users, items, self.labels[index]
+        return np.maximum(users, UNKNOWN), np.maximum(items, UNKNOWN), self.labels[index]
 
     def __repr__(self) -> str:
         """The number of events and the data they belong to."""
@@ -81,14 +81,24 @@ class Interactions:
         )
 
     @property
+    def user_keys(self) -> Numbers:
+        """A number for each user, shape (N,): the code, or −1, −2, … of those who were never seen."""
+        return self.users.owner[self.user_rows]
+
+    @property
+    def item_keys(self) -> Numbers:
+        """A number for each item, shape (N,): the code, or −1, −2, … of those that were never seen."""
+        return self.items.owner[self.item_rows]
+
+    @property
     def user_indices(self) -> Numbers:
         """The users' codes, 0 where unknown, shape (N,)."""
-        return self.users.owner[self.user_rows]
+        return np.maximum(self.user_keys, UNKNOWN)
 
     @property
     def item_indices(self) -> Numbers:
         """The items' codes, 0 where unknown, shape (N,)."""
-        return self.items.owner[self.item_rows]
+        return np.maximum(self.item_keys, UNKNOWN)
 
     @property
     def sparse_interaction(self) -> sparse.csr_matrix:

@@ -37,7 +37,7 @@ class Table:
         All rows; row 0 is that of an id never seen. The id column holds 0 for an id that has no
         interaction, since it has no trained vector.
     owner
-        The code that each row belongs to, shape (R,).
+        The code that each row belongs to, shape (R,); −1, −2, … number ids that were never seen.
     history
         The changes of ids that have older rows; empty when nothing ever changed.
     """
@@ -56,10 +56,10 @@ class Table:
         """The rows that are true now, in the order of codes, that of the unknown id first."""
         return self.rows[: self.n_ids + 1]
 
-    def now(self, new: Rows) -> Table:
-        """The same rows without their history, and behind them new rows that belong to no known id."""
+    def now(self, new: Rows, strangers: Numbers) -> Table:
+        """The same rows without their history, and behind them new rows of ids never seen, numbered from 0."""
         rows = Rows.cat([self.rows, new]) if len(new) else self.rows
-        return Table(rows, np.append(self.owner, np.zeros(len(new), np.int32)), NO_HISTORY)
+        return Table(rows, np.append(self.owner, -1 - strangers), NO_HISTORY)
 
     def at(self, codes: Numbers, times: Times) -> Numbers:
         """The row that was true of each code at each time; its first row where the time is earlier.
