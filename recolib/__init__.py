@@ -4,6 +4,7 @@ from recolib.algorithms import FM, NFM, DeepFM
 from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
 from recolib.exceptions import NotFittedError, UnknownIdWarning
+from recolib.loading import load
 
 __version__ = "0.1.0"
 
@@ -18,4 +19,5 @@ __all__ = [
     "UnknownIdWarning",
     "__version__",
     "evaluate",
+    "load",
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,23 +15,27 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from recolib.checks import check_bool, check_choice, check_integer
-from recolib.data.consumed import Consumed
+from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.rows import Rows
 from recolib.evaluation import Measurement, check_metrics
 from recolib.examples import Examples, training_rows
 from recolib.exceptions import NotFittedError, warn
+from recolib.files import file_of, refusing
 from recolib.nn import Component, FieldSpec, Network
 from recolib.queries import Codes, Feats, Id, Ids, codes_of, is_single, item_codes, pair_rows, user_rows
 from recolib.sampling import SAMPLERS
+from recolib.saved import SavedModel
 from recolib.scoring import ItemStates, encode_items, score_pairs
 from recolib.settings import Settings
 from recolib.toplists import Rules, TopList, TopLists, as_table, popular_list, top_lists
-from recolib.training import Plan, Trainer, train
+from recolib.training import Plan, Trainer, check_weights, train
 from recolib.wiring import build_network
 
 COLD_STARTS = ("average", "popular")
 N_DEFAULT_RECS = 100
+UNSAVED = ("data_info", "tf_sess_config")
+"""Settings that are not saved as such: the data has a place of its own, and the other one is ignored."""
 Predictions = NDArray[np.float32]
 
 
@@ -126,6 +133,8 @@ class Recommender(Settings):
         draw = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
         plan = Plan.of(self, neg_sampling, shuffle)
         trainer = self._trainer or Trainer(build_network(self, self.components), plan)
+        if trainer.epoch and not trainer.optimizer.state:
+            warn("the model was saved with inference_only=True: its optimiser starts anew")
         examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device)
         state = self._trainer, list(self._records)
         try:
@@ -329,30 +338,100 @@ class Recommender(Settings):
         )
         return as_table(lists)
 
-    @property
-    def model_name(self) -> str:
-        """The algorithm's name."""
-        return type(self).__name__
+    # ---- files
 
-    @property
-    def n_users(self) -> int:
-        """How many users are known."""
-        return self.data_info.n_users
+    def save(
+        self, path: str | os.PathLike[str], model_name: str, manual: bool = True, inference_only: bool = False
+    ) -> Path:
+        """Write the model to one file, ``path/model_name.safetensors``, its DataInfo included.
 
-    @property
-    def n_items(self) -> int:
-        """How many items are known."""
-        return self.data_info.n_items
+        A file of that name stays as it is until the new one is whole on the disk.
 
-    @property
-    def user_consumed(self) -> Consumed:
-        """What each user consumed in training, by code."""
-        return self.data_info.user_consumed
+        Parameters
+        ----------
+        path
+            A folder; it is made if there is none.
+        model_name
+            A plain name.
+        manual
+            Accepted for LibRecommender's users and ignored.
+        inference_only
+            Leave out what only further training needs; the file is then about a third as large.
 
-    @property
-    def default_pred(self) -> float:
-        """What ``cold_start="popular"`` predicts: the mean label, or for ranking 0."""
-        return self.data_info.global_mean if self.task == "rating" else 0.0
+        Returns
+        -------
+        Path
+            The file, for ``recolib.load``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``model_name`` is not a plain name.
+        TypeError
+            If a setting of an algorithm of one's own cannot be saved.
+        """
+        check_bool("inference_only", inference_only)
+        self._fitted()
+        assert self._trainer is not None
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in UNSAVED}
+        state = self._trainer.state(with_optimizer=not inference_only)
+        saved = SavedModel(self.model_name, settings, self.data_info, self._records, state)
+        return saved.write(file_of(path, model_name))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        model_name: str,
+        data_info: DataInfo | None = None,
+        manual: bool = True,
+        *,
+        device: str | None = None,
+    ) -> Self:
+        """Read what ``save`` wrote: a model that predicts the same, and trains on as if it had never stopped.
+
+        Parameters
+        ----------
+        path, model_name
+            As in ``save``.
+        data_info
+            The model's data, to be shared with other models; by default that of the file.
+        manual
+            Accepted for LibRecommender's users and ignored.
+        device
+            Where to put it; by default the device that it was made for.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is damaged, of a newer format, of another algorithm, or of other data than ``data_info``.
+        """
+        saved = SavedModel.read(file_of(path, model_name))
+        if saved.algorithm != cls.__name__:
+            raise ValueError(f"{model_name!r} in {path} is a {saved.algorithm}, not a {cls.__name__}: use its own load")
+        return cls.revived(saved, data_info, device)
+
+    @classmethod
+    def revived(cls, saved: SavedModel, data_info: DataInfo | None, device: str | None) -> Self:
+        """The model that a file holds; see ``load``."""
+        if data_info is not None and data_info.fingerprint != saved.data_info.fingerprint:
+            raise ValueError(f"data_info ({data_info}) is of other data than the saved model ({saved.data_info})")
+        wrong = sorted(saved.settings.keys() - {field.name for field in fields(cls)})
+        if wrong:
+            raise ValueError(f"the saved {cls.__name__} has settings {wrong}, which this {cls.__name__} has not")
+        settings: dict[str, Any] = dict(saved.settings) | ({} if device is None else {"device": device})
+        with refusing(f"the saved {cls.__name__}"):
+            model = cls(data_info=saved.data_info if data_info is None else data_info, **settings)
+            # shapes first: no file says how much memory is taken
+            check_weights(saved.state, build_network(model, model.components, device="meta"))
+            trainer = Trainer(build_network(model, model.components), Plan.of(model, neg_sampling=False, shuffle=True))
+            trainer.restore(saved.state)
+        model._trainer, model._records = trainer, [dict(record) for record in saved.records]
+        return model
 
     @property
     def default_recs(self) -> Codes:

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import dataclass_transform, get_args
 
 from recolib.checks import check_choice, check_device, check_integer, check_number
+from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
 from recolib.losses import RANKING_LOSSES
 from recolib.nn.embedding import Combiner
@@ -134,3 +135,28 @@ class Settings:
         """The algorithm and its settings."""
         shown = [field.name for field in fields(self) if field.name not in ("data_info", "tf_sess_config")]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+    @property
+    def model_name(self) -> str:
+        """The algorithm's name."""
+        return type(self).__name__
+
+    @property
+    def n_users(self) -> int:
+        """How many users are known."""
+        return self.data_info.n_users
+
+    @property
+    def n_items(self) -> int:
+        """How many items are known."""
+        return self.data_info.n_items
+
+    @property
+    def user_consumed(self) -> Consumed:
+        """What each user consumed in training, by code."""
+        return self.data_info.user_consumed
+
+    @property
+    def default_pred(self) -> float:
+        """What ``cold_start="popular"`` predicts: the mean label, or for ranking 0."""
+        return self.data_info.global_mean if self.task == "rating" else 0.0

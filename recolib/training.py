@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -172,26 +172,46 @@ class Trainer:
             self.average = self._copies()
         self.plan = plan
 
-    def state(self) -> dict[str, Any]:
-        """A copy of all that training changes."""
-        return deepcopy(
-            {
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "average": self.average,
-                "plan": self.plan,
-                "epoch": self.epoch,
-                "steps": self.steps,
-            }
-        )
+    def state(self, with_optimizer: bool = True) -> dict[str, Tensor]:
+        """A copy of all that training changes, by name; without the optimiser's part, what predicts."""
+        parts = {"progress": torch.tensor([self.epoch, self.steps])}
+        parts |= {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if with_optimizer:
+            for number, kept in self.optimizer.state_dict()["state"].items():
+                parts |= {f"optimizer.{number}.{name}": tensor for name, tensor in kept.items()}
+            parts |= {f"average.{number}": tensor for number, tensor in enumerate(self.average or ())}
+        return {name: tensor.detach().clone() for name, tensor in parts.items()}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a ``state`` that was taken between epochs."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average, self.plan, self.epoch, self.steps = (
-            state[name] for name in ("average", "plan", "epoch", "steps")
-        )
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to a ``state`` that was taken between epochs; the network is ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If it is the state of another network.
+        """
+        parts = {name: _under(name, state) for name in ("network", "optimizer", "average")}
+        check_weights(state, self.network)
+        by_number = dict(enumerate(self.parameters))
+        kept: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            number, _, what = name.partition(".")
+            kept.setdefault(int(number), {})[what] = tensor
+        average = {int(number): tensor for number, tensor in parts["average"].items()}
+        if average:
+            _refuse_other(average, by_number)
+        moved = {
+            number: by_number[number] for number in kept.keys() & by_number.keys()
+        }  # what never had a gradient is not
+        for what in {what for one in kept.values() for what in one} - {"step"}:
+            _refuse_other({number: one[what] for number, one in kept.items()}, moved)
+        self.network.load_state_dict(parts["network"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": deepcopy(kept), "param_groups": groups})
+        self.average = [average[at].to(self.network.device).clone() for at in by_number] if average else None
+        self.epoch, self.steps = map(int, state["progress"])
+        self._predicts = True
+        self.network.eval()
 
     def _copies(self) -> list[Tensor]:
         return [weight.detach().clone() for weight in self.parameters]
@@ -209,7 +229,7 @@ def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbo
 
     If the loss becomes infinite or NaN, a network that was trained before goes back to what it was.
     """
-    before = trainer.state() if trainer.epoch else {}
+    before = (trainer.state(), trainer.plan) if trainer.epoch else None
     trainer.adopt(plan)
     examples.mark_trained(trainer.network)
     n_pairs = len(examples.data) * (1 + examples.num_neg)
@@ -224,10 +244,32 @@ def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbo
             ) as bar:
                 loss, seconds = trainer.run_epoch(examples, bar)
         except FloatingPointError:
-            if before:
-                trainer.restore(before)
+            if before is not None:
+                trainer.restore(before[0])
+                trainer.plan = before[1]
             raise
         yield {"epoch": trainer.epoch, "train_loss": loss, "seconds": seconds, "rows_per_second": n_pairs / seconds}
+
+
+def check_weights(state: Mapping[str, Tensor], network: Network) -> None:
+    """Raise a ValueError unless a ``Trainer.state`` has the weights of this network, by name, shape and type."""
+    _refuse_other(_under("network", state), network.state_dict())
+
+
+def _under(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.partition(".")[2]: tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
+
+
+def _refuse_other(state: Mapping[Any, Tensor], own: Mapping[Any, Tensor]) -> None:
+    """Raise unless the tensors are called, shaped and typed as the own ones."""
+    if state.keys() != own.keys():
+        raise ValueError(f"the weights are of another network: {sorted(map(str, state.keys() ^ own.keys()))[:3]}")
+    for name, tensor in state.items():
+        if tensor.shape != own[name].shape or tensor.dtype != own[name].dtype:
+            raise ValueError(
+                f"the weights {name!r} are {tensor.dtype} {list(tensor.shape)}, "
+                f"and the network needs {own[name].dtype} {list(own[name].shape)}"
+            )
 
 
 def batch_bounds(n: int, size: int) -> Sequence[tuple[int, int]]:

@@ -15,15 +15,16 @@ MAX_LINES = 250  # of code: docstrings, blank lines and comments are for the rea
 
 # From the bottom up. A module imports from ranks below its own and from its own package, nothing else.
 RANKS = [
-    {"exceptions", "checks", "randomness"},
+    {"exceptions", "checks", "randomness", "files"},
     {"data", "datasets"},
     {"nn", "sampling", "losses", "metrics", "ranking"},
     {"relevance"},
     {"settings", "queries", "scoring", "evaluation"},
-    {"examples", "wiring", "toplists"},
+    {"examples", "wiring", "toplists", "saved"},
     {"training"},
     {"recommender"},
     {"algorithms"},
+    {"loading"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 BANNED_WORDS = {"utils", "util", "helpers", "helper", "misc", "base", "common", "manager"}

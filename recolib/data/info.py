@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +18,16 @@ from recolib.checks import check_names
 from recolib.data.consumed import Consumed
 from recolib.data.encoding import overlay
 from recolib.data.frame import factorize, read_column, read_frame
+from recolib.data.persist import Parts, pack, unpack
 from recolib.data.rows import Rows
 from recolib.data.schema import Kind, Schema, Side
 from recolib.data.table import Table
 from recolib.data.vocab import CodeToId, IdToCode, Vocab
+from recolib.files import Arrays, file_of, prefixed, read_file, refusing, require, under, write_file
 
 N_POPULAR = 100
+ENDING = "_data_info"
+"""What the file of a DataInfo is called beside that of the model."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,58 @@ class DataInfo:
     def table(self, side: Side) -> Table:
         """The feature rows of users or of items."""
         return self.items if side == "item" else self.users
+
+    def save(self, path: str | os.PathLike[str], model_name: str) -> Path:
+        """Write the file ``path/model_name_data_info.safetensors``. A model's own file holds its DataInfo too.
+
+        Parameters
+        ----------
+        path
+            A folder; it is made if there is none.
+        model_name
+            A plain name.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        header, arrays = self.packed()
+        return write_file(file_of(path, model_name, ENDING), "data_info", {"data_info": header}, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], model_name: str) -> DataInfo:
+        """Read what ``save`` wrote, or else the DataInfo in the file of the model of that name.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is neither file.
+        ValueError
+            If the file is damaged, of a newer format, or none of recolib's.
+        """
+        own, of_model = file_of(path, model_name, ENDING), file_of(path, model_name)
+        file = of_model if of_model.is_file() and not own.is_file() else own
+        header, arrays = read_file(file, "data_info", "model")
+        with refusing(file):
+            return cls.unpacked(header["data_info"], arrays)
+
+    def packed(self) -> tuple[dict[str, Any], Arrays]:
+        """All of it as JSON and arrays."""
+        parts = Parts(*(getattr(self, name) for name in Parts._fields))
+        schema, arrays = pack(parts)
+        header = {"schema": schema, "data_size": self.data_size, "labels": list(self.labels), "version": self.version}
+        return header, prefixed("data_info", arrays)
+
+    @classmethod
+    def unpacked(cls, header: Mapping[str, Any], arrays: Arrays) -> DataInfo:
+        """What ``packed`` gave, checked; raises a ValueError where it contradicts itself."""
+        parts = unpack(header["schema"], under("data_info", arrays))
+        data_size, version = int(header["data_size"]), int(header["version"])
+        require(data_size >= 1 and version >= 0, "there are rows")
+        labels = LabelStats(*map(float, header["labels"]))
+        require(np.isfinite(labels).all() and labels.low <= labels.high, "labels have a range")
+        return cls(*parts, data_size, labels, version)
 
     def assign_user_features(self, user_data: object) -> None:
         """Give known users new features, in place, for predictions and for sets that are encoded from now on.

@@ -1,0 +1,171 @@
+"""Files: a header and named arrays, checked when they are read, and whole whenever a process dies.
+
+A file is of the safetensors format. Its one metadata entry is JSON: a SHA-256 of the file, in which the digest itself
+counts as zeros; the format's number; the kind of thing; and its header. Nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that someone has open cannot be removed: no lock is needed
+    fcntl = None
+
+Arrays = Mapping[str, NDArray[Any]]
+
+FORMAT = 1
+"""Raised when a file of this version cannot be read by earlier ones; all formats up to it can be read."""
+SUFFIX = ".safetensors"
+UNFINISHED = ".recolib-unfinished"
+DIGEST = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
+NO_DIGEST = b"0" * 64
+REFUSED = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, RuntimeError)
+"""What wrong contents can make a reader raise."""
+
+
+def file_of(path: str | os.PathLike[str], name: str, ending: str = "") -> Path:
+    """The file of a name in a folder.
+
+    Raises
+    ------
+    ValueError
+        If the name is not the plain name of a file.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[^\x00-\x1f/\\:]{1,200}", name) or name.startswith("."):
+        raise ValueError(f"model_name must be a plain file name without folders, not starting with '.', got {name!r}")
+    return Path(path) / f"{name}{ending}{SUFFIX}"
+
+
+def write_file(file: Path, kind: str, header: Mapping[str, object], arrays: Arrays) -> Path:
+    """Write a file, its folder too if there is none. The old one stays until the new one is on the disk.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    entry = json.dumps({"sha256": NO_DIGEST.decode(), "format": FORMAT, "kind": kind, "header": header})
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    content = safetensors.numpy.save(contiguous, {"recolib": entry})
+    at = content.index(NO_DIGEST)  # the entry comes first, and the digest first in it
+    digest = hashlib.sha256(content).hexdigest().encode()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    view = memoryview(content)
+    _replace(file, (view[:at], digest, view[at + len(digest) :]))
+    return file
+
+
+def read_file(file: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and arrays of a file of one of these kinds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is of another kind, of a newer format, damaged, or none of recolib's.
+    """
+    if not file.is_file():
+        there = sorted(other.stem for other in file.parent.glob(f"*{SUFFIX}")) if file.parent.is_dir() else []
+        raise FileNotFoundError(f"there is no file {file}; the folder has {there}")
+    whole = file.read_bytes()
+    content = memoryview(whole)
+    with refusing(file):
+        length = int.from_bytes(content[:8], "little")
+        digest = DIGEST.search(content[: 8 + length])
+        if digest is None:
+            raise ValueError("it is not a file of recolib's, or its beginning is damaged")
+        begin, end = digest.span(1)
+        actual = hashlib.sha256(content[:begin])
+        actual.update(NO_DIGEST)
+        actual.update(content[end:])
+        if actual.hexdigest().encode() != digest[1]:
+            raise ValueError("its checksum does not match its contents: it is damaged or was cut off")
+        entry = json.loads(json.loads(bytes(content[8 : 8 + length]))["__metadata__"]["recolib"])
+        if not entry["format"] <= FORMAT:
+            raise ValueError(f"its format is {entry['format']}, and this recolib reads up to {FORMAT}: update recolib")
+        if entry["kind"] not in kinds:
+            raise ValueError(f"it holds a {entry['kind']}, not a {' or a '.join(kinds)}")
+        return entry["header"], safetensors.numpy.load(whole)
+
+
+@contextmanager
+def refusing(source: object) -> Generator[None]:
+    """Turn whatever wrong contents raise into a ValueError that names their source."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{source} cannot be read: it lacks {error}") from error
+    except (*REFUSED, SafetensorError) as error:
+        raise ValueError(f"{source} cannot be read: {error}") from error
+
+
+def require(condition: bool | np.bool_, rule: str) -> None:
+    """Raise a ValueError that states the rule unless it holds."""
+    if not condition:
+        raise ValueError(f"its contents contradict each other: {rule}")
+
+
+def under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin with a prefix and a dot, named by what follows."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+
+
+def prefixed(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """The arrays with a prefix and a dot before their names."""
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}
+
+
+def _replace(file: Path, parts: Sequence[bytes | memoryview]) -> None:
+    """Write a file beside, bring it to the disk, and only then give it the name."""
+    _sweep(file.parent)
+    beside = file.with_name(f".{file.name}.{secrets.token_hex(8)}{UNFINISHED}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        with os.fdopen(os.open(beside, flags, 0o666), "wb") as stream:  # who may read it, the umask says
+            if fcntl is not None:
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            for part in parts:
+                stream.write(part)
+            stream.flush()
+            os.fsync(stream.fileno())
+            if fcntl is None:
+                stream.close()  # Windows renames no open file
+            beside.replace(file)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    if os.name != "nt":  # the new name is on the disk when its folder is
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left unfinished: files of which nobody holds the lock."""
+    for left in folder.glob(f".*{UNFINISHED}"):
+        with suppress(OSError), left.open("rb") as stream:
+            if fcntl is not None:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
+        if fcntl is None:
+            with suppress(OSError):
+                left.unlink()

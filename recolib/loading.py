@@ -1,0 +1,57 @@
+"""Loading a model of which only the file is known."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from recolib import algorithms
+from recolib.data.info import DataInfo
+from recolib.recommender import Recommender
+from recolib.saved import SavedModel
+
+ALGORITHMS: dict[str, type[Recommender]] = {name: getattr(algorithms, name) for name in algorithms.__all__}
+"""recolib's own: a name from a file is looked up here, and never imported."""
+
+
+def load(file: str | os.PathLike[str], data_info: DataInfo | None = None, *, device: str | None = None) -> Recommender:
+    """Load a model of one of recolib's algorithms.
+
+    Parameters
+    ----------
+    file
+        The file, as ``save`` returned it.
+    data_info, device
+        As in ``Recommender.load``.
+
+    Returns
+    -------
+    Recommender
+        The model, as it was when it was saved.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, of a newer format or no model's, or the algorithm is none of recolib's: load that with its
+        class's own ``load``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import recolib
+    >>> from recolib.datasets import make_movies
+    >>> data, info = recolib.DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+    >>> model = recolib.FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     same = recolib.load(model.save(folder, "movies"))
+    >>> user, item = info.id2user[1], info.id2item[1]
+    >>> same.predict(user, item) == model.predict(user, item)
+    True
+    """
+    saved = SavedModel.read(Path(file))
+    algorithm = ALGORITHMS.get(saved.algorithm)
+    if algorithm is None:
+        raise ValueError(f"{file} holds a {saved.algorithm}, none of {[*ALGORITHMS]}: load it with that class's load")
+    return algorithm.revived(saved, data_info, device)
