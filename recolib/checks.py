@@ -9,6 +9,8 @@ from typing import cast
 import numpy as np
 import torch
 
+from recolib.exceptions import NotBoolError
+
 
 def check_integer(name: str, value: object, low: int) -> None:
     """Raise unless ``value`` is an integer of at least ``low``."""
@@ -38,7 +40,7 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
 def check_bool(name: str, value: object) -> None:
     """Raise unless ``value`` is True or False."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise NotBoolError(f"{name} must be True or False, got {value!r}")
 
 
 def check_device(device: object) -> None:

@@ -14,6 +14,10 @@ class NotFittedError(ValueError, AttributeError):
     """The model has no weights yet."""
 
 
+class NotBoolError(TypeError, AssertionError):
+    """An argument is neither True nor False; LibRecommender raises the latter kind, and its users' tests expect it."""
+
+
 class UnknownIdWarning(UserWarning):
     """Users or items were asked for that training never saw; they were answered by ``cold_start``."""
 

@@ -51,7 +51,7 @@ class NFM(Recommender):
 
     use_bn: bool = True
     dropout_rate: float | None = None
-    hidden_units: Sequence[int] = (128, 64, 32)
+    hidden_units: Sequence[int] = (64,)
     pair_dropout: float = 0.0
 
     def __post_init__(self) -> None:
