@@ -50,6 +50,13 @@ def test_other_code_of_the_readme_runs() -> None:
         run("-c", code)
 
 
+def test_code_of_the_migration_page_runs() -> None:
+    codes = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "migration.md").read_text(), re.DOTALL)
+    assert codes
+    for code in codes:
+        assert run("-W", "ignore", "-c", code)
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_and_is_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 60
