@@ -114,6 +114,19 @@ class Recommender(Settings):
             If the task, the labels, ``neg_sampling``, ``metrics`` and the sets do not go together; before any work.
         FloatingPointError
             If the loss becomes infinite or NaN. The model is then what it was before the call.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetFeat
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetFeat.build_trainset(frame, user_col=["sex"], sparse_col=["sex"])
+        >>> model = FM("ranking", info, n_epochs=2).fit(data, neg_sampling=True, verbose=0, eval_data=frame)
+        >>> model.history_["epoch"].tolist()
+        [1, 2]
+        >>> "eval_loss" in model.history_
+        True
         """
         for name, value in (("neg_sampling", neg_sampling), ("shuffle", shuffle)):
             check_bool(name, value)
@@ -189,6 +202,20 @@ class Recommender(Settings):
             Before ``fit``.
         ValueError
             If lengths differ, a column does not exist, or ``cold_start`` is unknown.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetFeat
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetFeat.build_trainset(frame, user_col=["sex"], sparse_col=["sex"])
+        >>> model = FM("rating", info, n_epochs=1).fit(data, neg_sampling=False, verbose=0)
+        >>> user, item = frame["user"][0], frame["item"][0]
+        >>> 1 <= model.predict(user, item) <= 5
+        True
+        >>> model.predict(user, info.popular_items[:3], feats={"sex": "F"}).shape
+        (3,)
         """
         network = self._fitted()
         check_choice("cold_start", cold_start, COLD_STARTS)
@@ -271,6 +298,21 @@ class Recommender(Settings):
             Before ``fit``.
         ValueError
             If ``n_rec`` is below 1, a column does not exist, or ``cold_start`` is unknown.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetFeat
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetFeat.build_trainset(frame, user_col=["sex"], sparse_col=["sex"])
+        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+        >>> user = frame["user"][0]
+        >>> len(model.recommend_user(user, n_rec=5)[user])
+        5
+        >>> items, scores = model.recommend_user(user, 3, candidates=info.popular_items, return_scores=True)[user]
+        >>> bool(scores[0] >= scores[1] >= scores[2])
+        True
         """
         self._fitted()
         check_choice("cold_start", cold_start, COLD_STARTS)
@@ -323,6 +365,17 @@ class Recommender(Settings):
         DataFrame
             ``user``, ``item``, ``score`` (the prediction, NaN in lists of the most popular items) and ``rank``
             (from 1), best first within a user.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetFeat
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetFeat.build_trainset(frame, user_col=["sex"], sparse_col=["sex"])
+        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+        >>> model.recommend(n_rec=2).columns.tolist()
+        ['user', 'item', 'score', 'rank']
         """
         ids = self.data_info.vocabs["user"].values.tolist() if users is None else users
         lists = self.recommend_user(
@@ -371,6 +424,23 @@ class Recommender(Settings):
             If ``model_name`` is not a plain name.
         TypeError
             If a setting of an algorithm of one's own cannot be saved.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetFeat
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetFeat.build_trainset(frame, user_col=["sex"], sparse_col=["sex"])
+        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = model.save(folder, "movies")
+        ...     same = FM.load(folder, "movies")
+        >>> file.name
+        'movies.safetensors'
+        >>> same.fit(data, neg_sampling=True, verbose=0).history_["epoch"].tolist()
+        [1, 2]
         """
         check_bool("inference_only", inference_only)
         self._fitted()
@@ -409,6 +479,10 @@ class Recommender(Settings):
             If there is no such file.
         ValueError
             If it is damaged, of a newer format, of another algorithm, or of other data than ``data_info``.
+
+        Examples
+        --------
+        See ``save``.
         """
         saved = SavedModel.read(file_of(path, model_name))
         if saved.algorithm != cls.__name__:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
@@ -68,3 +69,24 @@ def test_example_runs_and_is_short(path: Path) -> None:
 def test_docstring_examples_run(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert not result.failed
+
+
+def public() -> dict[str, object]:
+    """What the documentation is about: the functions of the public modules, and the methods of the public classes."""
+    found: dict[str, object] = {}
+    for module in (recolib, recolib.algorithms, recolib.data, recolib.datasets, recolib.evaluation):
+        for name in getattr(module, "__all__", ["evaluate"]):
+            found[name] = getattr(module, name)
+    for cls in (recolib.recommender.Recommender, recolib.DataInfo, recolib.DatasetFeat):
+        of_users = {"fit", "predict", "recommend_user", "recommend", "save", "load"}
+        of_users |= {"build_trainset", "build_evalset", "build_testset", "assign_user_features", "assign_item_features"}
+        found |= {f"{cls.__name__}.{name}": getattr(cls, name) for name in of_users if hasattr(cls, name)}
+    return found
+
+
+@pytest.mark.parametrize(("name", "thing"), public().items(), ids=lambda value: value if isinstance(value, str) else "")
+def test_what_is_public_is_documented_with_an_example(name: str, thing: object) -> None:
+    doc = thing.__doc__ or ""
+    assert len(doc.splitlines()[0]) > 10
+    if inspect.isroutine(thing) and name != "fetch_movielens":  # whose example would need a network
+        assert "Examples\n" in doc, name

@@ -51,6 +51,14 @@ class _Dataset:
             If there is no ``data_info``: nothing was built yet.
         ValueError
             If the frame lacks a column or has a bad value.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"user": [7, 7, 9], "item": ["a", "b", "a"], "label": [1, 1, 1]})
+        >>> info = DatasetPure.build_trainset(frame)[1]
+        >>> DatasetPure.build_evalset(pd.DataFrame({"user": [9, 5], "item": ["b", "b"]}), data_info=info).user_indices
+        array([2, 0], dtype=int32)
         """
         check_bool("shuffle", shuffle)
         check_integer("seed", seed, 0)
@@ -67,7 +75,12 @@ class _Dataset:
     def build_testset(
         cls, test_data: object, shuffle: bool = False, seed: int = 42, *, data_info: DataInfo | None = None
     ) -> Interactions:
-        """Encode a frame for testing; the same as ``build_evalset``."""
+        """Encode a frame for testing; the same as ``build_evalset``.
+
+        Examples
+        --------
+        See ``build_evalset``.
+        """
         return cls.build_evalset(test_data, shuffle, seed, data_info=data_info)
 
     @classmethod

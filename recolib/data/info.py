@@ -174,6 +174,18 @@ class DataInfo:
         -------
         Path
             The file.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> from recolib.data import DatasetPure
+        >>> frame = pd.DataFrame({"user": [7, 7, 9], "item": ["a", "b", "a"], "label": [1, 1, 1]})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = DatasetPure.build_trainset(frame)[1].save(folder, "tiny")
+        ...     info = DataInfo.load(folder, "tiny")
+        >>> file.name, info.n_users
+        ('tiny_data_info.safetensors', 2)
         """
         header, arrays = self.packed()
         return write_file(file_of(path, model_name, ENDING), "data_info", {"data_info": header}, arrays)
@@ -188,6 +200,10 @@ class DataInfo:
             If there is neither file.
         ValueError
             If the file is damaged, of a newer format, or none of recolib's.
+
+        Examples
+        --------
+        See ``save``.
         """
         own, of_model = file_of(path, model_name, ENDING), file_of(path, model_name)
         file = of_model if of_model.is_file() and not own.is_file() else own
@@ -227,11 +243,36 @@ class DataInfo:
         ------
         ValueError
             If a column is none of the data's.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from recolib.data import DatasetFeat
+        >>> frame = pd.DataFrame({"user": [7, 9], "item": ["a", "b"], "label": [1, 1], "age": [30, 50]})
+        >>> info = DatasetFeat.build_trainset(frame, user_col=["age"], dense_col=["age"])[1]
+        >>> info.assign_user_features(pd.DataFrame({"user": [7], "age": [31]}))
+        >>> info.version
+        1
         """
         self._assign("user", user_data)
 
     def assign_item_features(self, item_data: object) -> None:
-        """Give known items new features, in place; see ``assign_user_features``."""
+        """Give known items new features, in place.
+
+        Parameters
+        ----------
+        item_data
+            A frame with ``item`` and any item feature columns; of several rows of one item the last counts.
+
+        Raises
+        ------
+        ValueError
+            If a column is none of the data's.
+
+        Examples
+        --------
+        See ``assign_user_features``.
+        """
         self._assign("item", item_data)
 
     def _assign(self, side: Side, data: object) -> None:
