@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from recolib.metrics import CATALOGUE_METRICS, GROUPED_METRICS, LISTWISE_METRICS
 from recolib.relevance import Requests
 from recolib.sampling import unconsumed, uniforms
 
-LISTS = {*LISTWISE_METRICS, *CATALOGUE_METRICS}
+LISTS = [*LISTWISE_METRICS, *CATALOGUE_METRICS]
 """The metrics of lists; all others are of predictions."""
 
 
@@ -155,9 +155,9 @@ class Measurement:
         check_bool("filter_consumed", filter_consumed)
         encoded = as_encoded(data, model.data_info)
         check_labels(encoded, model.task, neg_sampling)
-        requests = Requests.of(encoded, sample_user_num, seed) if LISTS & set(names) else None
+        requests = Requests.of(encoded, sample_user_num, seed) if set(names) & set(LISTS) else None
         pairs = None
-        if set(names) - LISTS:
+        if set(names) - set(LISTS):
             pairs = with_negatives(encoded, model.num_neg, seed) if neg_sampling else encoded
         return cls(names, pairs, requests, eval_batch_size, k, filter_consumed)
 
@@ -208,19 +208,21 @@ def _pair_rows(data: Interactions) -> tuple[Rows, Rows]:
 
 def check_metrics(task: str, metrics: Sequence[str] | str | None) -> list[str]:
     """The metrics as a list, if all are metrics of the task; ``loss`` by default."""
-    names = [metrics] if isinstance(metrics, str) else list(metrics or ["loss"])
+    names = [metrics] if isinstance(metrics, str) else metrics or ["loss"]
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"metrics must be a list of names, got {metrics!r}")
     known = [*RATING_METRICS] if task == "rating" else [*RANKING_METRICS, *GROUPED_METRICS, *LISTS]
     wrong = [name for name in names if name not in known]
     if wrong:
         raise ValueError(f"metrics {wrong} are not of task={task!r}, which has {known}")
-    return names
+    return list(names)
 
 
 def as_encoded(data: object, info: DataInfo) -> Interactions:
     """A frame encoded for evaluation, or an encoded set as it is, if it is one of this data."""
     if isinstance(data, Interactions):
         data.refuse_other(info)
-        return data
+        return replace(data, data_info=info)  # who consumed what, the model's data says
     encoded = encode_evaluation(read_frame(data, ["user", "item", *info.context_col], "data"), info)
     for side, codes in (("user", encoded.user_indices), ("item", encoded.item_indices)):
         n_unknown = int((codes == UNKNOWN).sum())

@@ -128,10 +128,16 @@ class Recommender(Settings):
         >>> "eval_loss" in model.history_
         True
         """
-        for name, value in (("neg_sampling", neg_sampling), ("shuffle", shuffle)):
+        for name, value in (
+            ("neg_sampling", neg_sampling),
+            ("shuffle", shuffle),
+            ("filter_consumed", filter_consumed),
+        ):
             check_bool(name, value)
         for name, value, low in (("num_workers", num_workers, 0), ("k", k, 1), ("eval_batch_size", eval_batch_size, 1)):
             check_integer(name, value, low)
+        if eval_user_num is not None:
+            check_integer("eval_user_num", eval_user_num, 1)
         check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
         train_set = training_rows(train_data, self.data_info, self.task, neg_sampling)
         check_metrics(self.task, metrics)

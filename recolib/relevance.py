@@ -51,25 +51,30 @@ class Requests:
         if n_users is not None and n_users < len(who):
             who = np.random.default_rng(seed).choice(who, n_users, replace=False)
             data = data.take(np.flatnonzero(np.isin(data.user_keys, who)))
-        first, request = _distinct(data)
+        last, request = _distinct(data)
         stride = data.data_info.n_items + 1 - min(int(data.item_keys.min()), 0)
         item = data.item_keys.astype(np.int64)
         item[item < 0] += stride  # strangers stand behind the known
         pairs = np.unique(request * stride + item)
-        asking = data.take(first)
-        rows = asking.users.rows[torch.from_numpy(asking.user_rows)].averaged(asking.user_indices)
-        n_relevant = np.bincount(pairs // stride, minlength=len(first))
-        return cls(rows.join(asking.context), asking.user_indices, n_relevant, stride, pairs)
+        asking = data.take(last)
+        codes = asking.user_indices
+        row = np.where(codes > UNKNOWN, codes, asking.user_rows)  # what is true now; of strangers their latest
+        rows = data.users.rows[torch.from_numpy(row)].averaged(codes).join(asking.context)
+        return cls(rows, codes, np.bincount(pairs // stride, minlength=len(last)), stride, pairs)
 
     def hits(self, items: Codes) -> NDArray[np.bool_]:
         """Which items of each request's list (Q, k) are relevant; 0 is no item."""
         wanted = np.arange(len(items))[:, None] * self._stride + items
         at = np.minimum(np.searchsorted(self._pairs, wanted), len(self._pairs) - 1)
-        return (self._pairs[at] == wanted) & (items != UNKNOWN)
+        return self._pairs[at] == wanted  # no item is 0, and no pair has it
 
 
 def _distinct(data: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first row of each distinct (user, context), and the number of each row's."""
-    keys = [data.user_keys[:, None], data.context.codes.numpy(), data.context.dense.numpy().view(np.int32)]
-    _, first, number = np.unique(np.hstack(keys), axis=0, return_index=True, return_inverse=True)
-    return first, number.reshape(-1)
+    """The latest row of each distinct (user, context), and the number of each row's."""
+    dense = data.context.dense.numpy() + 0.0  # no zero is negative
+    keys = np.hstack([data.user_keys[:, None], data.context.codes.numpy(), dense.view(np.int32)])
+    distinct, number = np.unique(keys, axis=0, return_inverse=True)
+    number, order = number.reshape(-1), np.argsort(data.times, kind="stable")
+    last = np.empty(len(distinct), np.int64)
+    last[number[order]] = order  # a later event overwrites an earlier one
+    return last, number
