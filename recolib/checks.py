@@ -11,13 +11,19 @@ import torch
 
 from recolib.exceptions import NotBoolError
 
+MAX_LAYERS = 100
+BEYOND_SEEDS = 2**63
+"""Torch's generators take no larger seed."""
 
-def check_integer(name: str, value: object, low: int) -> None:
-    """Raise unless ``value`` is an integer of at least ``low``."""
+
+def check_integer(name: str, value: object, low: int, high: int | None = None) -> None:
+    """Raise unless ``value`` is an integer of at least ``low``, and below ``high`` if there is one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if value < low:
         raise ValueError(f"{name} must be at least {low}, got {value}")
+    if high is not None and value >= high:
+        raise ValueError(f"{name} must be below {high}, got {value}")
 
 
 def check_number(name: str, value: object, low: float, high: float = float("inf"), open_low: bool = False) -> None:
@@ -33,7 +39,7 @@ def check_number(name: str, value: object, low: float, high: float = float("inf"
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise unless ``value`` is one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
 
 
@@ -47,6 +53,10 @@ def check_device(device: object) -> None:
     """Raise unless ``device`` is ``"auto"`` or a device that this torch can use."""
     if device == "auto":
         return
+    if str(device).startswith("meta"):
+        raise ValueError(
+            f"device must be 'auto' or a device that torch can use, got {device!r}, which holds no numbers"
+        )
     try:
         torch.empty(0, device=cast("str", device))
     except (RuntimeError, AssertionError, TypeError) as error:
@@ -68,6 +78,8 @@ def as_widths(name: str, value: object) -> tuple[int, ...]:
     widths = (value,) if isinstance(value, int | np.integer) else value
     if not isinstance(widths, Sequence) or isinstance(widths, str) or not widths:
         raise ValueError(f"{name} must be a list of layer widths, got {value!r}")
-    if not all(isinstance(width, int | np.integer) and width >= 1 for width in widths):
+    if not all(isinstance(w, int | np.integer) and not isinstance(w, bool) and w >= 1 for w in widths):
         raise ValueError(f"{name} must be a list of integers of at least 1, got {value!r}")
+    if len(widths) > MAX_LAYERS:
+        raise ValueError(f"{name} must have at most {MAX_LAYERS} layers, got {len(widths)}")
     return tuple(int(width) for width in widths)

@@ -210,7 +210,7 @@ def check_metrics(task: str, metrics: Sequence[str] | str | None) -> list[str]:
     """The metrics as a list, if all are metrics of the task; ``loss`` by default."""
     names = [metrics] if isinstance(metrics, str) else metrics or ["loss"]
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"metrics must be a list of names, got {metrics!r}")
+        raise TypeError(f"metrics must be a list of names, got {metrics!r}")
     known = [*RATING_METRICS] if task == "rating" else [*RANKING_METRICS, *GROUPED_METRICS, *LISTS]
     wrong = [name for name in names if name not in known]
     if wrong:

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors.numpy
@@ -32,6 +32,8 @@ FORMAT = 1
 """Raised when a file of this version cannot be read by earlier ones; all formats up to it can be read."""
 SUFFIX = ".safetensors"
 UNFINISHED = ".recolib-unfinished"
+LONGEST_NAME = 180
+"""Bytes that file systems leave for a name, with all that is put around it."""
 DIGEST = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
 NO_DIGEST = b"0" * 64
 REFUSED = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, RuntimeError)
@@ -46,8 +48,12 @@ def file_of(path: str | os.PathLike[str], name: str, ending: str = "") -> Path:
     ValueError
         If the name is not the plain name of a file.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"[^\x00-\x1f/\\:]{1,200}", name) or name.startswith("."):
-        raise ValueError(f"model_name must be a plain file name without folders, not starting with '.', got {name!r}")
+    plain = isinstance(name, str) and re.fullmatch(r"[^\x00-\x1f/\\:.][^\x00-\x1f/\\:]*", name)
+    if not plain or len(os.fsencode(name)) > LONGEST_NAME:
+        raise ValueError(
+            f"model_name must be a plain file name of at most {LONGEST_NAME} bytes, without folders and not starting "
+            f"with '.', got {name!r}"
+        )
     return Path(path) / f"{name}{ending}{SUFFIX}"
 
 
@@ -96,8 +102,10 @@ def read_file(file: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, NDArra
         actual.update(content[end:])
         if actual.hexdigest().encode() != digest[1]:
             raise ValueError("its checksum does not match its contents: it is damaged or was cut off")
-        entry = json.loads(json.loads(bytes(content[8 : 8 + length]))["__metadata__"]["recolib"])
-        if not entry["format"] <= FORMAT:
+        outer = json.loads(bytes(content[8 : 8 + length]), object_pairs_hook=_distinct)
+        entry = json.loads(outer["__metadata__"]["recolib"], object_pairs_hook=_distinct)
+        require(isinstance(entry["format"], int) and entry["format"] >= 1, "formats are numbered from 1")
+        if entry["format"] > FORMAT:
             raise ValueError(f"its format is {entry['format']}, and this recolib reads up to {FORMAT}: update recolib")
         if entry["kind"] not in kinds:
             raise ValueError(f"it holds a {entry['kind']}, not a {' or a '.join(kinds)}")
@@ -121,6 +129,11 @@ def require(condition: bool | np.bool_, rule: str) -> None:
         raise ValueError(f"its contents contradict each other: {rule}")
 
 
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    require(len(dict(pairs)) == len(pairs), "no name stands twice")
+    return dict(pairs)
+
+
 def under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
     """The arrays whose names begin with a prefix and a dot, named by what follows."""
     start = f"{prefix}."
@@ -135,12 +148,9 @@ def prefixed(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
 def _replace(file: Path, parts: Sequence[bytes | memoryview]) -> None:
     """Write a file beside, bring it to the disk, and only then give it the name."""
     _sweep(file.parent)
-    beside = file.with_name(f".{file.name}.{secrets.token_hex(8)}{UNFINISHED}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    stream, beside = _unfinished(file)
     try:
-        with os.fdopen(os.open(beside, flags, 0o666), "wb") as stream:  # who may read it, the umask says
-            if fcntl is not None:
-                fcntl.flock(stream, fcntl.LOCK_EX)
+        with stream:
             for part in parts:
                 stream.write(part)
             stream.flush()
@@ -157,6 +167,20 @@ def _replace(file: Path, parts: Sequence[bytes | memoryview]) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _unfinished(file: Path) -> tuple[BinaryIO, Path]:
+    """A new file beside, with a lock on it as long as it is open."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        beside = file.with_name(f".{file.name}.{secrets.token_hex(8)}{UNFINISHED}")
+        stream = os.fdopen(os.open(beside, flags, 0o666), "wb")  # who may read it, the umask says
+        if fcntl is None:
+            return stream, beside
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        if os.fstat(stream.fileno()).st_nlink:
+            return stream, beside
+        stream.close()  # another saver swept it before it was locked
 
 
 def _sweep(folder: Path) -> None:

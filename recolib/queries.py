@@ -23,6 +23,8 @@ Ids = Id | Sequence[Id] | NDArray[Any] | pd.Series
 Feats = Mapping[str, object] | pd.Series | Sequence[Mapping[str, object]] | object
 """Features: one mapping for all, a list with one mapping each, or a frame."""
 
+NO_IDS = (Mapping, np.ndarray, pd.DataFrame, bytes, bytearray)
+"""What has elements that are no ids, or no order."""
 Codes = NDArray[np.int32]
 
 
@@ -37,7 +39,7 @@ def as_list(ids: object, argument: str) -> Any:
         return [ids]
     if isinstance(ids, np.ndarray | pd.Series | pd.Index) and ids.ndim == 1:
         return ids
-    if ids is None or isinstance(ids, Mapping | np.ndarray | pd.DataFrame) or not isinstance(ids, Iterable):
+    if isinstance(ids, NO_IDS) or not isinstance(ids, Iterable):
         raise ValueError(f"{argument} must be an id, or a flat list of ids, got {type(ids).__name__}: {ids!r}")
     return sorted(ids, key=repr) if isinstance(ids, set | frozenset) else list(cast("Iterable[object]", ids))
 
@@ -55,9 +57,7 @@ def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list
     if not len(values):
         raise ValueError(f"{side} is empty: give at least one id")
     if inner_id:
-        if values.dtype == object or values.min() < 0 or values.max() > len(vocab):
-            raise ValueError(f"inner ids of {side}s are 0 (unknown) to {len(vocab)}, got {ids!r}")
-        codes = values.astype(np.int32)
+        codes = _inner(values, side, len(vocab), side)
     elif len(values) == 1:  # spares a single request the detour over an array
         codes = np.array([vocab.code(values.tolist()[0])], np.int32)
     else:
@@ -74,11 +74,18 @@ def item_codes(info: DataInfo, argument: str, items: Ids | None, inner_id: bool)
     if items is None:
         return None
     values = read_ids(as_list(items, argument), argument)
-    codes = values.astype(np.int32) if inner_id else info.vocabs["item"].encode(values)
-    known = codes[(codes > UNKNOWN) & (codes <= info.n_items)]
+    codes = _inner(values, argument, info.n_items, "item") if inner_id else info.vocabs["item"].encode(values)
+    known = codes[codes > UNKNOWN]
     if len(known) < len(codes):
         warn(f"{len(codes) - len(known)} of the {argument} are unknown items: they are left out", UnknownIdWarning)
     return known
+
+
+def _inner(values: NDArray[Any], argument: str, n: int, side: Side) -> Codes:
+    """Inner ids as codes, if there are such."""
+    if len(values) and (values.dtype == object or values.min() < 0 or values.max() > n):
+        raise ValueError(f"{argument} must hold inner ids of {side}s, 0 (unknown) to {n}, got {values.tolist()}")
+    return values.astype(np.int32)
 
 
 def user_rows(

@@ -128,12 +128,9 @@ class Recommender(Settings):
         >>> "eval_loss" in model.history_
         True
         """
-        for name, value in (
-            ("neg_sampling", neg_sampling),
-            ("shuffle", shuffle),
-            ("filter_consumed", filter_consumed),
-        ):
-            check_bool(name, value)
+        check_bool("neg_sampling", neg_sampling)
+        check_bool("shuffle", shuffle)
+        check_bool("filter_consumed", filter_consumed)
         for name, value, low in (("num_workers", num_workers, 0), ("k", k, 1), ("eval_batch_size", eval_batch_size, 1)):
             check_integer(name, value, low)
         if eval_user_num is not None:
@@ -225,6 +222,7 @@ class Recommender(Settings):
         """
         network = self._fitted()
         check_choice("cold_start", cold_start, COLD_STARTS)
+        check_bool("inner_id", inner_id)
         users = codes_of(self.data_info, "user", user, inner_id)[1]
         items = codes_of(self.data_info, "item", item, inner_id)[1]
         if len(users) != len(items) and not (is_single(user) or is_single(item)):
@@ -453,6 +451,7 @@ class Recommender(Settings):
         assert self._trainer is not None
         settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in UNSAVED}
         state = self._trainer.state(with_optimizer=not inference_only)
+        check_weights(state, build_network(self, self.components, device="meta"))  # if settings changed since fit
         saved = SavedModel(self.model_name, settings, self.data_info, self._records, state)
         return saved.write(file_of(path, model_name))
 
@@ -498,14 +497,13 @@ class Recommender(Settings):
     @classmethod
     def revived(cls, saved: SavedModel, data_info: DataInfo | None, device: str | None) -> Self:
         """The model that a file holds; see ``load``."""
-        if data_info is not None and data_info.fingerprint != saved.data_info.fingerprint:
-            raise ValueError(f"data_info ({data_info}) is of other data than the saved model ({saved.data_info})")
+        info = saved.data_info if data_info is None else saved.same_data(data_info)
         wrong = sorted(saved.settings.keys() - {field.name for field in fields(cls)})
         if wrong:
             raise ValueError(f"the saved {cls.__name__} has settings {wrong}, which this {cls.__name__} has not")
         settings: dict[str, Any] = dict(saved.settings) | ({} if device is None else {"device": device})
-        with refusing(f"the saved {cls.__name__}"):
-            model = cls(data_info=saved.data_info if data_info is None else data_info, **settings)
+        with refusing(saved.file):
+            model = cls(data_info=info, **settings)
             # shapes first: no file says how much memory is taken
             check_weights(saved.state, build_network(model, model.components, device="meta"))
             trainer = Trainer(build_network(model, model.components), Plan.of(model, neg_sampling=False, shuffle=True))

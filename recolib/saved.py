@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 
 from recolib.data.info import DataInfo
 from recolib.files import prefixed, read_file, refusing, require, under, write_file
+
+DEEPEST = 10
+"""Lists within lists that a setting may have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,8 @@ class SavedModel:
         The rows of its ``history_``.
     state
         What training changes, by name; see ``Trainer.state``.
+    file
+        Where it was read from.
     """
 
     algorithm: str
@@ -38,6 +43,7 @@ class SavedModel:
     data_info: DataInfo
     records: Sequence[Mapping[str, float]]
     state: Mapping[str, Tensor]
+    file: Path | None = None
 
     def write(self, file: Path) -> Path:
         """Write the file; the old one stays until the new one is whole.
@@ -53,7 +59,7 @@ class SavedModel:
         info, arrays = self.data_info.packed()
         header = {
             "algorithm": self.algorithm,
-            "settings": {name: _plain(name, value) for name, value in self.settings.items()},
+            "settings": {name: _plain(value, name) for name, value in self.settings.items()},
             "records": list(self.records),
             "data_info": info,
         }
@@ -77,27 +83,39 @@ class SavedModel:
             _require_finite(state)
             require(isinstance(header["algorithm"], str), "the algorithm has a name")
             require(isinstance(header["settings"], dict), "settings have names")
-            records = [{str(name): float(value) for name, value in one.items()} for one in header["records"]]
+            for one in header["records"]:
+                require(isinstance(one["epoch"], int), "each record has its epoch")
+                require(all(isinstance(value, int | float) for value in one.values()), "records are numbers")
+                np.array(list(one.values()), np.float64)  # which not every integer fits
             info = DataInfo.unpacked(header["data_info"], arrays)
-            return cls(header["algorithm"], header["settings"], info, records, state)
+            return cls(header["algorithm"], header["settings"], info, header["records"], state, file)
+
+    def same_data(self, data_info: object) -> DataInfo:
+        """A DataInfo, if it is one of the model's data.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is none, or one of other data.
+        """
+        if not isinstance(data_info, DataInfo):
+            raise TypeError(f"data_info must be a DataInfo, got {type(data_info).__name__}")
+        if data_info.fingerprint != self.data_info.fingerprint:
+            raise ValueError(f"data_info ({data_info}) is of other data than the saved model ({self.data_info})")
+        return data_info
 
 
-def _plain(name: str, value: object) -> object:
+def _plain(value: object, name: str, depth: int = 0) -> object:
     """A setting as JSON has it."""
-    try:
-        return json.loads(json.dumps(value, default=_scalar))
-    except TypeError:
-        raise TypeError(
-            f"the setting {name}={value!r} cannot be saved: it is no number, string, or list of them"
-        ) from None
-
-
-def _scalar(value: object) -> object:
     if isinstance(value, np.generic):
-        return value.item()
+        value = value.item()
     if isinstance(value, torch.device):
         return str(value)
-    raise TypeError
+    if isinstance(value, list | tuple) and depth < DEEPEST:
+        return [_plain(one, name, depth + 1) for one in cast("Sequence[object]", value)]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"the setting {name}={value!r} cannot be saved: it is no number, no string, and no list of such")
 
 
 def _require_finite(state: Mapping[str, Tensor]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import dataclass_transform, get_args
 
-from recolib.checks import check_choice, check_device, check_integer, check_number
+from recolib.checks import BEYOND_SEEDS, check_choice, check_device, check_integer, check_number
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
 from recolib.losses import RANKING_LOSSES
@@ -113,7 +113,8 @@ class Settings:
         if self.sampler is not None:
             check_choice("sampler", self.sampler, SAMPLERS)
         for name, low in (("embed_size", 1), ("n_epochs", 1), ("batch_size", 2), ("num_neg", 1), ("seed", 0)):
-            check_integer(name, getattr(self, name), low)
+            check_integer(name, getattr(self, name), low, BEYOND_SEEDS)
+            setattr(self, name, int(getattr(self, name)))  # torch takes no integers of NumPy
         for name in ("lr", "epsilon", "init_std"):
             check_number(name, getattr(self, name), 0, open_low=True)
         for name, high in (("embed_dropout", 1.0), ("reg", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
@@ -129,6 +130,8 @@ class Settings:
         if bounds[0] > bounds[1]:
             raise ValueError(f"lower_upper_bound must be (lower, upper), got {bounds!r}")
         self.lower_bound, self.upper_bound = map(float, bounds)
+        if self.lower_upper_bound is not None:
+            self.lower_upper_bound = self.lower_bound, self.upper_bound
         check_device(self.device)
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from recolib.data.rows import Rows
 from recolib.examples import Examples
+from recolib.files import require
 from recolib.losses import RANKING_LOSSES, RATING_LOSS, Loss
 from recolib.nn.network import Network
 from recolib.randomness import seeded
@@ -24,6 +25,8 @@ from recolib.settings import Settings
 
 CHECK_EVERY = 64
 """Steps between looks at the loss: a look waits for the device."""
+KEPT = {"step", "exp_avg", "exp_avg_sq"}
+"""What Adam keeps of each weight."""
 DECAY = 0.96
 """Learning-rate factor an epoch of ``lr_decay=True``, LibRecommender's."""
 
@@ -192,6 +195,9 @@ class Trainer:
         """
         parts = {name: _under(name, state) for name in ("network", "optimizer", "average")}
         check_weights(state, self.network)
+        progress = state["progress"]
+        require(progress.shape == (2,) and progress.dtype == torch.int64, "progress is epochs and steps")
+        require(bool((progress >= 0).all()), "progress is not negative")
         by_number = dict(enumerate(self.parameters))
         kept: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
@@ -200,16 +206,18 @@ class Trainer:
         average = {int(number): tensor for number, tensor in parts["average"].items()}
         if average:
             _refuse_other(average, by_number)
-        moved = {
-            number: by_number[number] for number in kept.keys() & by_number.keys()
-        }  # what never had a gradient is not
-        for what in {what for one in kept.values() for what in one} - {"step"}:
+        # what never had a gradient has nothing kept
+        moved = {number: by_number[number] for number in kept.keys() & by_number.keys()}
+        for one in kept.values():
+            require(one.keys() == KEPT and not one["step"].ndim, f"the optimiser keeps {sorted(KEPT)} of each weight")
+            require(bool(one["step"] >= 0) and bool((one["exp_avg_sq"] >= 0).all()), "steps and squares are positive")
+        for what in KEPT - {"step"}:
             _refuse_other({number: one[what] for number, one in kept.items()}, moved)
         self.network.load_state_dict(parts["network"])
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": deepcopy(kept), "param_groups": groups})
         self.average = [average[at].to(self.network.device).clone() for at in by_number] if average else None
-        self.epoch, self.steps = map(int, state["progress"])
+        self.epoch, self.steps = progress.tolist()
         self._predicts = True
         self.network.eval()
 
@@ -254,6 +262,8 @@ def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbo
 def check_weights(state: Mapping[str, Tensor], network: Network) -> None:
     """Raise a ValueError unless a ``Trainer.state`` has the weights of this network, by name, shape and type."""
     _refuse_other(_under("network", state), network.state_dict())
+    for name, tensor in state.items():
+        require(not name.endswith("running_var") or bool((tensor >= 0).all()), f"{name!r} is not negative")
 
 
 def _under(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

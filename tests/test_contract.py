@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +17,10 @@ import pytest
 import torch
 from worlds import KINDS, N_ITEMS, World, make_world
 
+import recolib
 from recolib import NotFittedError, UnknownIdWarning
 from recolib.algorithms import FM, NFM, DeepFM
-from recolib.evaluation import evaluate
+from recolib.evaluation import LISTS, evaluate
 from recolib.recommender import Recommender
 
 SETTINGS: dict[type[Recommender], list[dict[str, Any]]] = {
@@ -58,7 +64,7 @@ def make(algorithm: tuple[type[Recommender], dict[str, Any]], task: str, world: 
     """A function that makes a new model of this algorithm, task and world, fitted unless told otherwise."""
     cls, settings = algorithm
 
-    def maker(fit: bool = True, **more: Any) -> Recommender:
+    def maker(fit: bool = True, world: World = world, **more: Any) -> Recommender:
         data, info = world.build()
         model = cls(task, info, **{**COMMON, **settings, **more})
         return model.fit(data, neg_sampling=task == "ranking", verbose=0) if fit else model
@@ -71,30 +77,75 @@ def model(make: Maker) -> Recommender:
     return make()
 
 
+@pytest.fixture(scope="module")
+def trained(make: Maker) -> Recommender:
+    """A model that was trained for longer; its vectors start apart.
+
+    From 0.01, one seed in sixteen ends in a poor optimum of so small a world.
+    """
+    return make(n_epochs=30, init_std=0.1)
+
+
 def weights(model: Recommender) -> list[torch.Tensor]:
     return list(model._fitted().state_dict().values())  # pyright: ignore[reportPrivateUsage]
+
+
+def hours(world: World, frame: pd.DataFrame | None = None) -> dict[str, int] | pd.DataFrame | None:
+    """A context for any question, or that of each row of a frame; None in worlds that have none."""
+    if world.columns is None or "context_col" not in world.columns:
+        return None
+    return {"hour": 2} if frame is None else frame[["hour"]]
+
+
+def answers(model: Recommender, world: World) -> list[Any]:
+    """Predictions, lists and measures of people known and unknown, exactly as they come."""
+    frame, context = world.frame.head(40), hours(world)
+    neg_sampling = model.task == "ranking"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownIdWarning)
+        lists = model.recommend_user([100, 107, "new"], 7, context=context, return_scores=True)
+        return [
+            model.predict(frame["user"], frame["item"], feats=hours(world, frame)).tolist(),
+            model.predict([100, "new", 101], ["thing", "i3", "i4"], feats=context).tolist(),
+            {user: (items.tolist(), scores.tolist()) for user, (items, scores) in lists.items()},
+            model.recommend([100, "new"], 4, cold_start="popular", context=context).astype(str).to_dict("list"),
+            model.default_recs.tolist(),
+            evaluate(model, frame, neg_sampling, metrics=["loss", "ndcg"] if neg_sampling else "loss"),
+        ]
 
 
 def same(one: Recommender, other: Recommender) -> bool:
     return all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
 
 
-def test_nothing_is_predicted_before_fit(make: Maker) -> None:
+def test_nothing_is_asked_before_fit(make: Maker, world: World, task: str, tmp_path: Path) -> None:
     model = make(fit=False)
     with pytest.raises(NotFittedError, match="call fit first"):
         model.predict(100, "i0")
     with pytest.raises(NotFittedError):
         model.recommend_user(100, 3)
+    with pytest.raises(NotFittedError):
+        model.recommend(n_rec=3)
+    with pytest.raises(NotFittedError):
+        evaluate(model, world.frame, neg_sampling=task == "ranking")
+    with pytest.raises(NotFittedError):
+        model.save(tmp_path, "model")
+    assert not list(tmp_path.iterdir())
+    assert not len(model.history_)
 
 
-def test_fit_returns_the_model_and_keeps_a_history(model: Recommender) -> None:
-    assert isinstance(model, Recommender)
+def test_fit_returns_the_model_itself(make: Maker, world: World, task: str) -> None:
+    model = make(fit=False, n_epochs=1)
+    assert model.fit(world.build()[0], neg_sampling=task == "ranking", verbose=0) is model
+
+
+def test_a_history_has_a_row_for_each_epoch(model: Recommender) -> None:
     assert model.history_["epoch"].tolist() == [1, 2, 3]
     assert np.isfinite(model.history_).all(axis=None)
 
 
-def test_loss_falls(make: Maker) -> None:
-    losses = make(n_epochs=25).history_["train_loss"]
+def test_loss_falls(trained: Recommender) -> None:
+    losses = trained.history_["train_loss"]
     assert losses.iloc[-1] < 0.85 * losses.iloc[0]
 
 
@@ -115,6 +166,55 @@ def test_one_epoch_and_two_more_are_three(make: Maker, world: World, task: str, 
     whole = make(**more)
     assert same(parts, whole)
     assert parts.history_["train_loss"].tolist() == whole.history_["train_loss"].tolist()
+
+
+def test_a_plain_device_is_what_auto_means(make: Maker, model: Recommender) -> None:
+    found = model._fitted().device.type  # pyright: ignore[reportPrivateUsage]
+    assert found == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert same(make(device=found), model)
+
+
+def test_the_order_of_columns_changes_no_bit(make: Maker, world: World) -> None:
+    """Neither in the frame, nor in the lists that say which side a column is of."""
+    users = world.frame["user"]
+    frame = world.frame.assign(city=users % 3, team=users % 5, weight=users % 7, height=users % 4)
+    columns: dict[str, Any] = {name: list(value) for name, value in (world.columns or {}).items()}
+    for name, more in (
+        ("user_col", "city team weight height"),
+        ("sparse_col", "city team"),
+        ("dense_col", "weight height"),
+    ):
+        columns[name] = columns.get(name, []) + more.split()
+    moved = {
+        name: value[::-1] if name in ("user_col", "item_col", "context_col") else value
+        for name, value in columns.items()
+    }
+    one, other = World(frame, columns), World(frame[frame.columns[::-1]], moved)
+    assert same(make(world=one, n_epochs=1), make(world=other, n_epochs=1))
+
+
+def test_the_order_of_columns_of_a_kind_changes_no_shape(make: Maker, model: Recommender, world: World) -> None:
+    columns = world.columns and {name: value[::-1] for name, value in world.columns.items()}
+    other = make(world=World(world.frame, columns))
+    assert [weight.shape for weight in weights(other)] == [weight.shape for weight in weights(model)]
+    assert other.history_["train_loss"].is_monotonic_decreasing
+    assert np.isfinite(other.predict(world.frame["user"], world.frame["item"])).all()
+    assert [*other.data_info.user2id] == [*model.data_info.user2id]
+
+
+def test_the_order_of_rows_in_feature_frames_changes_no_bit(make: Maker, world: World) -> None:
+    one, other = (make(world=world.apart(order), n_epochs=1) for order in (1, -1))
+    assert one.n_users == other.n_users == 26  # two of them without events
+    assert same(one, other)
+    assert answers(one, world) == answers(other, world)
+
+
+@pytest.mark.parametrize("number", [np.float64, np.int16, "Float32"])
+def test_numbers_of_any_width_train_the_same_bits(
+    make: Maker, model: Recommender, world: World, number: type | str
+) -> None:
+    frame = world.frame.astype({"label": number, "age": number, "hour": "int8", "time": "int32"})
+    assert same(make(world=World(frame, world.columns)), model)
 
 
 def test_fit_leaves_frame_and_global_randomness_alone(make: Maker, world: World) -> None:
@@ -153,9 +253,8 @@ def test_many_users_get_what_each_gets_alone(model: Recommender) -> None:
         assert together[user].tolist() == model.recommend_user(user, 4)[user].tolist()
 
 
-def test_best_new_item_is_of_the_users_taste(make: Maker, task: str) -> None:
-    # vectors that start apart: from 0.01, one seed in sixteen ends in a poor optimum of so small a world
-    best = make(n_epochs=30, init_std=0.1).recommend_user(list(range(100, 124)), 1, filter_consumed=task == "ranking")
+def test_best_new_item_is_of_the_users_taste(trained: Recommender, task: str) -> None:
+    best = trained.recommend_user(list(range(100, 124)), 1, filter_consumed=task == "ranking")
     fitting = [int(items[0][1:]) % 2 == user % 2 for user, items in best.items() if len(items)]
     assert np.mean(fitting) > 0.9
 
@@ -168,8 +267,21 @@ def test_consumed_items_stay_out_even_if_the_list_gets_short(model: Recommender,
         assert not set(items) & consumed[user]
 
 
+def test_a_user_who_consumed_everything_gets_an_empty_list(make: Maker, world: World) -> None:
+    everything = world.frame.drop_duplicates("item").assign(user=999)
+    everything["label"] = world.frame["label"].max()
+    glutton = make(world=World(pd.concat([world.frame, everything], ignore_index=True), world.columns), n_epochs=1)
+    assert len(everything) == N_ITEMS
+    with pytest.warns(UserWarning, match=r"1 lists are shorter than n_rec=3: no more items may be recommended"):
+        lists = glutton.recommend_user([999, 100], 3)
+    assert [len(lists[user]) for user in (999, 100)] == [0, 3]
+    assert len(glutton.recommend_user(999, 3, filter_consumed=False)[999]) == 3
+    assert glutton.recommend([999, 100], 3)["user"].tolist() == [100] * 3
+
+
 def test_lists_without_filter_have_every_item(model: Recommender) -> None:
-    items = model.recommend_user(100, 1000, filter_consumed=False)[100]
+    with pytest.warns(UserWarning, match="1 lists are shorter than n_rec=1000000"):
+        items = model.recommend_user(100, 1_000_000, filter_consumed=False)[100]
     assert sorted(items) == sorted(f"i{i}" for i in range(N_ITEMS))
 
 
@@ -206,12 +318,36 @@ def test_average_user_scores_what_mean_vectors_score(model: Recommender) -> None
     torch.testing.assert_close(block[0], block[2:].mean(0))
 
 
+@pytest.mark.filterwarnings("ignore:.*rows have an unknown item")
 def test_a_wholly_unknown_test_frame_is_measured(model: Recommender, world: World, task: str) -> None:
     strangers = world.frame.assign(user=world.frame["user"].astype(str), item="z" + world.frame["item"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        result = evaluate(model, strangers, neg_sampling=task == "ranking", metrics=["loss"])
-    assert np.isfinite(result["loss"])
+    metrics = ["loss", "ndcg", "recall", "coverage"] if task == "ranking" else ["loss", "mae", "r2"]
+    with pytest.warns(UnknownIdWarning, match=f"{len(strangers)} of {len(strangers)} rows have an unknown user"):
+        result = evaluate(model, strangers, neg_sampling=task == "ranking", metrics=metrics)
+    assert np.isfinite([*result.values()]).all()
+    if task == "ranking":
+        assert result["ndcg"] == result["recall"] == 0  # no list has what was never seen
+        assert result["coverage"] > 0  # and yet there are lists
+
+
+@pytest.mark.parametrize("k", [1, 10, 1000])
+@pytest.mark.parametrize("filter_consumed", [True, False])
+def test_measures_of_lists_lie_between_none_and_all(
+    model: Recommender, world: World, task: str, k: int, filter_consumed: bool
+) -> None:
+    if task == "rating":
+        with pytest.raises(ValueError, match=r"metrics \['ndcg'\] are not of task='rating'"):
+            evaluate(model, world.frame, neg_sampling=False, metrics="ndcg")
+        return
+    result = evaluate(model, world.frame, True, metrics=sorted(LISTS), k=k, filter_consumed=filter_consumed)
+    novelty = result.pop("novelty")
+    assert [*result] == ["coverage", "hit_rate", "map", "mrr", "ndcg", "precision", "recall"]
+    assert all(0 <= value <= 1 for value in result.values())
+    assert novelty >= 0
+    if filter_consumed:  # all that is relevant was consumed in training
+        assert result["recall"] == result["ndcg"] == 0
+    elif k == 1000:
+        assert result["recall"] == result["hit_rate"] == result["coverage"] == 1
 
 
 def test_evaluation_changes_nothing_and_repeats(model: Recommender, world: World, task: str) -> None:
@@ -251,6 +387,90 @@ def test_recommend_is_recommend_user_as_a_table(model: Recommender) -> None:
     assert table.loc[table["user"] == 105, "item"].tolist() == model.recommend_user(105, 3)[105].tolist()
 
 
+def test_every_way_to_ask_gives_the_score_of_a_plain_forward_pass(model: Recommender, world: World, task: str) -> None:
+    """One pair at a time, whole rows, nothing cached and nothing cut in blocks."""
+    info, network, context = model.data_info, model._fitted(), hours(world)  # pyright: ignore[reportPrivateUsage]
+    around = torch.tensor([[info.vocabs["hour"].code(2)]] if context else [[]], dtype=torch.int32)
+    user = info.users.rows[torch.tensor([info.user2id[105]])]
+    users = type(user)(torch.cat([user.codes, around], 1), user.dense)[:, None]
+    naive: dict[Any, float] = {}
+    for item, code in info.item2id.items():
+        with torch.no_grad():
+            logit = network(users, info.items.rows[torch.tensor([code])][:, None])
+        assert logit.shape == (1, 1)
+        naive[item] = float(logit.sigmoid() if task == "ranking" else logit.clamp(1, 5))
+    items, scores = model.recommend_user(105, 100, filter_consumed=False, context=context, return_scores=True)[105]
+    table = model.recommend([105], 100, filter_consumed=False, context=context)
+    wanted = [naive[item] for item in items]
+    assert sorted(items) == sorted(naive)
+    assert scores.dtype == table["score"].dtype == np.float32
+    np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(table["score"], wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.predict(105, items, feats=context), wanted, rtol=1e-5, atol=1e-6)
+    singles = [model.predict(105, item, feats=context) for item in items]
+    np.testing.assert_allclose(singles, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_questions_leave_the_model_and_global_randomness_alone(model: Recommender, world: World) -> None:
+    network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    history, shown, version = model.history_, repr(model), model.data_info.version
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    once = answers(model, world)
+    model.recommend_user(100, 3, random_rec=True)
+    assert answers(model, world) == once
+    assert not any(module.training for module in network.modules())
+    assert all(weight.grad is None for weight in network.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    pd.testing.assert_frame_equal(model.history_, history)
+    assert (repr(model), model.data_info.version) == (shown, version)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+
+
+def test_random_lists_repeat_with_the_seed(make: Maker) -> None:
+    one, again, other = make(n_epochs=1), make(n_epochs=1), make(fit=False, seed=43)
+    other._trainer = one._trainer  # the same weights, another seed
+    draws = [
+        [items.tolist() for _ in range(3) for items in asked.recommend_user([100, 101], 4, random_rec=True).values()]
+        for asked in (one, again, other)
+    ]
+    assert draws[0] == draws[1] != draws[2]
+
+
+LOADS: dict[str, Callable[[Recommender, Path], Recommender]] = {
+    "recolib.load": lambda model, file: recolib.load(file),
+    "its class's load": lambda model, file: type(model).load(file.parent, file.stem),
+    "with its data": lambda model, file: recolib.load(file, model.data_info, device="cpu"),
+}
+
+
+@pytest.mark.parametrize("how", LOADS)
+@pytest.mark.parametrize("inference_only", [False, True])
+def test_save_and_load_change_no_bit(
+    model: Recommender, world: World, tmp_path: Path, how: str, inference_only: bool
+) -> None:
+    expected = answers(model, world)
+    back = LOADS[how](model, model.save(tmp_path, "model", inference_only=inference_only))
+    assert type(back) is type(model)
+    assert repr(back) == repr(model).replace("device='auto'", f"device={back.device!r}")
+    assert same(back, model)
+    assert answers(back, world) == answers(model, world) == expected
+    pd.testing.assert_frame_equal(back.history_, model.history_)
+
+
+@pytest.mark.parametrize("more", [{}, {"ema": 0.9, "lr_decay": True, "seed": 7}])
+def test_a_loaded_model_trains_on_as_if_it_had_never_stopped(
+    make: Maker, world: World, task: str, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    data, _ = world.build()
+    whole = make(n_epochs=2, **more)
+    back = recolib.load(make(n_epochs=1, **more).save(tmp_path, "model"))
+    back.fit(data, neg_sampling=task == "ranking", verbose=0)
+    assert same(back, whole)
+    assert answers(back, world) == answers(whole, world)
+
+
 def test_threads_agree(model: Recommender) -> None:
     expected = {user: model.recommend_user(user, 5)[user].tolist() for user in range(100, 124)}
     wrong: list[int] = []
@@ -279,10 +499,29 @@ def test_a_hundred_rows_are_learnt_by_heart(make: Maker, world: World, task: str
     if task == "ranking":
         frame = frame.assign(label=np.random.default_rng(0).integers(0, 2, len(frame)))
     data, info = world.build(frame)
-    model = cls(task, info, **{**COMMON, **plain, "n_epochs": 150, "embed_size": 16}).fit(
+    model = cls(task, info, **{**COMMON, **plain, "n_epochs": 80, "lr": 0.05, "embed_size": 16}).fit(
         data, neg_sampling=False, verbose=0
     )
     if task == "ranking":
         assert evaluate(model, data, neg_sampling=False, metrics=["roc_auc"])["roc_auc"] > 0.99
     else:
         assert evaluate(model, data, neg_sampling=False, metrics=["rmse"])["rmse"] < 0.5
+
+
+def test_a_fresh_process_answers_alike(tmp_path: Path) -> None:
+    """All algorithms and tasks at once: most of a process is its start."""
+    expected: dict[str, list[float]] = {}
+    for cls, settings in ALGORITHMS:
+        for task in ("ranking", "rating"):
+            data, info = make_world(task, "all kinds").build()
+            model = cls(task, info, **{**COMMON, **settings, "n_epochs": 1}).fit(data, task == "ranking", verbose=0)
+            file = model.save(tmp_path, f"{len(expected)}")
+            expected[str(file)] = model.predict([100, 101, 102], ["i1", "i2", "i3"], feats={"hour": 2}).tolist()
+    script = (
+        "import json, sys, torch, recolib\n"
+        f"torch.set_num_threads({torch.get_num_threads()})\n"
+        "ask = lambda m: m.predict([100, 101, 102], ['i1', 'i2', 'i3'], feats={'hour': 2}).tolist()\n"
+        "print(json.dumps({file: ask(recolib.load(file)) for file in sys.argv[1:]}))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, *expected], capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout) == expected

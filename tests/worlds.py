@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,19 +59,35 @@ def rated(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class World:
-    """A frame, and how to encode it."""
+    """A frame, and how to encode it; ``more`` are further arguments."""
 
     frame: pd.DataFrame
     columns: dict[str, Any] | None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self, frame: pd.DataFrame | None = None) -> tuple[Interactions, DataInfo]:
         """The encoded set and the data of this frame, or of another with the same columns."""
         frame = self.frame if frame is None else frame
         return (
             DatasetPure.build_trainset(frame)
-            if self.columns is None
-            else DatasetFeat.build_trainset(frame, **self.columns)
+            if self.columns is None and not self.more
+            else DatasetFeat.build_trainset(frame, **(self.columns or {}), **self.more)
         )
+
+    def apart(self, step: int = 1) -> World:
+        """The world with the features of users and items in frames of their own, whose rows stand in this order.
+
+        Two users and two items more have features but no event.
+        """
+        columns = self.columns or {}
+        sources: dict[str, pd.DataFrame] = {}
+        for side, new in (("user", [5, "five"]), ("item", ["fresh", 0])):
+            of_side = [side, *columns.get(f"{side}_col", [])]
+            known = self.frame.drop_duplicates(side)[of_side]
+            extra = known.head(2).assign(**{side: pd.Series(new, known.index[:2], dtype=object)})
+            sources[f"{side}_features"] = pd.concat([known.astype({side: object}), extra]).iloc[::step]
+        features = [name for source in sources.values() for name in source.columns[1:]]
+        return World(self.frame.drop(columns=features), columns, sources)
 
 
 COLUMNS: dict[str, dict[str, Any] | None] = {

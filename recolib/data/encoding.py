@@ -19,7 +19,7 @@ from recolib.data.frame import (
     refuse_empty,
 )
 from recolib.data.rows import ABSENT, UNKNOWN, Rows
-from recolib.data.schema import Field, Schema, Side
+from recolib.data.schema import LONGEST_LIST, Field, Schema, Side
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
 
@@ -48,7 +48,10 @@ def learn_codes(frame: Frame, field: Field) -> tuple[Field, Vocab, Codes]:
     for name, column in zip(field.columns, columns, strict=True):
         refuse_empty(int((column.positions >= 0).sum()), name)
         if column.lengths is not None:
-            field = replace(field, width=int(column.lengths.max()))
+            longest = int(column.lengths.max())
+            if longest > LONGEST_LIST:
+                raise ValueError(f"column {name!r} has a list of {longest} values: at most {LONGEST_LIST} are taken")
+            field = replace(field, width=longest)
     distinct = [column.values for column in columns]
     if any(values.dtype == object for values in distinct):
         distinct = [values.astype(object) for values in distinct]

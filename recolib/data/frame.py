@@ -6,6 +6,7 @@ Everything that can be wrong with a frame is found here, before any work, and na
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, cast
 
@@ -159,10 +160,13 @@ def refuse_empty(n_present: int, name: str) -> None:
 
 
 def read_times(column: pd.Series, name: str) -> Times:
-    """A column of times, of any unit that sorts: numbers, or dates as nanoseconds; integers stay exact."""
+    """A column of times, of any unit that sorts: numbers, or dates as nano- or microseconds; integers stay exact."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         refuse_missing(int(column.isna().sum()), name)
-        return column.to_numpy("datetime64[ns]").astype(np.int64)
+        for unit in ("ns", "us"):  # nanoseconds reach from 1677 to 2262
+            with suppress(ValueError, OverflowError):
+                return column.dt.as_unit(unit).to_numpy(f"datetime64[{unit}]").astype(np.int64)
+        raise ValueError(f"column {name!r} has dates that 64 bits of microseconds do not reach")
     times = read_numbers(column, name, missing=False)
     return column.to_numpy(np.int64) if pd.api.types.is_signed_integer_dtype(column.dtype) else times
 
@@ -177,7 +181,10 @@ def read_ids(ids: object, name: str) -> Values:
     """
     if isinstance(ids, str | int | float | np.integer | np.floating):
         return as_values([_exact_value(ids, name)])
-    return _exact(pd.Series(cast("Any", ids), dtype=None if hasattr(ids, "dtype") else object), name, ids=True)
+    column = pd.Series(cast("Any", ids), dtype=None if hasattr(ids, "dtype") else object)
+    if not pd.api.types.is_object_dtype(column.dtype):
+        refuse_missing(int(column.isna().sum()), name)
+    return _exact(column, name, ids=True)
 
 
 def flatten_lists(column: pd.Series, name: str) -> tuple[pd.Series, NDArray[np.int64], NDArray[np.bool_]]:

@@ -222,10 +222,13 @@ class DataInfo:
     def unpacked(cls, header: Mapping[str, Any], arrays: Arrays) -> DataInfo:
         """What ``packed`` gave, checked; raises a ValueError where it contradicts itself."""
         parts = unpack(header["schema"], under("data_info", arrays))
-        data_size, version = int(header["data_size"]), int(header["version"])
-        require(data_size >= 1 and version >= 0, "there are rows")
-        labels = LabelStats(*map(float, header["labels"]))
+        data_size, version, labels = header["data_size"], header["version"], LabelStats(*header["labels"])
+        require(isinstance(data_size, int) and data_size >= 1, "there are rows")
+        require(isinstance(version, int) and version >= 0, "versions count from 0")
+        require(all(isinstance(label, int | float) for label in labels), "labels are numbers")
         require(np.isfinite(labels).all() and labels.low <= labels.high, "labels have a range")
+        rounding = 1e-6 * (abs(labels.low) + abs(labels.high))
+        require(labels.low - rounding <= labels.mean <= labels.high + rounding, "the mean label is in their range")
         return cls(*parts, data_size, labels, version)
 
     def assign_user_features(self, user_data: object) -> None:

@@ -12,6 +12,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from recolib.checks import check_bool, check_integer
 from recolib.data.frame import Frame, Values, factorize, read_column, read_frame, refuse_missing
 
 Codes = NDArray[np.int64]
@@ -32,6 +33,8 @@ class UnknownIds:
     @classmethod
     def read(cls, filter_unknown: bool, pad_unknown: bool, pad_val: object) -> UnknownIds:
         """What the arguments of a split ask for."""
+        check_bool("filter_unknown", filter_unknown)
+        check_bool("pad_unknown", pad_unknown)
         if filter_unknown or not pad_unknown:
             return cls(filter_unknown)
         if pad_val is None:
@@ -148,6 +151,13 @@ def cut_last(n: Any) -> Cut:
     if n < 1:
         raise ValueError(f"test_size must be at least 1, got {n}")
     return lambda counts: [np.where(counts <= n, counts - 1, counts - n)]
+
+
+def check_flags(seed: int, *flags: tuple[str, bool]) -> None:
+    """Raise unless the seed is an integer from 0 on and each flag, by its name, is True or False."""
+    check_integer("seed", seed, 0)
+    for name, value in flags:
+        check_bool(name, value)
 
 
 def split_users(log: Log, cut: Cut, order: bool, shuffle: bool, unknown: UnknownIds, seed: int) -> list[Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recolib.data.consumed import Consumed, consumed_by
 from recolib.data.frame import as_values
 from recolib.data.rows import ABSENT, UNKNOWN, Rows
-from recolib.data.schema import KINDS, SIDES, Schema, Side
+from recolib.data.schema import KINDS, LONGEST_LIST, SIDES, Schema, Side
 from recolib.data.table import History, Table
 from recolib.data.vocab import Vocab
 from recolib.files import Arrays, prefixed, require, under
@@ -67,12 +67,17 @@ def unpack(schema_json: str, arrays: Arrays) -> Parts:
 def unpack_schema(text: str) -> Schema:
     """The schema of its JSON, its fields checked one by one."""
     schema = Schema.from_json(text)
+    names = [field.name for field in schema.fields]
+    require(len(set(names)) == len(names), "fields have names of their own")
     for field in schema.fields:
-        require(field.side in SIDES and field.kind in KINDS, f"field {field.name!r} has a side and a kind")
-        require(isinstance(field.width, int) and field.width >= 1, f"field {field.name!r} has a width")
-        numbers = np.array([field.mean, field.offset, field.scale], np.float64)
-        require(np.isfinite(numbers).all() and field.scale > 0, f"field {field.name!r} has finite numbers")
-        require(all(isinstance(column, str) for column in field.columns), f"field {field.name!r} has columns")
+        name, numbers = field.name, (field.mean, field.offset, field.scale)
+        require(field.side in SIDES and field.kind in KINDS, f"field {name!r} has a side and a kind")
+        require(all(isinstance(column, str) for column in field.columns), f"field {name!r} has columns")
+        require(field.columns[:1] == (name,), f"field {name!r} is called by its first column")
+        require(isinstance(field.width, int) and 1 <= field.width <= LONGEST_LIST, f"field {name!r} has a width")
+        require(field.lists or field.width == len(field.columns), f"field {name!r} has a slot for each column")
+        require(all(isinstance(number, int | float) for number in numbers), f"field {name!r} has numbers")
+        require(np.isfinite(numbers).all() and field.scale > 0, f"field {name!r} has finite numbers")
     for side in ("user", "item"):
         ids = [field.name for field in schema.codes(side)][:1]
         require(ids == [side], f"the first field of the {side}s is their id")
@@ -97,7 +102,7 @@ def unpack_vocab(name: str, arrays: Arrays) -> Vocab:
     is_text, integers, ends = _flat(arrays, "is_text", bool), _flat(arrays, "integers"), _flat(arrays, "ends")
     text = _flat(arrays, "text", np.uint8).tobytes()
     starts = np.append(0, ends)
-    require((np.diff(starts) >= 0).all() and starts[-1] == len(text), f"text of {name!r} ends where it should")
+    require(_rises(starts) and starts[-1] == len(text), f"text of {name!r} ends where it should")
     require(is_text.sum() == len(ends) and (~is_text).sum() == len(integers), f"{name!r} has all its values")
     values = np.empty(len(is_text), object)
     values[is_text] = [text[a:b].decode() for a, b in zip(starts[:-1].tolist(), ends.tolist(), strict=True)]
@@ -135,6 +140,8 @@ def unpack_table(side: Side, arrays: Arrays, schema: Schema, sizes: dict[str, in
         _within(codes[:, schema.span(field)], lowest, sizes[field.name], f"codes of {field.name!r}")
     _within(owner, 0, n_ids, f"owners of {side} rows")
     require(np.array_equal(owner[: n_ids + 1], np.arange(n_ids + 1)), f"the first {side} rows are those of now")
+    ids = codes[:, 0]  # 0 where the id has no vector of its own
+    require(((ids == UNKNOWN) | (ids == owner)).all(), f"{side} rows have their own {side}'s id")
     whose, rows, times = _flat(arrays, "history_codes"), _flat(arrays, "history_rows"), arrays["history_times"]
     require(whose.shape == rows.shape == times.shape, f"each change of a {side} has a time and a row")
     require(times.dtype.name in ("int64", "float64") and (times == times).all(), f"times of {side}s are numbers")
@@ -142,17 +149,17 @@ def unpack_table(side: Side, arrays: Arrays, schema: Schema, sizes: dict[str, in
     _within(rows, 1, n_rows - 1, f"rows of changed {side}s")
     same, later = whose[1:] == whose[:-1], times[1:] >= times[:-1]
     require(((whose[1:] > whose[:-1]) | (same & later)).all(), f"changes of {side}s are in order")
+    require((owner[rows] == whose).all(), f"the rows of changed {side}s are their own")
     return Table(Rows(torch.from_numpy(codes), torch.from_numpy(dense)), owner, History(whose, times, rows))
 
 
 def unpack_consumed(arrays: Arrays, n_users: int, n_items: int) -> tuple[Consumed, Consumed]:
     """What each user consumed, and who consumed each item."""
     starts, codes = _flat(arrays, "starts"), _flat(arrays, "codes", np.int32)
-    sizes = np.diff(starts)
-    require(len(starts) == n_users + 2 and starts[0] == 0 and (sizes >= 0).all(), "each user has a list of items")
-    require(starts[-1] == len(codes) and sizes[0] == 0, "the lists of items end where they should")
+    require(len(starts) == n_users + 2 and starts[0] == starts[1] == 0, "each user has a list of items")
+    require(_rises(starts) and starts[-1] == len(codes), "the lists of items end where they should")
     _within(codes, 1, n_items, "consumed items")
-    users = np.repeat(np.arange(n_users + 1, dtype=np.int32), sizes)
+    users = np.repeat(np.arange(n_users + 1, dtype=np.int32), np.diff(starts))
     both = consumed_by(users, codes, n_users, n_items)
     require(both[0] == Consumed(starts, codes), "a user's items are distinct and in order")
     return both
@@ -161,6 +168,11 @@ def unpack_consumed(arrays: Arrays, n_users: int, n_items: int) -> tuple[Consume
 def _flat(arrays: Arrays, name: str, dtype: type[Any] = np.int64) -> NDArray[Any]:
     require(arrays[name].ndim == 1 and arrays[name].dtype == dtype, f"{name!r} is a flat array of {dtype.__name__}")
     return arrays[name]
+
+
+def _rises(numbers: NDArray[Any]) -> bool:
+    """Whether none is below the one before it; their differences could overflow."""
+    return bool((numbers[1:] >= numbers[:-1]).all())
 
 
 def _within(codes: NDArray[Any], low: int, high: int, what: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from recolib.data.parts import (
     Log,
     UnknownIds,
+    check_flags,
     cut_at_ratios,
     cut_last,
     read_ratios,
@@ -80,6 +81,7 @@ def random_split(
     >>> train.index.tolist(), test.index.tolist()  # user 3 is unknown to the first part
     ([0, 1, 2], [3])
     """
+    check_flags(seed, ("shuffle", shuffle))
     ratios = read_ratios(test_size, multi_ratios)
     unknown = UnknownIds.read(filter_unknown, pad_unknown, pad_val)
     log = Log.read(data, unknown)
@@ -156,6 +158,7 @@ def split_by_ratio(
     >>> train.index.tolist(), test.index.tolist()
     ([0, 1, 2, 5], [3, 4])
     """
+    check_flags(seed, ("order", order), ("shuffle", shuffle))
     cut = cut_at_ratios(read_ratios(test_size, multi_ratios))
     unknown = UnknownIds.read(filter_unknown, pad_unknown, pad_val)
     return split_users(Log.read(data, unknown), cut, order, shuffle, unknown, seed)
@@ -220,6 +223,7 @@ def split_by_num(
     >>> train.index.tolist(), test.index.tolist()
     ([0, 1, 2, 3, 5], [4])
     """
+    check_flags(seed, ("order", order), ("shuffle", shuffle))
     cut = cut_last(test_size)
     unknown = UnknownIds.read(filter_unknown, pad_unknown, pad_val)
     log = Log.read(data, unknown)
@@ -276,6 +280,7 @@ def split_by_ratio_chrono(
     >>> train.index.tolist(), test.index.tolist()
     ([4, 3, 2], [1, 0])
     """
+    check_flags(seed, ("order", order), ("shuffle", shuffle))
     cut = cut_at_ratios(read_ratios(test_size, multi_ratios))
     log = Log.read(data, UnknownIds(), by_time=True)
     return split_users(log, cut, True, shuffle, UnknownIds(), seed)
@@ -326,6 +331,7 @@ def split_by_num_chrono(
     >>> train.index.tolist(), test.index.tolist()
     ([1, 3, 2], [0])
     """
+    check_flags(seed, ("order", order), ("shuffle", shuffle))
     cut = cut_last(test_size)
     log = Log.read(data, UnknownIds(), by_time=True)
     refuse_all_rows(test_size, log)

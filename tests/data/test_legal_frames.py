@@ -505,6 +505,14 @@ def test_the_unit_of_times_does_not_matter(dates):
     assert other.times.tolist() == data.times.tolist()
 
 
+def test_dates_that_nanoseconds_do_not_reach_keep_their_order():
+    dates = np.array(["2999-01-01", "1500-01-01", "2000-01-01"], "datetime64[s]")
+    frame = log([1, 1, 1]).assign(time=dates, price=[3.0, 1.0, 2.0])
+    data, info = DatasetFeat.build_trainset(frame, user_col=["price"], dense_col=["price"], dense_scaling="none")
+    assert np.argsort(data.times).tolist() == [1, 2, 0]
+    assert info.users.current.dense[1].item() == 3.0  # what is true now is of the year 2999
+
+
 def test_integers_in_an_arrow_dictionary_stay_integers():
     table = in_arrow(log([3, 1, 3]))
     table = table.set_column(0, "user", table["user"].combine_chunks().dictionary_encode())
