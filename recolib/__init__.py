@@ -5,8 +5,7 @@ from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
 from recolib.exceptions import NotFittedError, UnknownIdWarning
 from recolib.loading import load
-
-__version__ = "0.1.0"
+from recolib.version import __version__
 
 __all__ = [
     "FM",

@@ -67,7 +67,7 @@ def evaluate(
         ``model.num_neg`` items that its user consumed neither in training nor in ``data``. Rows with label 0
         stay negatives beside them.
     eval_batch_size
-        Pairs scored at once.
+        Pairs whose features are gathered at once.
     metrics
         For rating: ``loss`` (= ``rmse``), ``rmse``, ``mae``, ``r2``. For ranking, of predictions: ``loss``
         (= ``log_loss``), ``log_loss``, ``balanced_accuracy``, ``roc_auc``, ``roc_gauc`` (the mean of the users'
@@ -109,7 +109,7 @@ def evaluate(
     """
     return Measurement.of(
         model, data, neg_sampling, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed
-    ).take(model)
+    ).measure(model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +154,14 @@ class Measurement:
             check_integer("sample_user_num", sample_user_num, 1)
         check_bool("filter_consumed", filter_consumed)
         encoded = as_encoded(data, model.data_info)
-        check_labels(encoded, model.task, neg_sampling)
+        check_labels(encoded, model.task, neg_sampling, need_labels=bool(set(names) - set(LISTS)))
         requests = Requests.of(encoded, sample_user_num, seed) if set(names) & set(LISTS) else None
         pairs = None
         if set(names) - set(LISTS):
             pairs = with_negatives(encoded, model.num_neg, seed) if neg_sampling else encoded
         return cls(names, pairs, requests, eval_batch_size, k, filter_consumed)
 
-    def take(self, model: Model) -> dict[str, float]:
+    def measure(self, model: Model) -> dict[str, float]:
         """The value of each metric, in their order."""
         values = self._of_pairs(model) | self._of_lists(model)
         return {name: values[name] for name in self.names}
@@ -170,7 +170,7 @@ class Measurement:
         if self.pairs is None:
             return {}
         data, starts = self.pairs, range(0, len(self.pairs), self.eval_batch_size)
-        blocks = [data.take(np.arange(at, min(at + self.eval_batch_size, len(data)))) for at in starts]
+        blocks = (data.take(np.arange(at, min(at + self.eval_batch_size, len(data)))) for at in starts)
         scores = np.concatenate([model.score_rows(*_pair_rows(block)) for block in blocks])
         labels = data.labels.astype(np.float64)
         pointwise = RATING_METRICS if model.task == "rating" else RANKING_METRICS
@@ -231,14 +231,16 @@ def as_encoded(data: object, info: DataInfo) -> Interactions:
     return encoded
 
 
-def check_labels(data: Interactions, task: str, neg_sampling: bool) -> None:
-    """Refuse labels that the task cannot be measured against."""
+def check_labels(data: Interactions, task: str, neg_sampling: bool, need_labels: bool = True) -> None:
+    """Refuse labels that the task cannot be measured against; lists need none, since every row was observed."""
     check_bool("neg_sampling", neg_sampling)
     if task == "rating" and neg_sampling:
         raise ValueError("task='rating' has no negatives: pass neg_sampling=False")
     if neg_sampling:
         return
     if np.isnan(data.labels).any():
+        if not need_labels:
+            return
         raise ValueError("the data has no label column to measure against")
     if task == "ranking" and not np.isin(data.labels, (0.0, 1.0)).all():
         raise ValueError(
@@ -253,7 +255,7 @@ def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
     seen all that they consumed is in the data.
     """
     info, keys = data.data_info, data.user_keys
-    users, items = np.where(keys > UNKNOWN, keys, info.n_users - keys), data.item_indices  # strangers get codes too
+    users, items = np.where(keys >= UNKNOWN, keys, info.n_users - keys), data.item_indices  # strangers get codes too
     of_training = np.repeat(np.arange(info.n_users + 1, dtype=np.int32), info.user_consumed.counts())
     seen_users = np.concatenate([of_training, users])
     seen_items = np.concatenate([info.user_consumed.codes, items])

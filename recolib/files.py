@@ -1,11 +1,13 @@
 """Files: a header and named arrays, checked when they are read, and whole whenever a process dies.
 
 A file is of the safetensors format. Its one metadata entry is JSON: a SHA-256 of the file, in which the digest itself
-counts as zeros; the format's number; the kind of thing; and its header. Nothing in it is ever executed.
+counts as zeros; the format's number; the version that wrote it; the kind of thing; and its header. Nothing in it is
+ever executed.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +22,8 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+
+from recolib.version import __version__
 
 try:
     import fcntl
@@ -49,6 +53,8 @@ def file_of(path: str | os.PathLike[str], name: str, ending: str = "") -> Path:
         If the name is not the plain name of a file.
     """
     plain = isinstance(name, str) and re.fullmatch(r"[^\x00-\x1f/\\:.][^\x00-\x1f/\\:]*", name)
+    if plain and name.endswith(SUFFIX):
+        raise ValueError(f"model_name {name!r} must come without {SUFFIX!r}, which is added")
     if not plain or len(os.fsencode(name)) > LONGEST_NAME:
         raise ValueError(
             f"model_name must be a plain file name of at most {LONGEST_NAME} bytes, without folders and not starting "
@@ -65,7 +71,8 @@ def write_file(file: Path, kind: str, header: Mapping[str, object], arrays: Arra
     Path
         The file.
     """
-    entry = json.dumps({"sha256": NO_DIGEST.decode(), "format": FORMAT, "kind": kind, "header": header})
+    about = {"format": FORMAT, "version": __version__, "kind": kind}
+    entry = json.dumps({"sha256": NO_DIGEST.decode(), **about, "header": header})
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = safetensors.numpy.save(contiguous, {"recolib": entry})
     at = content.index(NO_DIGEST)  # the entry comes first, and the digest first in it
@@ -86,6 +93,8 @@ def read_file(file: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, NDArra
     ValueError
         If it is of another kind, of a newer format, damaged, or none of recolib's.
     """
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: give the file, such as {file / ('name' + SUFFIX)}")
     if not file.is_file():
         there = sorted(other.stem for other in file.parent.glob(f"*{SUFFIX}")) if file.parent.is_dir() else []
         raise FileNotFoundError(f"there is no file {file}; the folder has {there}")
@@ -117,6 +126,8 @@ def refusing(source: object) -> Generator[None]:
     """Turn whatever wrong contents raise into a ValueError that names their source."""
     try:
         yield
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be read: {error}") from None
     except KeyError as error:
         raise ValueError(f"{source} cannot be read: it lacks {error}") from error
     except (*REFUSED, SafetensorError) as error:
@@ -147,6 +158,7 @@ def prefixed(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 def _replace(file: Path, parts: Sequence[bytes | memoryview]) -> None:
     """Write a file beside, bring it to the disk, and only then give it the name."""
+    file = file.resolve()  # a link stays one
     _sweep(file.parent)
     stream, beside = _unfinished(file)
     try:
@@ -165,6 +177,9 @@ def _replace(file: Path, parts: Sequence[bytes | memoryview]) -> None:
         folder = os.open(file.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems sync no folders
+                raise
         finally:
             os.close(folder)
 
@@ -177,7 +192,8 @@ def _unfinished(file: Path) -> tuple[BinaryIO, Path]:
         stream = os.fdopen(os.open(beside, flags, 0o666), "wb")  # who may read it, the umask says
         if fcntl is None:
             return stream, beside
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        with suppress(OSError):  # some file systems of networks have no locks: there, nothing is swept
+            fcntl.flock(stream, fcntl.LOCK_EX)
         if os.fstat(stream.fileno()).st_nlink:
             return stream, beside
         stream.close()  # another saver swept it before it was locked

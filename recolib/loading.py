@@ -51,7 +51,7 @@ def load(file: str | os.PathLike[str], data_info: DataInfo | None = None, *, dev
     True
     """
     saved = SavedModel.read(Path(file))
-    algorithm = ALGORITHMS.get(saved.algorithm)
+    algorithm = ALGORITHMS.get(saved.algorithm)  # those of others have a dot in their names
     if algorithm is None:
         raise ValueError(f"{file} holds a {saved.algorithm}, none of {[*ALGORITHMS]}: load it with that class's load")
-    return algorithm.revived(saved, data_info, device)
+    return algorithm.from_saved(saved, data_info, device)

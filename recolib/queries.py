@@ -155,12 +155,21 @@ def _aligned(
     """Features as a frame with a row for each id, and for which ids it says anything."""
     if isinstance(feats, Mapping | pd.Series) and len(ids) > 1 and argument == "user_feats":
         raise ValueError("user_feats of several users must be a frame keyed by 'user', or a list with one dict each")
+    if isinstance(feats, list | tuple) and len(set(ids)) < len(ids):
+        raise ValueError(
+            f"{key}s stand twice, each with {argument} of its own, and an answer is keyed by {key}: ask in turn"
+        )
     if isinstance(feats, Mapping | pd.Series | list | tuple):
         return _in_order(feats, len(ids), argument, columns), None
     frame = read_frame(feats, [key], argument)
     check_names(frame.columns, [*columns, key], f"a column that {argument} can have")
     positions, keys = factorize(read_column(frame, key), key, ids=True)
-    row_of = dict(zip(keys[positions].tolist(), range(len(positions)), strict=True))  # the last row of an id counts
+    twice = sorted({one for one in keys[np.bincount(positions) > 1].tolist() if one in set(ids)}, key=repr)
+    if twice:
+        raise ValueError(
+            f"{argument} has several rows of {key} {twice[0]!r}, and an answer is keyed by {key}: ask in turn"
+        )
+    row_of = dict(zip(keys[positions].tolist(), range(len(positions)), strict=True))
     at = np.array([row_of.get(one, -1) for one in ids])
     if (at < 0).all():
         warn(f"{argument} has no row for any of the {key}s asked for, such as {ids[0]!r}")

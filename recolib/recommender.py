@@ -25,11 +25,11 @@ from recolib.files import file_of, refusing
 from recolib.nn import Component, FieldSpec, Network
 from recolib.queries import Codes, Feats, Id, Ids, codes_of, is_single, item_codes, pair_rows, user_rows
 from recolib.sampling import SAMPLERS
-from recolib.saved import SavedModel
-from recolib.scoring import ItemStates, encode_items, score_pairs
+from recolib.saved import SavedModel, name_of
+from recolib.scoring import ItemStates, encode_rows, score_pairs
 from recolib.settings import Settings
-from recolib.toplists import Rules, TopList, TopLists, as_table, popular_list, top_lists
-from recolib.training import Plan, Trainer, check_weights, train
+from recolib.toplists import NOTHING, Rules, TopList, TopLists, as_table, popular_list, top_lists
+from recolib.training import Plan, Trainer, train
 from recolib.wiring import build_network
 
 COLD_STARTS = ("average", "popular")
@@ -138,6 +138,8 @@ class Recommender(Settings):
         check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
         train_set = training_rows(train_data, self.data_info, self.task, neg_sampling)
         check_metrics(self.task, metrics)
+        if metrics is not None and eval_data is None:
+            warn("metrics without eval_data: nothing is measured")
         measurement = None
         if eval_data is not None:
             measurement = Measurement.of(
@@ -157,7 +159,7 @@ class Recommender(Settings):
             for record in train(trainer, plan, examples, self.n_epochs, verbose):
                 self._trainer, self._version = trainer, self._version + 1
                 if measurement is not None:
-                    record |= {f"eval_{name}": value for name, value in measurement.take(self).items()}
+                    record |= {f"eval_{name}": value for name, value in measurement.measure(self).items()}
                 self._records.append(record)
                 if verbose > 1:
                     tqdm.write(", ".join(f"{name}: {value:.4g}" for name, value in record.items()))
@@ -333,8 +335,9 @@ class Recommender(Settings):
             filter_consumed,
             self._generator if random_rec else None,
         )
-        lists = [popular_list(self.data_info, n_rec, rules)] * len(codes)  # who is not scored keeps it
         scored = np.flatnonzero(codes) if cold_start == "popular" else np.arange(len(codes))
+        popular = popular_list(self.data_info, n_rec, rules) if len(scored) < len(codes) else NOTHING
+        lists = [popular] * len(codes)  # who is not scored keeps it
         best = self._top_lists(rows[torch.from_numpy(scored)], codes[scored], n_rec, rules)
         for at, top in zip(scored, best.each(), strict=True):
             lists[at] = top
@@ -413,7 +416,7 @@ class Recommender(Settings):
         manual
             Accepted for LibRecommender's users and ignored.
         inference_only
-            Leave out what only further training needs; the file is then about a third as large.
+            Leave out what only further training needs: the optimiser's two copies of the weights.
 
         Returns
         -------
@@ -451,8 +454,7 @@ class Recommender(Settings):
         assert self._trainer is not None
         settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in UNSAVED}
         state = self._trainer.state(with_optimizer=not inference_only)
-        check_weights(state, build_network(self, self.components, device="meta"))  # if settings changed since fit
-        saved = SavedModel(self.model_name, settings, self.data_info, self._records, state)
+        saved = SavedModel(name_of(type(self)), settings, self.data_info, self._records, state)
         return saved.write(file_of(path, model_name))
 
     @classmethod
@@ -490,23 +492,19 @@ class Recommender(Settings):
         See ``save``.
         """
         saved = SavedModel.read(file_of(path, model_name))
-        if saved.algorithm != cls.__name__:
-            raise ValueError(f"{model_name!r} in {path} is a {saved.algorithm}, not a {cls.__name__}: use its own load")
-        return cls.revived(saved, data_info, device)
+        if not saved.is_of(cls):
+            raise ValueError(f"{model_name!r} in {path} holds {saved.algorithm}, not {cls.__name__}: use its load")
+        return cls.from_saved(saved, data_info, device)
 
     @classmethod
-    def revived(cls, saved: SavedModel, data_info: DataInfo | None, device: str | None) -> Self:
+    def from_saved(cls, saved: SavedModel, data_info: DataInfo | None, device: str | None) -> Self:
         """The model that a file holds; see ``load``."""
         info = saved.data_info if data_info is None else saved.same_data(data_info)
-        wrong = sorted(saved.settings.keys() - {field.name for field in fields(cls)})
-        if wrong:
-            raise ValueError(f"the saved {cls.__name__} has settings {wrong}, which this {cls.__name__} has not")
-        settings: dict[str, Any] = dict(saved.settings) | ({} if device is None else {"device": device})
+        settings: dict[str, Any] = saved.settings_for({field.name for field in fields(cls)}, device)
         with refusing(saved.file):
             model = cls(data_info=info, **settings)
-            # shapes first: no file says how much memory is taken
-            check_weights(saved.state, build_network(model, model.components, device="meta"))
-            trainer = Trainer(build_network(model, model.components), Plan.of(model, neg_sampling=False, shuffle=True))
+            plan = Plan.of(model, neg_sampling=False, shuffle=True)  # till the next fit, which brings its own
+            trainer = Trainer(build_network(model, model.components), plan)
             trainer.restore(saved.state)
         model._trainer, model._records = trainer, [dict(record) for record in saved.records]
         return model
@@ -521,12 +519,14 @@ class Recommender(Settings):
     def _fitted(self) -> Network:
         if self._trainer is None:
             raise NotFittedError(f"{self.model_name} has no weights yet: call fit first")
+        if self._trainer.network.training:
+            raise RuntimeError(f"{self.model_name} is being trained: ask before or after fit, or ask a loaded copy")
         return self._trainer.network
 
     def _top_lists(self, users: Rows, codes: Codes, n_rec: int, rules: Rules) -> TopLists:
         network, info = self._fitted(), self.data_info
         key = (self._version, info.version, network.device)
-        states = self._item_states.get(key, lambda: encode_items(network, info.items.current[1:]))
+        states = self._item_states.get(key, lambda: encode_rows(network, "item", info.items.current[1:]))
         return top_lists(network, states, info, users, codes, n_rec, rules)
 
     def _finished(self, logits: Predictions) -> Predictions:

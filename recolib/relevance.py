@@ -72,9 +72,10 @@ class Requests:
 def _distinct(data: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The latest row of each distinct (user, context), and the number of each row's."""
     dense = data.context.dense.numpy() + 0.0  # no zero is negative
-    keys = np.hstack([data.user_keys[:, None], data.context.codes.numpy(), dense.view(np.int32)])
-    distinct, number = np.unique(keys, axis=0, return_inverse=True)
-    number, order = number.reshape(-1), np.argsort(data.times, kind="stable")
-    last = np.empty(len(distinct), np.int64)
+    number = np.unique(data.user_keys, return_inverse=True)[1].reshape(-1)
+    for column in np.hstack([data.context.codes.numpy(), dense.view(np.int32)]).T:
+        number = np.unique(number * 2**32 + column, return_inverse=True)[1].reshape(-1)
+    order = np.argsort(data.times, kind="stable")
+    last = np.empty(number.max() + 1, np.int64)
     last[number[order]] = order  # a later event overwrites an earlier one
     return last, number

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -11,9 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recolib.checks import check_device
 from recolib.data.info import DataInfo
 from recolib.files import prefixed, read_file, refusing, require, under, write_file
 
+SIZES = ("embed_size", "hidden_units")
+"""Settings that are sizes of the weights."""
 DEEPEST = 10
 """Lists within lists that a setting may have."""
 
@@ -25,7 +28,7 @@ class SavedModel:
     Attributes
     ----------
     algorithm
-        The name of its class.
+        The name of its class; of a class that is not recolib's, with its module.
     settings
         Its settings, as JSON has them.
     data_info
@@ -53,9 +56,10 @@ class SavedModel:
         TypeError
             If a setting is of a type that JSON does not have.
         ValueError
-            If a weight is infinite or NaN.
+            If a weight is infinite or NaN, or a setting that shapes the network was changed since ``fit``.
         """
-        _require_finite(self.state)
+        _refuse_infinite(self.state)
+        _refuse_sizes(self.settings, self.state)
         info, arrays = self.data_info.packed()
         header = {
             "algorithm": self.algorithm,
@@ -80,13 +84,14 @@ class SavedModel:
         header, arrays = read_file(file, "model")
         with refusing(file):
             state = {name: torch.from_numpy(array) for name, array in under("state", arrays).items()}
-            _require_finite(state)
+            _refuse_infinite(state)
             require(isinstance(header["algorithm"], str), "the algorithm has a name")
             require(isinstance(header["settings"], dict), "settings have names")
             for one in header["records"]:
                 require(isinstance(one["epoch"], int), "each record has its epoch")
                 require(all(isinstance(value, int | float) for value in one.values()), "records are numbers")
                 np.array(list(one.values()), np.float64)  # which not every integer fits
+            _refuse_sizes(header["settings"], state)
             info = DataInfo.unpacked(header["data_info"], arrays)
             return cls(header["algorithm"], header["settings"], info, header["records"], state, file)
 
@@ -104,6 +109,35 @@ class SavedModel:
             raise ValueError(f"data_info ({data_info}) is of other data than the saved model ({self.data_info})")
         return data_info
 
+    def settings_for(self, known: Collection[str], device: str | None) -> dict[str, object]:
+        """The settings, on another device if one is given.
+
+        Raises
+        ------
+        ValueError
+            If one is not among the known ones, or the device is not there.
+        """
+        wrong = sorted(self.settings.keys() - set(known))
+        if wrong:
+            raise ValueError(f"the saved {self.algorithm} has settings {wrong}, which this one has not")
+        settings = dict(self.settings) | ({} if device is None else {"device": device})
+        try:
+            check_device(settings.get("device", "auto"))
+        except ValueError as error:
+            raise ValueError(f"{error}: pass device= to load the model elsewhere") from None
+        return settings
+
+    def is_of(self, algorithm: type) -> bool:
+        """Whether a class has the name of the model's; the module of one's own class may be another by now."""
+        own, name = name_of(algorithm), self.algorithm
+        return own == name or ("." in own and "." in name and own.rpartition(".")[2] == name.rpartition(".")[2])
+
+
+def name_of(algorithm: type) -> str:
+    """The name of recolib's own algorithms; of others with their module, so that they are not taken for one."""
+    own = algorithm.__module__.startswith("recolib.algorithms.")
+    return algorithm.__name__ if own else f"{algorithm.__module__}.{algorithm.__name__}"
+
 
 def _plain(value: object, name: str, depth: int = 0) -> object:
     """A setting as JSON has it."""
@@ -118,6 +152,17 @@ def _plain(value: object, name: str, depth: int = 0) -> object:
     raise TypeError(f"the setting {name}={value!r} cannot be saved: it is no number, no string, and no list of such")
 
 
-def _require_finite(state: Mapping[str, Tensor]) -> None:
+def _refuse_infinite(state: Mapping[str, Tensor]) -> None:
     for name, tensor in state.items():
-        require(not tensor.is_floating_point() or bool(tensor.isfinite().all()), f"the numbers of {name!r} are finite")
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name!r} has infinite numbers or NaN")
+
+
+def _refuse_sizes(settings: Mapping[str, object], state: Mapping[str, Tensor]) -> None:
+    """Raise unless each size is one that the weights have: no file says how much memory a network takes."""
+    there = {size for tensor in state.values() for size in tensor.shape}
+    for name in SIZES:
+        value = settings.get(name)
+        sizes = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
+        if any(isinstance(size, int) and size not in there for size in sizes):
+            raise ValueError(f"{name}={value!r} is no size of the weights, which were made with other settings")

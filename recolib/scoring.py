@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from recolib.data.rows import Rows
+from recolib.nn.fields import Side
 from recolib.nn.network import Network, NetworkState
 
 PAIRS_PER_BLOCK = 4096
@@ -29,15 +31,15 @@ def score_pairs(network: Network, users: Rows, items: Rows, batch_size: int = PA
 
 
 @torch.inference_mode()
-def encode_items(network: Network, items: Rows) -> NetworkState:
-    """The states of M item rows, encoded block by block into one allocation."""
-    first = network.encode("item", items[:PAIRS_PER_BLOCK].to(network.device))
-    if len(items) <= PAIRS_PER_BLOCK:
+def encode_rows(network: Network, side: Side, rows: Rows) -> NetworkState:
+    """The states of n rows of a side, encoded block by block into one allocation."""
+    first = network.encode(side, rows[:PAIRS_PER_BLOCK].to(network.device))
+    if len(rows) <= PAIRS_PER_BLOCK:
         return first
-    whole = first.map(lambda state: state.new_empty(len(items), *state.shape[1:]))
-    for start in range(0, len(items), PAIRS_PER_BLOCK):
+    whole = first.map(lambda state: state.new_empty(len(rows), *state.shape[1:]))
+    for start in range(0, len(rows), PAIRS_PER_BLOCK):
         block = slice(start, start + PAIRS_PER_BLOCK)
-        whole[block].put(network.encode("item", items[block].to(network.device)))
+        whole[block].put(network.encode(side, rows[block].to(network.device)))
     return whole
 
 
@@ -47,9 +49,10 @@ def score_catalogue(network: Network, users: Rows, items: NetworkState, n_items:
     logits = torch.empty(len(users), n_items, device=network.device)
     users_at_once = max(1, min(len(users), PAIRS_PER_BLOCK // max(n_items, 1)))
     items_at_once = max(1, PAIRS_PER_BLOCK // users_at_once)
+    states = encode_rows(network, "user", users)
     for first in range(0, len(users), users_at_once):
         some = slice(first, first + users_at_once)
-        state = network.encode("user", _column(users[some], network))
+        state = states[some][:, None]
         for start in range(0, n_items, items_at_once):
             block = slice(start, start + items_at_once)
             logits[some, block] = network.score(state, items[None, block])
@@ -75,6 +78,10 @@ class ItemStates:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._cached: Cached | None = None
+
+    def __reduce__(self) -> NoReturn:
+        """A model is saved, not pickled."""
+        raise TypeError("models are not pickled: use model.save and recolib.load")
 
     def __deepcopy__(self, memo: object) -> ItemStates:
         """None are copied: a lock cannot be, and states are made again when they are asked for."""

@@ -50,6 +50,9 @@ class TopList:
     logits: NDArray[np.float32]
 
 
+NOTHING = TopList(np.empty(0, np.int32), np.empty(0, np.float32))
+
+
 @dataclass(frozen=True)
 class TopLists:
     """Lists of U users: item codes, best first, 0 where a list ends early, and their logits, both (U, k)."""

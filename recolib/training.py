@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,6 @@ from tqdm.auto import tqdm
 
 from recolib.data.rows import Rows
 from recolib.examples import Examples
-from recolib.files import require
 from recolib.losses import RANKING_LOSSES, RATING_LOSS, Loss
 from recolib.nn.network import Network
 from recolib.randomness import seeded
@@ -25,8 +23,9 @@ from recolib.settings import Settings
 
 CHECK_EVERY = 64
 """Steps between looks at the loss: a look waits for the device."""
-KEPT = {"step", "exp_avg", "exp_avg_sq"}
-"""What Adam keeps of each weight."""
+ADAM = "adam"
+"""What the state of this optimiser is called, so that that of another is not taken for it."""
+ADAM_KEEPS = ("step", "exp_avg", "exp_avg_sq")
 DECAY = 0.96
 """Learning-rate factor an epoch of ``lr_decay=True``, LibRecommender's."""
 
@@ -117,6 +116,8 @@ class Trainer:
                         self._check(total)
                     bar.update(end - begin)
             self._check(total)
+            for weight in self.parameters:  # the loss after the last step nobody saw
+                self._check(weight.detach().sum())
         finally:
             self._end()
         self.epoch += 1
@@ -180,9 +181,11 @@ class Trainer:
         parts = {"progress": torch.tensor([self.epoch, self.steps])}
         parts |= {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         if with_optimizer:
-            for number, kept in self.optimizer.state_dict()["state"].items():
-                parts |= {f"optimizer.{number}.{name}": tensor for name, tensor in kept.items()}
-            parts |= {f"average.{number}": tensor for number, tensor in enumerate(self.average or ())}
+            for name, parameter in self.network.named_parameters():
+                kept = self.optimizer.state.get(parameter, {})  # nothing, where there never was a gradient
+                parts |= {f"{ADAM}.{name}.{what}": tensor for what, tensor in kept.items()}
+            names = [name for name, _ in self.network.named_parameters()]
+            parts |= {f"average.{name}": tensor for name, tensor in zip(names, self.average or (), strict=False)}
         return {name: tensor.detach().clone() for name, tensor in parts.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -191,32 +194,20 @@ class Trainer:
         Raises
         ------
         ValueError
-            If it is the state of another network.
+            If it is the state of another network, or contradicts itself.
         """
-        parts = {name: _under(name, state) for name in ("network", "optimizer", "average")}
         check_weights(state, self.network)
-        progress = state["progress"]
-        require(progress.shape == (2,) and progress.dtype == torch.int64, "progress is epochs and steps")
-        require(bool((progress >= 0).all()), "progress is not negative")
-        by_number = dict(enumerate(self.parameters))
-        kept: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimizer"].items():
-            number, _, what = name.partition(".")
-            kept.setdefault(int(number), {})[what] = tensor
-        average = {int(number): tensor for number, tensor in parts["average"].items()}
+        progress, own = state["progress"], dict(self.network.named_parameters())
+        if progress.shape != (2,) or progress.dtype != torch.int64 or bool((progress < 0).any()):
+            raise ValueError("progress must be the numbers of epochs and steps")
+        average = _under("average", state)
         if average:
-            _refuse_other(average, by_number)
-        # what never had a gradient has nothing kept
-        moved = {number: by_number[number] for number in kept.keys() & by_number.keys()}
-        for one in kept.values():
-            require(one.keys() == KEPT and not one["step"].ndim, f"the optimiser keeps {sorted(KEPT)} of each weight")
-            require(bool(one["step"] >= 0) and bool((one["exp_avg_sq"] >= 0).all()), "steps and squares are positive")
-        for what in KEPT - {"step"}:
-            _refuse_other({number: one[what] for number, one in kept.items()}, moved)
-        self.network.load_state_dict(parts["network"])
+            _refuse_other(average, own)
+        self.network.load_state_dict(_under("network", state))
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": deepcopy(kept), "param_groups": groups})
-        self.average = [average[at].to(self.network.device).clone() for at in by_number] if average else None
+        kept = _kept_by_adam(_under(ADAM, state), own)
+        self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
+        self.average = [average[name].to(self.network.device).clone() for name in own] if average else None
         self.epoch, self.steps = progress.tolist()
         self._predicts = True
         self.network.eval()
@@ -263,7 +254,27 @@ def check_weights(state: Mapping[str, Tensor], network: Network) -> None:
     """Raise a ValueError unless a ``Trainer.state`` has the weights of this network, by name, shape and type."""
     _refuse_other(_under("network", state), network.state_dict())
     for name, tensor in state.items():
-        require(not name.endswith("running_var") or bool((tensor >= 0).all()), f"{name!r} is not negative")
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise ValueError(f"{name!r} must not be negative")
+
+
+def _kept_by_adam(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """What Adam keeps of each parameter by its number, laid out in memory as the parameter is.
+
+    A fused step goes through both in one run.
+    """
+    kept: dict[int, dict[str, Tensor]] = {}
+    for name in sorted({name.rpartition(".")[0] for name in state}):
+        one = {what: state[f"{name}.{what}"] for what in ADAM_KEEPS if f"{name}.{what}" in state}
+        if one.keys() != set(ADAM_KEEPS) or one["step"].ndim or one["step"] < 0 or bool((one["exp_avg_sq"] < 0).any()):
+            raise ValueError(
+                f"the optimiser keeps {ADAM_KEEPS} of each weight, no step or square negative: see {name!r}"
+            )
+        for what in ("exp_avg", "exp_avg_sq"):
+            _refuse_other({name: one[what]}, {name: own[name]} if name in own else {})
+            one[what] = torch.empty_like(own[name]).copy_(one[what])
+        kept[[*own].index(name)] = one | {"step": one["step"].clone()}
+    return kept
 
 
 def _under(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

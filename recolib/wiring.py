@@ -25,21 +25,19 @@ def side_layout(info: DataInfo, *sides: Side) -> SideLayout:
     return SideLayout(tuple(code_fields), sum(len(info.schema.dense(side)) for side in sides))
 
 
-def build_network(
-    settings: Settings, components: Callable[[FieldSpec], Sequence[Component[Any]]], device: str | None = None
-) -> Network:
-    """A fresh network for the settings' data, on a device or on theirs; on ``"meta"`` it takes no memory.
+def build_network(settings: Settings, components: Callable[[FieldSpec], Sequence[Component[Any]]]) -> Network:
+    """A fresh network for the settings' data, on their device.
 
     Its weights are drawn from their seed; the global generator is left alone. A rating starts at the mean label.
     """
     info, dim, combiner = settings.data_info, settings.embed_size, cast("Combiner", settings.multi_sparse_combiner)
     user, item = side_layout(info, "user", "context"), side_layout(info, "item")
     spec = FieldSpec(*field_numbers(user, item, combiner), dim)
-    with seeded(torch.device("cpu"), settings.seed), torch.device("meta" if device == "meta" else "cpu"):
+    with seeded(torch.device("cpu"), settings.seed):
         of_user, of_item = (
             FieldEmbedding(layout, dim, combiner, settings.embed_dropout, settings.init_std) for layout in (user, item)
         )
         bias = info.global_mean if settings.task == "rating" else 0.0
         network = Network(of_user, of_item, components(spec), bias)
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    return network.to(device or (automatic if settings.device == "auto" else settings.device))
+    return network.to(automatic if settings.device == "auto" else settings.device)

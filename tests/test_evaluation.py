@@ -781,7 +781,13 @@ def test_bad_evaluations_are_refused(
 def test_bad_data_is_refused(pure: Case, number: int) -> None:
     data, neg_sampling, error, message = unfit_data(pure)[number]
     with pytest.raises(error, match=message):
-        evaluate(pure.model, data, neg_sampling, metrics=["ndcg"])
+        evaluate(pure.model, data, neg_sampling, metrics=["ndcg", "loss"])
+
+
+def test_lists_need_no_labels(pure: Case) -> None:
+    bare = pure.test[pure.test["label"] > 0].drop(columns="label")
+    expected = evaluate(pure.model, bare, True, metrics=["ndcg"])
+    assert evaluate(pure.model, bare, False, metrics=["ndcg"]) == expected
 
 
 def test_a_sample_of_no_users_is_refused(pure: Case) -> None:
@@ -837,7 +843,7 @@ def test_fit_refuses_bad_eval_data_before_it_trains(pure: Case, number: int) -> 
     data, info = DatasetPure.build_trainset(pure.train)
     model = FM("ranking", info, n_epochs=1)
     with pytest.raises(error, match=message):
-        model.fit(data, neg_sampling, verbose=0, eval_data=eval_data, metrics=["ndcg"])
+        model.fit(data, neg_sampling, verbose=0, eval_data=eval_data, metrics=["ndcg", "loss"])
     assert_untrained(model)
 
 

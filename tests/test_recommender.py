@@ -217,7 +217,7 @@ BAD_QUESTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         "user_feats must be a mapping",
     ),
     ("recommend_user", {"user": 1.5}, ValueError, "'user' has the number 1.5"),
-    ("recommend_user", {"user": 99, "inner_id": True}, ValueError, "inner ids of users are 0"),
+    ("recommend_user", {"user": 99, "inner_id": True}, ValueError, "user must hold inner ids of users, 0"),
     ("recommend_user", {"user_feats": {"sexx": "F"}}, ValueError, "'sexx' is not a column.*did you mean 'sex'"),
     ("recommend_user", {"user_feats": {"price": 3}}, ValueError, "'price' is not a column that user_feats can have"),
     ("recommend_user", {"user": [100, 101], "user_feats": {"sex": "F"}}, ValueError, "must be a frame keyed by 'user'"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import pickle
 import resource
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from test_files import forged
 from worlds import COLUMNS, make_world, rated, two_tastes
 
 import recolib
-from recolib import NotFittedError
+from recolib import NotFittedError, files
 from recolib.algorithms import FM, NFM, DeepFM
 from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions
 from recolib.loading import ALGORITHMS
@@ -422,14 +424,66 @@ def test_an_algorithm_of_ones_own_is_loaded_by_its_own_class(tmp_path):
     assert type(again) is Sub
     assert again.shape == [3, 4]
     assert answers(again) == answers(model)
-    with pytest.raises(ValueError, match=r"holds a Sub, none of \['FM', 'NFM', 'DeepFM'\]: load it with that class"):
+    with pytest.raises(
+        ValueError, match=r"test_saved\.Sub, none of \['FM', 'NFM', 'DeepFM'\]: load it with that class"
+    ):
         recolib.load(file)
+
+
+def test_a_class_of_ones_own_is_not_taken_for_recolibs_of_that_name(tmp_path):
+    own = type("FM", (Sub,), {"__module__": "elsewhere", "__annotations__": {}})
+    file = fitted(own, hidden_units=(6,), shape=[3, 4]).save(tmp_path, "it")
+    with pytest.raises(ValueError, match=r"holds a elsewhere\.FM, none of"):
+        recolib.load(file)
+    with pytest.raises(ValueError, match=r"holds elsewhere\.FM, not FM"):
+        FM.load(tmp_path, "it")
+    assert type(own.load(tmp_path, "it")) is own
+
+
+def test_a_device_that_is_not_there_is_told_with_the_remedy(tmp_path):
+    file = fitted(FM).save(tmp_path, "it")
+    file.write_bytes(forged(file.read_bytes(), setting(device="meta")))
+    with pytest.raises(ValueError, match="pass device= to load the model elsewhere"):
+        recolib.load(file)
+    assert recolib.load(file, device="cpu").device == "cpu"
+
+
+def test_a_component_that_computes_when_it_is_made_can_be_saved(tmp_path):
+    class Computing(FM):
+        def components(self, spec):
+            assert torch.linspace(0, 1, 3)[1].item() == 0.5
+            return super().components(spec)
+
+    model = fitted(Computing)
+    assert answers(Computing.load(tmp_path, model.save(tmp_path, "it").stem)) == answers(model)
+
+
+def test_settings_that_no_longer_fit_the_weights_are_not_saved(tmp_path):
+    model = fitted(FM)
+    model.embed_size += 1
+    with pytest.raises(ValueError, match=r"embed_size=\d+ is no size of the weights"):
+        model.save(tmp_path, "it")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_nobodys_way_is_written_where_there_are_no_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "no locks here")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    assert fitted(FM).save(tmp_path, "it").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["it.safetensors"]
+
+
+def test_a_model_is_not_pickled_but_says_what_to_do():
+    with pytest.raises(TypeError, match=r"use model\.save and recolib\.load"):
+        pickle.dumps(fitted(FM))
 
 
 def test_a_file_of_another_algorithm_is_refused_by_name(tmp_path):
     fitted(FM).save(tmp_path, "it")
     for cls in (DeepFM, NFM, Bilinear, Recommender):
-        with pytest.raises(ValueError, match=f"'it' in .* is a FM, not a {cls.__name__}: use its own load"):
+        with pytest.raises(ValueError, match=f"'it' in .* holds FM, not {cls.__name__}: use its load"):
             cls.load(tmp_path, "it")
 
 
@@ -467,7 +521,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     before = (tmp_path / "it.safetensors").read_bytes()
     with torch.no_grad():
         model._fitted().bias.fill_(float("nan"))
-    with pytest.raises(ValueError, match=r"'network.bias' are finite"):
+    with pytest.raises(ValueError, match=r"'network.bias' has infinite numbers or NaN"):
         model.save(tmp_path, "it")
     assert (tmp_path / "it.safetensors").read_bytes() == before
 
@@ -516,14 +570,15 @@ def one_of_another(value: float) -> Callable[[np.ndarray], np.ndarray]:
 
 
 VECTORS = "network.user.vectors.weight"
+MOMENT, SQUARES = "adam.item.vectors.weight.exp_avg", "adam.user.vectors.weight.exp_avg_sq"
 FORGERIES: dict[str, tuple[Edit, str]] = {
     # settings
-    "vectors that are huge": (setting(embed_size=10**9), "the weights .* are"),
+    "vectors that are huge": (setting(embed_size=10**9), "no size of the weights"),
     "vectors beyond all memory": (setting(embed_size=10**18), "cannot be read"),
     "vectors beyond all integers": (setting(embed_size=10**30), "cannot be read"),
-    "vectors of no size": (setting(embed_size=0), "embed_size must be at least 1"),
+    "vectors of no size": (setting(embed_size=0), "embed_size=0 is no size of the weights"),
     "vectors of a size that is text": (setting(embed_size="4"), "embed_size must be an integer"),
-    "vectors of another size": (setting(embed_size=5), "the weights .* are"),
+    "vectors of another size": (setting(embed_size=5), "no size of the weights"),
     "a layer that is huge": (setting(hidden_units=[10**9]), "the weights"),
     "layers that are huge": (setting(hidden_units=[10**9, 10**9]), "the weights"),
     "a layer more": (setting(hidden_units=[6, 4, 4]), "the weights are of another network"),
@@ -566,26 +621,26 @@ FORGERIES: dict[str, tuple[Edit, str]] = {
     "weights that are integers": (array(VECTORS, lambda a: a.astype(np.int32)), "the weights"),
     "weights that are missing": (gone(VECTORS), "the weights are of another network"),
     "weights that are too many": (more("network.evil", np.zeros(3, np.float32)), "the weights are of another network"),
-    "a weight that is NaN": (array(VECTORS, one_of_another(np.nan)), f"'{VECTORS}' are finite"),
-    "a weight that is infinite": (array("network.bias", one_of_another(np.inf)), "'network.bias' are finite"),
+    "a weight that is NaN": (array(VECTORS, one_of_another(np.nan)), f"'{VECTORS}' has infinite numbers or NaN"),
+    "a weight that is infinite": (array("network.bias", one_of_another(np.inf)), "'network.bias' has infinite"),
     "a running variance that is NaN": (
-        array("network.components.2.rest.0.running_var", one_of_another(np.nan)), "are finite",
+        array("network.components.2.rest.0.running_var", one_of_another(np.nan)), "infinite numbers or NaN",
     ),
     "no weights": (
         lambda _, arrays: [arrays.pop(name) for name in [*arrays] if name.startswith("state.network.")],
         "the weights are of another network",
     ),
     # optimiser and average
-    "a moment of another shape": (array("optimizer.1.exp_avg", lambda a: a[:-1]), "the weights"),
-    "a moment of another type": (array("optimizer.0.exp_avg_sq", lambda a: a.astype(np.float64)), "the weights"),
-    "a moment that is missing": (gone("optimizer.0.exp_avg"), "the optimiser keeps"),
-    "a moment that is NaN": (array("optimizer.1.exp_avg", one_of_another(np.nan)), "are finite"),
-    "a moment of no weight": (more("optimizer.99.exp_avg", np.zeros(3, np.float32)), "cannot be read"),
-    "a moment of a number that is text": (more("optimizer.x.exp_avg", np.zeros(3, np.float32)), "cannot be read"),
-    "a step that is missing": (gone("optimizer.0.step"), "the optimiser keeps"),
-    "an average of another shape": (array("average.1", lambda a: a[:-1]), "the weights"),
-    "an average that is missing": (gone("average.0"), "the weights are of another network"),
-    "an average that is NaN": (array("average.0", one_of_another(np.nan)), "are finite"),
+    "a moment of another shape": (array("adam.item.vectors.weight.exp_avg", lambda a: a[:-1]), "the weights"),
+    "a moment of another type": (array(SQUARES, lambda a: a.astype(np.float64)), "the weights"),
+    "a moment that is missing": (gone("adam.user.vectors.weight.exp_avg"), "the optimiser keeps"),
+    "a moment that is NaN": (array(MOMENT, one_of_another(np.nan)), "infinite numbers or NaN"),
+    "a moment of no weight": (more("adam.nowhere.exp_avg", np.zeros(3, np.float32)), "cannot be read"),
+    "a moment of a number that is text": (more("adam.x.exp_avg", np.zeros(3, np.float32)), "cannot be read"),
+    "a step that is missing": (gone("adam.user.vectors.weight.step"), "the optimiser keeps"),
+    "an average of another shape": (array("average.item.vectors.weight", lambda a: a[:-1]), "the weights"),
+    "an average that is missing": (gone("average.user.vectors.weight"), "the weights are of another network"),
+    "an average that is NaN": (array("average.user.vectors.weight", one_of_another(np.nan)), "infinite numbers or NaN"),
     # progress
     "no progress": (gone("progress"), "it lacks 'progress'"),
     "progress of one number": (array("progress", lambda a: a[:1]), "cannot be read"),
@@ -623,16 +678,15 @@ def test_nothing_forged_loads(content, tmp_path, victim):
 
 
 ACCEPTED: dict[str, Edit] = {
-    "a step of several numbers": array("optimizer.0.step", lambda a: np.zeros(5, np.float32)),
-    "a step that is negative": array("optimizer.0.step", lambda a: a - 100),
+    "a step of several numbers": array("adam.user.vectors.weight.step", lambda a: np.zeros(5, np.float32)),
+    "a step that is negative": array("adam.user.vectors.weight.step", lambda a: a - 100),
     "steps without moments": lambda _, arrays: [arrays.pop(name) for name in [*arrays] if ".exp_avg" in name],
-    "a second moment that is negative": array("optimizer.0.exp_avg_sq", lambda a: a - 1),
+    "a second moment that is negative": array("adam.user.vectors.weight.exp_avg_sq", lambda a: a - 1),
     "a running variance that is negative": array("network.components.2.rest.0.running_var", lambda a: a - 100),
     "progress that is negative": array("progress", lambda a: -a),
     "progress that is a fraction": array("progress", lambda a: a + 0.5),
     "records without an epoch": top(records=[{"train_loss": 1.0}]),
     "records of an epoch that is NaN": top(records=[{"epoch": float("nan")}]),
-    "a device without memory": setting(device="meta"),
 }
 
 

@@ -13,7 +13,7 @@ from recolib.data import DatasetPure
 from recolib.data.rows import ABSENT, Rows
 from recolib.nn import CodeField, Deep, FieldEmbedding, FieldSpec, Linear, Network, Pairwise, SideLayout
 from recolib.nn.embedding import field_numbers
-from recolib.scoring import ItemStates, encode_items, score_catalogue, score_pairs, users_per_block
+from recolib.scoring import ItemStates, encode_rows, score_catalogue, score_pairs, users_per_block
 
 BLOCK = 12
 AROUND = [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 5]
@@ -52,7 +52,7 @@ def network(request) -> Network:
 @pytest.mark.parametrize("n_users", AROUND)
 def test_catalogue_scores_are_the_scores_of_the_pairs(network, n_users, n_items):
     users, items = random_rows(USERS, n_users), random_rows(ITEMS, n_items)
-    whole = score_catalogue(network, users, encode_items(network, items), n_items)
+    whole = score_catalogue(network, users, encode_rows(network, "item", items), n_items)
     assert whole.shape == (n_users, n_items)
     u, i = torch.cartesian_prod(torch.arange(n_users), torch.arange(n_items)).T
     torch.testing.assert_close(whole, score_pairs(network, users[u], items[i]).view(n_users, n_items))
@@ -77,7 +77,7 @@ def test_items_encoded_in_blocks_equal_items_encoded_whole(network, n_items):
     items = random_rows(ITEMS, n_items)
     with torch.no_grad():
         whole = network.encode("item", items)
-    in_blocks = encode_items(network, items)
+    in_blocks = encode_rows(network, "item", items)
     for one, other in zip(tensors(in_blocks), tensors(whole), strict=True):
         assert one.shape[0] == n_items
         torch.testing.assert_close(one, other)
@@ -85,7 +85,7 @@ def test_items_encoded_in_blocks_equal_items_encoded_whole(network, n_items):
 
 def test_scores_know_nothing_of_gradients(network):
     users, items = random_rows(USERS, 3), random_rows(ITEMS, 3)
-    states = encode_items(network, items)
+    states = encode_rows(network, "item", items)
     assert not any(tensor.requires_grad for tensor in tensors(states))
     assert not score_catalogue(network, users, states, 3).requires_grad
     assert not score_pairs(network, users, items).requires_grad
@@ -96,7 +96,7 @@ def test_scoring_leaves_the_modules_in_their_mode(network, training):
     users, items = random_rows(USERS, 30), random_rows(ITEMS, 30)
     network.train(training)
     score_pairs(network, users, items)
-    score_catalogue(network, users, encode_items(network, items), 30)
+    score_catalogue(network, users, encode_rows(network, "item", items), 30)
     assert {module.training for module in network.modules()} == {training}
 
 
@@ -112,7 +112,7 @@ def test_no_block_has_more_pairs_than_it_may(network, monkeypatch, n_items):
 
     monkeypatch.setattr(network, "score", watched)
     users, items = random_rows(USERS, 29), random_rows(ITEMS, n_items)
-    score_catalogue(network, users, encode_items(network, items), n_items)
+    score_catalogue(network, users, encode_rows(network, "item", items), n_items)
     assert sum(sizes) == 29 * n_items
     assert max(sizes) <= BLOCK
 

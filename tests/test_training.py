@@ -490,7 +490,7 @@ def test_lists_asked_for_between_epochs_of_a_failed_fit_leave_nothing_behind(wor
         scores_in_lists(model)
         return {}
 
-    monkeypatch.setattr(Measurement, "take", measure)
+    monkeypatch.setattr(Measurement, "measure", measure)
     monkeypatch.setitem(RANKING_LOSSES, "cross_entropy", failing_at(8, float("nan")))
     model.n_epochs = 2
     with pytest.raises(FloatingPointError):

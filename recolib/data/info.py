@@ -213,8 +213,8 @@ class DataInfo:
 
     def packed(self) -> tuple[dict[str, Any], Arrays]:
         """All of it as JSON and arrays."""
-        parts = Parts(*(getattr(self, name) for name in Parts._fields))
-        schema, arrays = pack(parts)
+        consumed = self.user_consumed, self.item_consumed
+        schema, arrays = pack(Parts(self.schema, self.vocabs, self.users, self.items, *consumed, self.popularity))
         header = {"schema": schema, "data_size": self.data_size, "labels": list(self.labels), "version": self.version}
         return header, prefixed("data_info", arrays)
 
