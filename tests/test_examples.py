@@ -80,7 +80,7 @@ def public() -> dict[str, object]:
     for cls in (recolib.recommender.Recommender, recolib.DataInfo, recolib.DatasetFeat):
         of_users = {"fit", "predict", "recommend_user", "recommend", "save", "load"}
         of_users |= {"build_trainset", "build_evalset", "build_testset", "assign_user_features", "assign_item_features"}
-        found |= {f"{cls.__name__}.{name}": getattr(cls, name) for name in of_users if hasattr(cls, name)}
+        found |= {f"{cls.__name__}.{name}": getattr(cls, name) for name in sorted(of_users) if hasattr(cls, name)}
     return found
 
 

@@ -19,6 +19,7 @@ from recolib.algorithms import FM, DeepFM
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.data.rows import AVERAGE, UNKNOWN
 from recolib.evaluation import evaluate, with_negatives
+from recolib.losses import RANKING_LOSSES
 from recolib.nn import Component, FieldSpec, Linear
 from recolib.queries import user_rows
 from recolib.recommender import Recommender
@@ -532,3 +533,38 @@ def test_the_repr_says_how_far_a_model_was_trained() -> None:
     _, info = make_world("ranking", "pure").build()
     assert "not trained" in repr(FM("ranking", info))
     assert "trained for 1 epochs" in repr(refit())
+
+
+def test_a_model_in_the_middle_of_an_epoch_answers_nothing_and_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, model, other = [], refit(), refit()
+    loss = RANKING_LOSSES["cross_entropy"]
+
+    def asking(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with pytest.raises(RuntimeError, match="is being trained: ask before or after fit"):
+            model.predict(100, "i1")
+        with pytest.raises(RuntimeError, match="is being trained"):
+            model.recommend_user(100, 3)
+        asked.append(True)
+        return loss(scores, labels)
+
+    data = DatasetPure.build_trainset(two_tastes())[0]
+    other.fit(data, neg_sampling=True, verbose=0)
+    monkeypatch.setitem(RANKING_LOSSES, "cross_entropy", asking)
+    model.fit(data, neg_sampling=True, verbose=0)
+    assert asked
+    assert model.predict(100, "i1") == other.predict(100, "i1")
+
+
+def test_one_answer_a_user_is_not_asked_for_two_contexts(model: DeepFM) -> None:
+    with pytest.raises(ValueError, match="users stand twice, each with context of its own"):
+        model.recommend_user([100, 100], 2, context=[{"hour": 1}, {"hour": 2}])
+    frame = pd.DataFrame({"user": [100, 100], "hour": [1, 2]})
+    with pytest.raises(ValueError, match="context has several rows of user 100"):
+        model.recommend_user([100, 101], 2, context=frame)
+    assert model.recommend_user([100, 100], 2, context={"hour": 1}).keys() == {100}
+
+
+def test_metrics_without_data_to_measure_are_told() -> None:
+    data, info = DatasetPure.build_trainset(two_tastes())
+    with pytest.warns(UserWarning, match="metrics without eval_data: nothing is measured"):
+        FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0, metrics=["loss"])
