@@ -1,6 +1,6 @@
 """A table of interactions in, recommendations out: feature-interaction models in pure PyTorch."""
 
-from recolib.algorithms import FM, NFM, DeepFM
+from recolib.algorithms import AFM, FM, IFM, INN, NFM, DeepFM, DeepIFM
 from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
 from recolib.exceptions import NotFittedError, UnknownIdWarning
@@ -8,12 +8,16 @@ from recolib.loading import load
 from recolib.version import __version__
 
 __all__ = [
+    "AFM",
     "FM",
+    "IFM",
+    "INN",
     "NFM",
     "DataInfo",
     "DatasetFeat",
     "DatasetPure",
     "DeepFM",
+    "DeepIFM",
     "NotFittedError",
     "UnknownIdWarning",
     "__version__",

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import dataclass_transform, get_args
+from typing import Any, dataclass_transform, get_args
 
-from recolib.checks import BEYOND_SEEDS, check_choice, check_device, check_integer, check_number
+from recolib.checks import BEYOND_SEEDS, as_widths, check_bool, check_choice, check_device, check_integer, check_number
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
 from recolib.losses import RANKING_LOSSES
 from recolib.nn.embedding import Combiner
 from recolib.sampling import SAMPLERS
 
+Check = Callable[[str, Any], object]
 TASKS = ("rating", "ranking")
 OPTIMIZERS = ("auto", "adam")
+
+
+def _share(name: str, value: float | None) -> float | None:
+    check_number(name, value or 0.0, 0, 1)
+    return value
+
+
+def _size(name: str, value: int) -> int:
+    check_integer(name, value, 1)
+    return int(value)
+
+
+def _flag(name: str, value: bool) -> bool:
+    check_bool(name, value)
+    return value
+
+
+def _positive(name: str, value: float) -> float:
+    check_number(name, value, 0, open_low=True)
+    return value
+
+
+OF_ALGORITHMS: dict[str, Check] = {
+    "attention_size": _size,
+    "dropout_rate": _share,
+    "field_factors": _size,
+    "hidden_units": as_widths,
+    "pair_dropout": _share,
+    "temperature": _positive,
+    "use_bn": _flag,
+}
+"""How settings of algorithms are checked: a name means the same in all of them."""
 
 
 @dataclass_transform(kw_only_default=True)
@@ -133,6 +166,9 @@ class Settings:
         if self.lower_upper_bound is not None:
             self.lower_upper_bound = self.lower_bound, self.upper_bound
         check_device(self.device)
+        for field in fields(self):
+            if field.name in OF_ALGORITHMS:
+                setattr(self, field.name, OF_ALGORITHMS[field.name](field.name, getattr(self, field.name)))
 
     def __repr__(self) -> str:
         """The algorithm and its settings."""

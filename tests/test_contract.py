@@ -19,7 +19,7 @@ from worlds import KINDS, N_ITEMS, World, make_world
 
 import recolib
 from recolib import NotFittedError, UnknownIdWarning
-from recolib.algorithms import FM, NFM, DeepFM
+from recolib.algorithms import AFM, FM, IFM, INN, NFM, DeepFM, DeepIFM
 from recolib.evaluation import LISTS, evaluate
 from recolib.recommender import Recommender
 
@@ -29,6 +29,12 @@ SETTINGS: dict[type[Recommender], list[dict[str, Any]]] = {
         {"hidden_units": (16,)},
         {"hidden_units": (16, 8), "use_bn": False, "dropout_rate": 0.1, "pair_dropout": 0.1},
     ],
+    AFM: [{"attention_size": 4, "pair_dropout": 0.1}],
+    IFM: [{"field_factors": 3, "temperature": 1.0, "pair_dropout": 0.1}],
+    INN: [
+        {"field_factors": 3, "temperature": 1.0, "hidden_units": (6,), "init_std": 0.1}
+    ],  # from 0.01 it starts slowly
+    DeepIFM: [{"hidden_units": (16,), "field_factors": 3, "pair_share": 0.5, "warmup_steps": 2}],
     DeepFM: [
         {"hidden_units": (16, 8)},
         {"hidden_units": (16,), "use_bn": False, "dropout_rate": 0.1, "pair_dropout": 0.1},

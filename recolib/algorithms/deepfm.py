@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from recolib.checks import as_widths, check_bool, check_choice, check_number
+from recolib.checks import check_choice
 from recolib.nn import Component, Deep, FieldSpec, Linear, Pairwise
 from recolib.recommender import Recommender
 
@@ -64,11 +64,7 @@ class DeepFM(Recommender):
     def __post_init__(self) -> None:
         """Check the settings."""
         super().__post_init__()
-        check_bool("use_bn", self.use_bn)
-        check_number("dropout_rate", self.dropout_rate or 0.0, 0, 1)
-        check_number("pair_dropout", self.pair_dropout, 0, 1)
         check_choice("combine", self.combine, COMBINES)
-        self.hidden_units = as_widths("hidden_units", self.hidden_units)
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, pairs, and the perceptron."""

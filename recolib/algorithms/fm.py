@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from recolib.checks import check_bool, check_number
 from recolib.nn import Component, FieldSpec, Linear, Pairwise
 from recolib.recommender import Recommender
 
@@ -48,12 +47,6 @@ class FM(Recommender):
 
     use_bn: bool = True
     dropout_rate: float | None = None
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_bool("use_bn", self.use_bn)
-        check_number("dropout_rate", self.dropout_rate or 0.0, 0, 1)
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights and pairs."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from recolib.checks import as_widths, check_bool, check_number
 from recolib.nn import Component, FieldSpec, Linear, Pooled
 from recolib.recommender import Recommender
 
@@ -53,14 +52,6 @@ class NFM(Recommender):
     dropout_rate: float | None = None
     hidden_units: Sequence[int] = (64,)
     pair_dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_bool("use_bn", self.use_bn)
-        check_number("dropout_rate", self.dropout_rate or 0.0, 0, 1)
-        check_number("pair_dropout", self.pair_dropout, 0, 1)
-        self.hidden_units = as_widths("hidden_units", self.hidden_units)
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, and the perceptron over the pooled pairs."""

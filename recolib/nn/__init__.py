@@ -1,12 +1,23 @@
 """Networks: fields, embeddings and two-sided components; nothing of ids or frames."""
 
-from recolib.nn.components import Component, Deep, Joined, Linear, Pairwise, Pooled
+from recolib.nn.components import (
+    Attention,
+    Component,
+    Deep,
+    InteractionAware,
+    InteractionLayers,
+    Joined,
+    Linear,
+    Pairwise,
+    Pooled,
+)
 from recolib.nn.embedding import CodeField, FieldEmbedding, SideLayout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 from recolib.nn.mlp import BatchNorm
 from recolib.nn.network import Network, NetworkState
 
 __all__ = [
+    "Attention",
     "BatchNorm",
     "CodeField",
     "Component",
@@ -14,6 +25,8 @@ __all__ = [
     "FieldEmbedding",
     "FieldSpec",
     "Fields",
+    "InteractionAware",
+    "InteractionLayers",
     "Joined",
     "Linear",
     "Network",

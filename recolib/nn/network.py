@@ -60,6 +60,9 @@ class Network(nn.Module):
 
     def forward(self, user: Rows, item: Rows) -> Tensor:
         """Logits (B, n) of user rows (B, 1, C) and item rows (B or 1, n, C)."""
+        if self.training:
+            for component in self._terms:
+                component.begin_batch()
         return self.score(self.encode("user", user), self.encode("item", item))
 
     def embedding(self, side: Side) -> FieldEmbedding:

@@ -20,6 +20,9 @@ class Component(nn.Module, Generic[S]):
     see what an uncut computation would see.
     """
 
+    def begin_batch(self) -> None:
+        """Called before a training batch is encoded: draws that both sides share happen here."""
+
     def encode(self, side: Side, fields: Fields) -> S:
         """What to keep of a side's fields (..., F, K)."""
         raise NotImplementedError
@@ -50,3 +53,25 @@ def cross(user: Tensor, item: Tensor) -> Tensor:
     if item.shape[0] == 1:
         return user.squeeze(1) @ item.squeeze(0).T
     return torch.sum(user * item, -1)
+
+
+def cross_fields(user: Tensor, item: Tensor, matrix: Tensor) -> Tensor:
+    """M (u_i ∘ v_j) of all pairs of a user's and an item's fields, for a catalogue.
+
+    The user is folded into the matrices, and the catalogue goes through one product a field of its own.
+
+    Parameters
+    ----------
+    user, item
+        Shapes (B, 1, Fu, K) and (1, n, Fi, K).
+    matrix
+        M of each pair, (Fi or 1, Fu or 1, R, K).
+
+    Returns
+    -------
+    Tensor
+        Shape (B, n, Fi, Fu, R).
+    """
+    folded = (user.unsqueeze(-3).unsqueeze(-2) * matrix).flatten(-3, -2).squeeze(1)  # (B, Fi or 1, Fu·R, K)
+    crossed = item.transpose(1, 2) @ folded.mT  # (B, Fi, n, Fu·R)
+    return crossed.transpose(1, 2).unflatten(-1, (user.shape[-2], -1))

@@ -1,0 +1,93 @@
+"""DeepIFM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from recolib.checks import check_integer, check_number
+from recolib.nn import Component, Deep, FieldSpec, InteractionAware, Linear
+from recolib.recommender import Recommender
+
+
+class DeepIFM(Recommender):
+    r"""Interaction-aware factorization machine beside a multilayer perceptron, on the same vectors.
+
+    .. math:: y = w_0 + \sum_i w_i x_i + \sum_{i<j} T_{ij} \langle F_{f_i f_j}, e_i \circ e_j \rangle
+              + \mathrm{MLP}([e_1; \ldots; e_F])
+
+    with T and F of IFM, tanh in the attention instead of relu, and no pairs within a field.
+
+    Parameters
+    ----------
+    attention_size
+        Rows of W.
+    field_factors
+        The size of the fields' vectors u.
+    temperature
+        τ: the higher, the more equal the weights.
+    pair_dropout
+        Dropout on the elements of e_i ∘ e_j, behind attention.
+    pair_share
+        The share of pairs that a training batch goes through: drawn without replacement in proportion to ‖F‖², one
+        draw for a batch. Predictions go through all. 1 leaves none out.
+    warmup_steps
+        Batches that go through all pairs before any are left out.
+    use_bn
+        Batch norm in the hidden layers.
+    dropout_rate
+        Dropout in the hidden layers.
+    hidden_units
+        Widths of the hidden layers.
+
+    See Also
+    --------
+    recolib.settings.Settings : the settings that all algorithms share.
+    recolib.recommender.Recommender : what a model does.
+
+    References
+    ----------
+    Hong et al., *Interaction-aware Factorization Machines for Recommender Systems*, AAAI 2019. The model that other
+    libraries call IFM is another one: the input-aware factorization machine of IJCAI 2019.
+
+    Examples
+    --------
+    >>> from recolib.algorithms import DeepIFM
+    >>> from recolib.data import DatasetPure
+    >>> from recolib.datasets import make_movies
+    >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+    >>> model = DeepIFM("ranking", info, n_epochs=2, hidden_units=(16,)).fit(data, neg_sampling=True, verbose=0)
+    >>> 0 < model.predict(user=info.id2user[1], item=info.popular_items[0]) < 1
+    True
+    """
+
+    attention_size: int = 16
+    field_factors: int = 6
+    temperature: float = 10.0
+    pair_dropout: float = 0.0
+    pair_share: float = 1.0
+    warmup_steps: int = 50_000
+    use_bn: bool = True
+    dropout_rate: float | None = None
+    hidden_units: Sequence[int] = (100, 75, 50)
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_number("pair_share", self.pair_share, 0, 1 + 1e-12, open_low=True)
+        check_integer("warmup_steps", self.warmup_steps, 0)
+
+    def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
+        """First-order weights, interaction-aware pairs across fields, and the perceptron."""
+        pairs = InteractionAware(
+            spec,
+            self.attention_size,
+            self.field_factors,
+            self.temperature,
+            self.pair_dropout,
+            activation="tanh",
+            within_fields=False,
+            keep=self.pair_share,
+            warmup_steps=self.warmup_steps,
+        )
+        return [Linear(spec), pairs, Deep(spec, self.hidden_units, self.use_bn, self.dropout_rate or 0.0)]

@@ -1,0 +1,61 @@
+"""IFM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from recolib.nn import Component, FieldSpec, InteractionAware, Linear
+from recolib.recommender import Recommender
+
+
+class IFM(Recommender):
+    r"""Interaction-aware factorization machine: features decide how much a pair counts, their fields for what.
+
+    .. math:: y = w_0 + \sum_i w_i x_i + \sum_{i<j} T_{ij} \langle F_{f_i f_j}, e_i \circ e_j \rangle, \quad
+              T = \mathrm{softmax}_{i<j}\bigl(q \cdot \mathrm{relu}(W (e_i \circ e_j) + b) / \tau\bigr), \quad
+              F_{fg} = (u_f \circ u_g) D, \quad e_i = v_i x_i
+
+    A field is a column.
+
+    Parameters
+    ----------
+    attention_size
+        Rows of W.
+    field_factors
+        The size of the fields' vectors u.
+    temperature
+        τ: the higher, the more equal the weights.
+    pair_dropout
+        Dropout on the elements of e_i ∘ e_j, behind attention.
+
+    See Also
+    --------
+    recolib.settings.Settings : the settings that all algorithms share.
+    recolib.recommender.Recommender : what a model does.
+
+    References
+    ----------
+    Hong et al., *Interaction-aware Factorization Machines for Recommender Systems*, AAAI 2019. The model that other
+    libraries call IFM is another one: the input-aware factorization machine of IJCAI 2019.
+
+    Examples
+    --------
+    >>> from recolib.algorithms import IFM
+    >>> from recolib.data import DatasetPure
+    >>> from recolib.datasets import make_movies
+    >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+    >>> model = IFM("ranking", info, n_epochs=2).fit(data, neg_sampling=True, verbose=0)
+    >>> 0 < model.predict(user=info.id2user[1], item=info.popular_items[0]) < 1
+    True
+    """
+
+    attention_size: int = 8
+    field_factors: int = 16
+    temperature: float = 10.0
+    pair_dropout: float = 0.0
+
+    def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
+        """First-order weights, and interaction-aware pairs."""
+        sizes = self.attention_size, self.field_factors
+        return [Linear(spec), InteractionAware(spec, *sizes, self.temperature, self.pair_dropout)]

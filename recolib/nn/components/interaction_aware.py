@@ -1,0 +1,125 @@
+"""Attentive pairs whose directions depend on which fields meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from recolib.nn.components.attentive import Activation, AttentivePairs
+from recolib.nn.fields import FieldSpec
+from recolib.nn.mlp import glorot, mlp
+
+
+class InteractionAware(AttentivePairs):
+    r"""Σ_p T_p ⟨F_ij, e_p⟩, F_ij = (u_i ∘ u_j) D: what a pair counts for is learnt for each two fields.
+
+    Parameters
+    ----------
+    spec, attention_size, temperature, pair_dropout, activation, within_fields
+        As in ``AttentivePairs``.
+    field_factors
+        The size of the field vectors u: F_ij has low rank, so that few numbers make all pairs of fields.
+    keep
+        The share of pairs that a training batch goes through, drawn in proportion to ‖F_ij‖² without
+        replacement, one draw a batch; 1 is all. Predictions go through all.
+    warmup_steps
+        Batches before any pair is left out.
+
+    References
+    ----------
+    Hong et al., *Interaction-aware Factorization Machines for Recommender Systems*, AAAI 2019.
+    """
+
+    steps: Tensor
+    kept: Tensor
+
+    def __init__(
+        self,
+        spec: FieldSpec,
+        attention_size: int,
+        field_factors: int,
+        temperature: float = 1.0,
+        pair_dropout: float = 0.0,
+        activation: Activation = "relu",
+        within_fields: bool = True,
+        keep: float = 1.0,
+        warmup_steps: int = 0,
+    ) -> None:
+        super().__init__(spec, attention_size, temperature, pair_dropout, activation, within_fields)
+        self.fields = nn.Parameter(torch.randn(max(*spec.user, *spec.item) + 1, field_factors))
+        self.mixture = nn.Parameter(torch.randn(field_factors, spec.dim))
+        self.keep, self.warmup_steps = keep, warmup_steps
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("kept", self.allowed, persistent=False)
+
+    def directions(self, left: Tensor, right: Tensor) -> Tensor:
+        """F of each pair."""
+        return ((self.fields[self.numbers[left]] * self.fields[self.numbers[right]]) @ self.mixture).unsqueeze(-2)
+
+    def pairs(self) -> Tensor:
+        """In training those of this batch; else all."""
+        return self.kept if self.training else self.allowed
+
+    @torch.no_grad()
+    def begin_batch(self) -> None:
+        """Draw the pairs of a training batch."""
+        self.steps += 1
+        if self.keep == 1.0 or self.steps <= self.warmup_steps:
+            self.kept = self.allowed
+            return
+        n = self.spec.n_positions
+        i, j = torch.triu_indices(n, n, 1, device=self.numbers.device)
+        i, j = i[self.allowed[i, j]], j[self.allowed[i, j]]
+        logits = self.directions(i, j).squeeze(-2).square().sum(-1).log()
+        gumbel = -torch.empty_like(logits).exponential_().log()  # the top k of logits + gumbel are such a draw
+        top = (logits + gumbel).topk(max(1, round(self.keep * len(i)))).indices
+        kept = torch.zeros_like(self.allowed)
+        kept[i[top], j[top]] = kept[j[top], i[top]] = True
+        self.kept = kept
+
+
+class InteractionLayers(InteractionAware):
+    r"""MLP([T_p e_p ∘ F_ij over all p]): the pairs' products go through layers instead of being summed.
+
+    The first layer is linear in the pairs: each has H directions, its columns of that layer times F_ij.
+
+    Parameters
+    ----------
+    spec, attention_size, field_factors, temperature, pair_dropout
+        As in ``InteractionAware``.
+    hidden_units
+        Layer widths.
+    """
+
+    pair_number: Tensor
+
+    def __init__(
+        self,
+        spec: FieldSpec,
+        attention_size: int,
+        field_factors: int,
+        hidden_units: Sequence[int],
+        temperature: float = 1.0,
+        pair_dropout: float = 0.0,
+    ) -> None:
+        super().__init__(spec, attention_size, field_factors, temperature, pair_dropout)
+        n = spec.n_positions
+        i, j = torch.triu_indices(n, n, 1)
+        numbers = torch.zeros(n, n, dtype=torch.int64)
+        numbers[i, j] = numbers[j, i] = torch.arange(len(i))
+        self.register_buffer("pair_number", numbers, persistent=False)
+        first = glorot(nn.Linear(len(i) * spec.dim, hidden_units[0]))
+        by_pair = first.weight.detach().view(hidden_units[0], len(i), spec.dim).transpose(0, 1)
+        self.weight = nn.Parameter(by_pair.contiguous())  # (P, H, K)
+        self.bias = nn.Parameter(first.bias.detach())
+        self.rest = nn.Sequential(nn.ReLU(), *mlp(hidden_units, use_bn=False, dropout=0.0))
+
+    def directions(self, left: Tensor, right: Tensor) -> Tensor:
+        """A pair's columns of the first layer, times F."""
+        return super().directions(left, right) * self.weight[self.pair_number[left, right]]
+
+    def finish(self, pooled: Tensor) -> Tensor:
+        """The layers after the first."""
+        return self.rest(pooled + self.bias).squeeze(-1)
