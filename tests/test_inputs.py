@@ -549,7 +549,7 @@ def read_only() -> pd.DataFrame:
 
 LONG = "x" * 10_000
 COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
-NULS = [("a", "a\0", "a\0b")] if HASHES_NUL else [("\0a", "\0", "b")]
+NULS = [("a", "a\0", "a\0b")] if HASHES_NUL else [("a\0", "b\0", "c")]
 AGE: dict[str, Any] = {"user_col": ["age"], "dense_col": ["age"]}
 SEX: dict[str, Any] = {"user_col": ["sex"], "sparse_col": ["sex"]}
 FEW_LABELS = log(label=[1, 0, 1, 0, 1, 1, 0, 1, 0])

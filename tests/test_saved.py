@@ -619,7 +619,7 @@ FORGERIES: dict[str, tuple[Edit, str]] = {
     "weights of another shape": (array(VECTORS, lambda a: a[:-1]), "the weights"),
     "weights turned round": (array(VECTORS, lambda a: a.T), "the weights"),
     "weights of another type": (array(VECTORS, lambda a: a.astype(np.float64)), "the weights"),
-    "weights that are complex": (array(VECTORS, lambda a: a.astype(np.complex64)), "the weights"),
+    "weights of half precision": (array(VECTORS, lambda a: a.astype(np.float16)), "the weights"),
     "weights that are integers": (array(VECTORS, lambda a: a.astype(np.int32)), "the weights"),
     "weights that are missing": (gone(VECTORS), "the weights are of another network"),
     "weights that are too many": (more("network.evil", np.zeros(3, np.float32)), "the weights are of another network"),
