@@ -154,10 +154,11 @@ class Measurement:
             check_integer("sample_user_num", sample_user_num, 1)
         check_bool("filter_consumed", filter_consumed)
         encoded = as_encoded(data, model.data_info)
-        check_labels(encoded, model.task, neg_sampling, need_labels=bool(set(names) - set(LISTS)))
-        requests = Requests.of(encoded, sample_user_num, seed) if set(names) & set(LISTS) else None
+        of_lists, of_pairs = set(names) & set(LISTS), set(names) - set(LISTS)
+        check_labels(encoded, model.task, neg_sampling, need_labels=bool(of_pairs))
+        requests = Requests.of(encoded, sample_user_num, seed) if of_lists else None
         pairs = None
-        if set(names) - set(LISTS):
+        if of_pairs:
             pairs = with_negatives(encoded, model.num_neg, seed) if neg_sampling else encoded
         return cls(names, pairs, requests, eval_batch_size, k, filter_consumed)
 
@@ -260,7 +261,7 @@ def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
     seen_users = np.concatenate([of_training, users])
     seen_items = np.concatenate([info.user_consumed.codes, items])
     consumed, _ = consumed_by(seen_users, seen_items, max(info.n_users, int(users.max())), info.n_items)
-    positive = np.flatnonzero(~(data.labels <= 0))
+    positive = data.positives
     draw = unconsumed(info, consumed)
     drawn = draw(users[positive], items[positive], uniforms(seed, 0, positive, num_neg))
     both = data.take(np.concatenate([np.arange(len(data)), np.repeat(positive, num_neg)]))

@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -31,6 +31,7 @@ except ImportError:  # Windows, where a file that someone has open cannot be rem
     fcntl = None
 
 Arrays = Mapping[str, NDArray[Any]]
+T = TypeVar("T")
 
 FORMAT = 1
 """Raised when a file of this version cannot be read by earlier ones; all formats up to it can be read."""
@@ -40,8 +41,8 @@ LONGEST_NAME = 180
 """Bytes that file systems leave for a name, with all that is put around it."""
 DIGEST = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
 NO_DIGEST = b"0" * 64
-REFUSED = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, RuntimeError)
-"""What wrong contents can make a reader raise."""
+REFUSED = (IndexError, TypeError, AttributeError, OverflowError, RuntimeError)
+"""What wrong contents can make a reader raise beside ValueError and KeyError."""
 
 
 def file_of(path: str | os.PathLike[str], name: str, ending: str = "") -> Path:
@@ -145,15 +146,15 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
-    """The arrays whose names begin with a prefix and a dot, named by what follows."""
+def under(prefix: str, parts: Mapping[str, T]) -> dict[str, T]:
+    """The parts whose names begin with a prefix and a dot, named by what follows."""
     start = f"{prefix}."
-    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+    return {name.removeprefix(start): part for name, part in parts.items() if name.startswith(start)}
 
 
-def prefixed(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
-    """The arrays with a prefix and a dot before their names."""
-    return {f"{prefix}.{name}": array for name, array in arrays.items()}
+def prefixed(prefix: str, parts: Mapping[str, T]) -> dict[str, T]:
+    """The parts with a prefix and a dot before their names."""
+    return {f"{prefix}.{name}": part for name, part in parts.items()}
 
 
 def _replace(file: Path, parts: Sequence[bytes | memoryview]) -> None:
@@ -202,10 +203,10 @@ def _unfinished(file: Path) -> tuple[BinaryIO, Path]:
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left unfinished: files of which nobody holds the lock."""
     for left in folder.glob(f".*{UNFINISHED}"):
-        with suppress(OSError), left.open("rb") as stream:
-            if fcntl is not None:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):
+            if fcntl is None:
                 left.unlink()
-        if fcntl is None:
-            with suppress(OSError):
+                continue
+            with left.open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.unlink()

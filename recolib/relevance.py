@@ -44,7 +44,7 @@ class Requests:
         ValueError
             If no row is positive.
         """
-        data = data.take(np.flatnonzero(~(data.labels <= 0)))
+        data = data.take(data.positives)
         if not len(data):
             raise ValueError("metrics of lists need rows with a label above 0, and the data has none")
         who = np.unique(data.user_keys)

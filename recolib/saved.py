@@ -14,9 +14,8 @@ from torch import Tensor
 from recolib.checks import check_device
 from recolib.data.info import DataInfo
 from recolib.files import prefixed, read_file, refusing, require, under, write_file
+from recolib.settings import SIZES
 
-SIZES = ("attention_size", "embed_size", "field_factors", "hidden_units")
-"""Settings that are sizes of the weights."""
 DEEPEST = 10
 """Lists within lists that a setting may have."""
 

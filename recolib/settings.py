@@ -48,6 +48,8 @@ OF_ALGORITHMS: dict[str, Check] = {
     "use_bn": _flag,
 }
 """How settings of algorithms are checked: a name means the same in all of them."""
+SIZES = ["embed_size", *(name for name, check in OF_ALGORITHMS.items() if check in (_size, as_widths))]
+"""Settings that are sizes of weights."""
 
 
 @dataclass_transform(kw_only_default=True)

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from recolib.data.rows import Rows
 from recolib.examples import Examples
+from recolib.files import prefixed, under
 from recolib.losses import RANKING_LOSSES, RATING_LOSS, Loss
 from recolib.nn.network import Network
 from recolib.randomness import seeded
@@ -179,13 +180,13 @@ class Trainer:
     def state(self, with_optimizer: bool = True) -> dict[str, Tensor]:
         """A copy of all that training changes, by name; without the optimiser's part, what predicts."""
         parts = {"progress": torch.tensor([self.epoch, self.steps])}
-        parts |= {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        parts |= prefixed("network", self.network.state_dict())
         if with_optimizer:
-            for name, parameter in self.network.named_parameters():
-                kept = self.optimizer.state.get(parameter, {})  # nothing, where there never was a gradient
-                parts |= {f"{ADAM}.{name}.{what}": tensor for what, tensor in kept.items()}
-            names = [name for name, _ in self.network.named_parameters()]
-            parts |= {f"average.{name}": tensor for name, tensor in zip(names, self.average or (), strict=False)}
+            own = dict(self.network.named_parameters())
+            for name, parameter in own.items():  # nothing is kept where there never was a gradient
+                parts |= prefixed(f"{ADAM}.{name}", self.optimizer.state.get(parameter, {}))
+            if self.average is not None:
+                parts |= prefixed("average", dict(zip(own, self.average, strict=True)))
         return {name: tensor.detach().clone() for name, tensor in parts.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -200,12 +201,12 @@ class Trainer:
         progress, own = state["progress"], dict(self.network.named_parameters())
         if progress.shape != (2,) or progress.dtype != torch.int64 or bool((progress < 0).any()):
             raise ValueError("progress must be the numbers of epochs and steps")
-        average = _under("average", state)
+        average = under("average", state)
         if average:
             _refuse_other(average, own)
-        self.network.load_state_dict(_under("network", state))
+        self.network.load_state_dict(under("network", state))
         groups = self.optimizer.state_dict()["param_groups"]
-        kept = _kept_by_adam(_under(ADAM, state), own)
+        kept = _kept_by_adam(under(ADAM, state), own)
         self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
         self.average = [average[name].to(self.network.device).clone() for name in own] if average else None
         self.epoch, self.steps = progress.tolist()
@@ -252,7 +253,7 @@ def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbo
 
 def check_weights(state: Mapping[str, Tensor], network: Network) -> None:
     """Raise a ValueError unless a ``Trainer.state`` has the weights of this network, by name, shape and type."""
-    _refuse_other(_under("network", state), network.state_dict())
+    _refuse_other(under("network", state), network.state_dict())
     for name, tensor in state.items():
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise ValueError(f"{name!r} must not be negative")
@@ -275,10 +276,6 @@ def _kept_by_adam(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dic
             one[what] = torch.empty_like(own[name]).copy_(one[what])
         kept[[*own].index(name)] = one | {"step": one["step"].clone()}
     return kept
-
-
-def _under(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.partition(".")[2]: tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
 
 
 def _refuse_other(state: Mapping[Any, Tensor], own: Mapping[Any, Tensor]) -> None:

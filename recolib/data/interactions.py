@@ -101,6 +101,11 @@ class Interactions:
         return np.maximum(self.item_keys, UNKNOWN)
 
     @property
+    def positives(self) -> NDArray[np.int64]:
+        """The numbers of the rows with a label above 0, or with none: these were observed."""
+        return np.flatnonzero(~(self.labels <= 0))
+
+    @property
     def sparse_interaction(self) -> sparse.csr_matrix:
         """Labels by user code and item code; of repeated pairs the last label."""
         info, users, items = self.data_info, self.user_indices, self.item_indices
