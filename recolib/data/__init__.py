@@ -3,6 +3,7 @@
 from recolib.data.dataset import DatasetFeat, DatasetPure
 from recolib.data.info import DataInfo, Feature
 from recolib.data.interactions import Interactions
+from recolib.data.libfm import libfm_offsets, read_libfm, write_libfm
 from recolib.data.processing import process_data, split_multi_value
 from recolib.data.rows import Rows
 from recolib.data.schema import Field, Schema
@@ -30,11 +31,14 @@ __all__ = [
     "TransformedEvalSet",
     "TransformedSet",
     "Vocab",
+    "libfm_offsets",
     "process_data",
     "random_split",
+    "read_libfm",
     "split_by_num",
     "split_by_num_chrono",
     "split_by_ratio",
     "split_by_ratio_chrono",
     "split_multi_value",
+    "write_libfm",
 ]
