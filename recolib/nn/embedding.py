@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recolib.data.rows import ABSENT, AVERAGE, Rows
+from recolib.nn.dropout import dropout
 from recolib.nn.fields import Fields
 
 Combiner = Literal["sum", "mean", "sqrtn", "normal"]
@@ -99,9 +99,7 @@ class FieldEmbedding(nn.Module):
             x = rows.dense
             always = torch.ones_like(x, dtype=torch.bool)  # a missing number is the mean, and that is a value
             fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, always))
-        if self.dropout and self.training:
-            fields = Fields(F.dropout(fields.vectors, self.dropout), fields.weights, fields.present)
-        return fields
+        return Fields(dropout(fields.vectors, self.dropout, self.training), fields.weights, fields.present)
 
     def squared_norm(self, rows: Rows) -> Tensor:
         """‖v‖² + w² of the table rows that ``rows`` touches, summed; a scalar."""

@@ -8,6 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from recolib.nn.dropout import Dropout
+
 
 class BatchNorm(nn.BatchNorm1d):
     """Batch norm over every dimension but the last: (B, n, H) is B·n rows.
@@ -48,7 +50,7 @@ def fold(norm: BatchNorm | None, layer: nn.Linear) -> tuple[Tensor, Tensor]:
 
 def after_linear(width: int, use_bn: bool, dropout: float) -> list[nn.Module]:
     """What follows a hidden layer: batch norm, ReLU, dropout."""
-    return [*([BatchNorm(width)] if use_bn else []), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+    return [*([BatchNorm(width)] if use_bn else []), nn.ReLU(), *([Dropout(dropout)] if dropout else [])]
 
 
 def mlp(widths: Sequence[int], use_bn: bool, dropout: float, plain_last: bool = False) -> list[nn.Module]:

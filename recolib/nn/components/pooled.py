@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from recolib.nn.components.component import Component
 from recolib.nn.components.pairwise import own_pairs
+from recolib.nn.dropout import Dropout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 from recolib.nn.mlp import BatchNorm, after_linear, fold, glorot, mlp
 
@@ -58,7 +59,7 @@ class Pooled(Component[PooledState]):
     ) -> None:
         super().__init__()
         self.norm = BatchNorm(spec.dim) if use_bn else None
-        self.dropout = nn.Dropout(pair_dropout)
+        self.dropout = Dropout(pair_dropout)
         self.first = glorot(nn.Linear(spec.dim, hidden_units[0]))
         after = after_linear(hidden_units[0], use_bn, dropout)
         self.rest = nn.Sequential(*after, *mlp(hidden_units, use_bn, dropout))
