@@ -147,12 +147,7 @@ class Measurement:
         filter_consumed: bool,
     ) -> Measurement:
         """Check all that ``evaluate`` is given, and prepare it; nothing of the model is used but its settings."""
-        names = check_metrics(model.task, metrics)
-        for name, value, low in (("eval_batch_size", eval_batch_size, 1), ("k", k, 1), ("seed", seed, 0)):
-            check_integer(name, value, low)
-        if sample_user_num is not None:
-            check_integer("sample_user_num", sample_user_num, 1)
-        check_bool("filter_consumed", filter_consumed)
+        names = check_measure(model.task, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed)
         encoded = as_encoded(data, model.data_info)
         of_lists, of_pairs = set(names) & set(LISTS), set(names) - set(LISTS)
         check_labels(encoded, model.task, neg_sampling, need_labels=bool(of_pairs))
@@ -207,8 +202,21 @@ def _pair_rows(data: Interactions) -> tuple[Rows, Rows]:
     return users.join(data.context), items
 
 
-def check_metrics(task: str, metrics: Sequence[str] | str | None) -> list[str]:
-    """The metrics as a list, if all are metrics of the task; ``loss`` by default."""
+def check_measure(
+    task: str,
+    eval_batch_size: int,
+    metrics: Sequence[str] | str | None,
+    k: int,
+    sample_user_num: int | None,
+    seed: int,
+    filter_consumed: bool,
+) -> list[str]:
+    """The metrics as a list, ``loss`` by default, if all are metrics of the task and the rest is as it should be."""
+    for name, value, low in (("eval_batch_size", eval_batch_size, 1), ("k", k, 1), ("seed", seed, 0)):
+        check_integer(name, value, low)
+    if sample_user_num is not None:
+        check_integer("sample_user_num", sample_user_num, 1)
+    check_bool("filter_consumed", filter_consumed)
     names = [metrics] if isinstance(metrics, str) else metrics or ["loss"]
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"metrics must be a list of names, got {metrics!r}")

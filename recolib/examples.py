@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.evaluation import check_labels
 from recolib.exceptions import warn
+from recolib.losses import PAIRWISE
 from recolib.nn.network import Network
 from recolib.sampling import Draw, uniforms
+from recolib.settings import Settings
 
 ROWS_AT_ONCE = 2**18
 """Rows whose negatives are drawn together: bounds the memory of a draw."""
@@ -85,7 +86,7 @@ class Examples:
         return users, self.item_table[candidates[at]], labels
 
 
-def training_rows(data: Interactions, info: DataInfo, task: str, neg_sampling: bool) -> Interactions:
+def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) -> Interactions:
     """The rows to train on: all, or with sampling those whose label is not 0.
 
     Raises
@@ -93,14 +94,20 @@ def training_rows(data: Interactions, info: DataInfo, task: str, neg_sampling: b
     TypeError
         If ``data`` is not an encoded set.
     ValueError
-        If it is one of other data, has unknown ids, or its labels do not suit the task.
+        If it is one of other data or has unknown ids, or its labels or the settings do not suit ``neg_sampling``.
     """
     if not isinstance(data, Interactions):
         raise TypeError(f"train_data must be what build_trainset returned, got {type(data).__name__}")
-    data.refuse_other(info)
+    data.refuse_other(settings.data_info)
     if not (data.user_indices.all() and data.item_indices.all()):
         raise ValueError("train_data has users or items that data_info does not know: build it with build_trainset")
-    check_labels(data, task, neg_sampling)
+    if neg_sampling and settings.sampler is None:
+        raise ValueError("neg_sampling=True needs a sampler, got sampler=None")
+    if settings.task == "ranking" and settings.loss_type in PAIRWISE and not neg_sampling:
+        raise ValueError(
+            f"loss_type={settings.loss_type!r} sets an observed item against negatives: pass neg_sampling=True"
+        )
+    check_labels(data, settings.task, neg_sampling)
     if neg_sampling:
         unobserved = data.labels == 0
         if unobserved.all():
@@ -108,7 +115,7 @@ def training_rows(data: Interactions, info: DataInfo, task: str, neg_sampling: b
         if unobserved.any():
             warn(f"{int(unobserved.sum())} rows with label 0 are left out: neg_sampling=True draws negatives")
             data = data.take(np.flatnonzero(~unobserved))
-    elif task == "ranking" and data.labels.min() == data.labels.max():
+    elif settings.task == "ranking" and data.labels.min() == data.labels.max():
         warn(f"all labels are {data.labels[0]:g}: there is nothing to tell apart, or neg_sampling=True is meant")
     if len(data) < 2:
         raise ValueError(f"training needs at least 2 rows, got {len(data)}")

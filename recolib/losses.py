@@ -1,4 +1,7 @@
-"""Losses of scores (B, 1+N), the observed item first, against labels of the same shape."""
+"""Losses of scores (B, 1+N), the observed item first, against labels of the same shape.
+
+Those of ``PAIRWISE`` set the observed item against its N negatives, and take no labels.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits (B, 1+N) and labels (B, 1+N) -> a scalar."""
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+MARGIN = 1.0
+"""How far apart hinge and max-margin loss want scores to be."""
 
 
 def squared(scores: Tensor, labels: Tensor) -> Tensor:
@@ -36,5 +41,39 @@ def focal(scores: Tensor, labels: Tensor) -> Tensor:
     return (alpha * (1 - right) ** FOCAL_GAMMA * entropy).mean()
 
 
+def hinge(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean of max(0, 1 − y·score), y = ±1."""
+    return F.relu(MARGIN - scores * (2 * labels - 1)).mean()
+
+
+def bpr(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean of −log σ(positive − negative) over the pairs of an observed item and a negative.
+
+    References
+    ----------
+    Rendle et al., *BPR: Bayesian Personalized Ranking from Implicit Feedback*, UAI 2009.
+    """
+    return F.softplus(scores[:, 1:] - scores[:, :1]).mean()
+
+
+def max_margin(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean of max(0, 1 − (positive − negative)) over the pairs of an observed item and a negative."""
+    return F.relu(MARGIN - (scores[:, :1] - scores[:, 1:])).mean()
+
+
+def softmax(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean of −log of the observed item's share of a softmax over itself and its negatives."""
+    return (scores.logsumexp(-1) - scores[:, 0]).mean()
+
+
 RATING_LOSS: Loss = squared
-RANKING_LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "focal": focal}
+RANKING_LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy,
+    "focal": focal,
+    "hinge": hinge,
+    "bpr": bpr,
+    "max_margin": max_margin,
+    "softmax": softmax,
+}
+PAIRWISE = ("bpr", "max_margin", "softmax")
+"""Losses that need negatives beside each observed item."""

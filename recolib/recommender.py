@@ -18,7 +18,7 @@ from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.rows import Rows
-from recolib.evaluation import Measurement, check_metrics
+from recolib.evaluation import Measurement, check_measure
 from recolib.examples import Examples, training_rows
 from recolib.exceptions import NotFittedError, warn
 from recolib.files import file_of, refusing
@@ -29,8 +29,8 @@ from recolib.saved import SavedModel, name_of
 from recolib.scoring import ItemStates, encode_rows, score_pairs
 from recolib.settings import Settings
 from recolib.toplists import NOTHING, Rules, TopList, TopLists, as_table, popular_list, top_lists
-from recolib.training import Plan, Trainer, train
-from recolib.wiring import build_network
+from recolib.training import Plan, Trainer, check_weights, train
+from recolib.wiring import build_network, check_pretrained, network_without_memory
 
 COLD_STARTS = ("average", "popular")
 N_DEFAULT_RECS = 100
@@ -80,6 +80,8 @@ class Recommender(Settings):
         num_workers: int = 0,
         *,
         filter_consumed: bool = True,
+        init_from: Recommender | None = None,
+        freeze_fm: bool = False,
     ) -> Self:
         """Train; a second call continues.
 
@@ -102,6 +104,11 @@ class Recommender(Settings):
             How, as in ``evaluate``; ``eval_user_num`` is its ``sample_user_num``.
         num_workers
             Accepted for LibRecommender's users and ignored: none are needed.
+        init_from
+            A fitted FM of the same task, data and ``embed_size``, to start from: its vectors, linear weights and
+            w0 are copied. AFM, IFM, INN, DeepIFM and DeepFM then start with the FM's scores, NFM with its vectors.
+        freeze_fm
+            Whether vectors, linear weights and w0 stay as they are during this call.
 
         Returns
         -------
@@ -111,7 +118,8 @@ class Recommender(Settings):
         Raises
         ------
         ValueError
-            If the task, the labels, ``neg_sampling``, ``metrics`` and the sets do not go together; before any work.
+            If the task, the labels, ``neg_sampling``, ``loss_type``, ``metrics``, ``init_from`` and the sets do not go
+            together; before any work.
         FloatingPointError
             If the loss becomes infinite or NaN. The model is then what it was before the call.
 
@@ -128,30 +136,26 @@ class Recommender(Settings):
         >>> "eval_loss" in model.history_
         True
         """
-        check_bool("neg_sampling", neg_sampling)
-        check_bool("shuffle", shuffle)
-        check_bool("filter_consumed", filter_consumed)
-        for name, value, low in (("num_workers", num_workers, 0), ("k", k, 1), ("eval_batch_size", eval_batch_size, 1)):
-            check_integer(name, value, low)
-        if eval_user_num is not None:
-            check_integer("eval_user_num", eval_user_num, 1)
+        for name, flag in (("neg_sampling", neg_sampling), ("shuffle", shuffle), ("freeze_fm", freeze_fm)):
+            check_bool(name, flag)
+        check_integer("num_workers", num_workers, 0)
+        how = eval_batch_size, metrics, k, eval_user_num, self.seed, filter_consumed
+        check_measure(self.task, *how)
         check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
-        train_set = training_rows(train_data, self.data_info, self.task, neg_sampling)
-        check_metrics(self.task, metrics)
+        train_set = training_rows(train_data, self, neg_sampling)
+        if init_from is not None:
+            check_pretrained(self, init_from)
+            if self._trainer is not None:
+                raise ValueError("init_from is for a model that was not trained before: make a new one")
         if metrics is not None and eval_data is None:
             warn("metrics without eval_data: nothing is measured")
-        measurement = None
-        if eval_data is not None:
-            measurement = Measurement.of(
-                self, eval_data, neg_sampling, eval_batch_size, metrics, k, eval_user_num, self.seed, filter_consumed
-            )
-        if neg_sampling and self.sampler is None:
-            raise ValueError("neg_sampling=True needs a sampler, got sampler=None")
+        measurement = None if eval_data is None else Measurement.of(self, eval_data, neg_sampling, *how)
 
         draw = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
-        plan = Plan.of(self, neg_sampling, shuffle)
-        trainer = self._trainer or Trainer(build_network(self, self.components), plan)
-        if trainer.epoch and not trainer.optimizer.state:
+        plan = Plan.of(self, neg_sampling, shuffle, freeze_fm)
+        fm = None if init_from is None else init_from._fitted()
+        trainer = self._trainer or Trainer(build_network(self, self.components, fm), plan)
+        if trainer.epoch and trainer.optimizer.is_new:
             warn("the model was saved with inference_only=True: its optimiser starts anew")
         examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device)
         state = self._trainer, list(self._records)
@@ -503,6 +507,8 @@ class Recommender(Settings):
         settings: dict[str, Any] = saved.settings_for({field.name for field in fields(cls)}, device)
         with refusing(saved.file):
             model = cls(data_info=info, **settings)
+            if saved.is_of_recolib:
+                check_weights(saved.state, network_without_memory(model, model.components))
             plan = Plan.of(model, neg_sampling=False, shuffle=True)  # till the next fit, which brings its own
             trainer = Trainer(build_network(model, model.components), plan)
             trainer.restore(saved.state)

@@ -126,6 +126,11 @@ class SavedModel:
             raise ValueError(f"{error}: pass device= to load the model elsewhere") from None
         return settings
 
+    @property
+    def is_of_recolib(self) -> bool:
+        """Whether the algorithm is one of recolib's own."""
+        return "." not in self.algorithm
+
     def is_of(self, algorithm: type) -> bool:
         """Whether a class has the name of the model's; the module of one's own class may be another by now."""
         own, name = name_of(algorithm), self.algorithm

@@ -6,16 +6,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, dataclass_transform, get_args
 
-from recolib.checks import BEYOND_SEEDS, as_widths, check_bool, check_choice, check_device, check_integer, check_number
+from recolib.checks import (
+    BEYOND_SEEDS,
+    MAX_LAYERS,
+    as_widths,
+    check_bool,
+    check_choice,
+    check_device,
+    check_integer,
+    check_number,
+)
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
 from recolib.losses import RANKING_LOSSES
 from recolib.nn.embedding import Combiner
+from recolib.optimizers import METHODS
 from recolib.sampling import SAMPLERS
 
 Check = Callable[[str, Any], object]
 TASKS = ("rating", "ranking")
-OPTIMIZERS = ("auto", "adam")
+OPTIMIZERS = ("auto", *METHODS)
+MAX_HEADS = 64
 
 
 def _share(name: str, value: float | None) -> float | None:
@@ -25,6 +36,20 @@ def _share(name: str, value: float | None) -> float | None:
 
 def _size(name: str, value: int) -> int:
     check_integer(name, value, 1)
+    return int(value)
+
+
+def _size_or_none(name: str, value: int | None) -> int | None:
+    return None if value is None else _size(name, value)
+
+
+def _layers(name: str, value: int) -> int:
+    check_integer(name, value, 1, MAX_LAYERS + 1)
+    return int(value)
+
+
+def _heads(name: str, value: int) -> int:
+    check_integer(name, value, 1, MAX_HEADS + 1)
     return int(value)
 
 
@@ -38,17 +63,33 @@ def _positive(name: str, value: float) -> float:
     return value
 
 
+def _not_negative(name: str, value: float) -> float:
+    check_number(name, value, 0)
+    return value
+
+
 OF_ALGORITHMS: dict[str, Check] = {
+    "att_embed_size": as_widths,
+    "attention_reg": _not_negative,
     "attention_size": _size,
+    "cross_layers": _layers,
+    "cross_rank": _size_or_none,
     "dropout_rate": _share,
     "field_factors": _size,
+    "field_reg": _not_negative,
+    "gate_units": as_widths,
     "hidden_units": as_widths,
+    "num_heads": _heads,
     "pair_dropout": _share,
+    "second_hidden_units": as_widths,
     "temperature": _positive,
     "use_bn": _flag,
+    "use_residual": _flag,
 }
-"""How settings of algorithms are checked: a name means the same in all of them."""
-SIZES = ["embed_size", *(name for name, check in OF_ALGORITHMS.items() if check in (_size, as_widths))]
+"""How settings of algorithms are checked: a name means the same in all of them. Of those that are () by default, () is
+fine, too: no layers."""
+ARE_SIZES = _size, _size_or_none, _heads, as_widths
+SIZES = ["embed_size", *(name for name, check in OF_ALGORITHMS.items() if check in ARE_SIZES)]
 """Settings that are sizes of weights."""
 
 
@@ -65,17 +106,20 @@ class Settings:
     data_info
         What ``build_trainset`` returned.
     loss_type
-        For ranking: ``"cross_entropy"`` or ``"focal"``. Rating uses squared error.
+        For ranking. Of each row: ``"cross_entropy"``, ``"focal"`` or ``"hinge"``. Of an observed item against its
+        negatives, which need ``neg_sampling=True``: ``"bpr"``, ``"max_margin"``, or ``"softmax"`` over all of them.
+        What is predicted is σ(score) in any case; it is a probability as far as cross-entropy made it one.
+        Rating uses squared error whatever stands here.
     embed_size
         Size of the vectors.
     n_epochs
         Passes over the data a ``fit``.
     lr
-        Adam's learning rate.
+        The optimiser's learning rate: about 0.001 for Adam, 0.05 for Adagrad.
     lr_decay
         The learning rate's factor after each epoch: True is 0.96, False none.
     epsilon
-        Adam's epsilon.
+        What Adam and Adagrad add to the root that they divide by.
     reg
         Squared-norm penalty on the vectors and linear weights of each batch's rows, a pair; None is none.
     batch_size
@@ -97,7 +141,12 @@ class Settings:
     device
         ``"auto"``, or what torch calls a device.
     optimizer
-        ``"adam"``; ``"auto"`` leaves the choice to the library, which has one optimiser so far.
+        ``"adam"``, ``"adagrad"`` or ``"sgd"``; ``"lazy_adam"`` and ``"rowwise_adagrad"`` change, of the embedding
+        tables, the rows of the batch alone, and are Adam and Adagrad elsewhere. ``"auto"`` leaves the choice to the
+        library, which is Adam so far.
+    initial_accumulator_value
+        What Adagrad's sums of squared gradients start from. The papers' TensorFlow code has 1e-8 for a loss summed over
+        the batch; losses are means here, so that the like of it is that over the batch size squared.
     clip_norm
         The gradient's norm is clipped to this; None leaves it.
     ema
@@ -128,6 +177,7 @@ class Settings:
     tf_sess_config: object = None
     device: str = "auto"
     optimizer: str = "auto"
+    initial_accumulator_value: float = 0.0
     clip_norm: float | None = None
     ema: float | None = None
     embed_dropout: float = 0.0
@@ -142,7 +192,7 @@ class Settings:
         check_choice("task", self.task, TASKS)
         if not isinstance(self.data_info, DataInfo):
             raise TypeError(f"data_info must be what build_trainset returned, got {type(self.data_info).__name__}")
-        check_choice("loss_type", self.loss_type, RANKING_LOSSES)
+        check_choice("loss_type", self.loss_type, [*RANKING_LOSSES, *(["squared"] if self.task == "rating" else [])])
         check_choice("multi_sparse_combiner", self.multi_sparse_combiner, get_args(Combiner))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         if self.sampler is not None:
@@ -152,6 +202,7 @@ class Settings:
             setattr(self, name, int(getattr(self, name)))  # torch takes no integers of NumPy
         for name in ("lr", "epsilon", "init_std"):
             check_number(name, getattr(self, name), 0, open_low=True)
+        check_number("initial_accumulator_value", self.initial_accumulator_value, 0)
         for name, high in (("embed_dropout", 1.0), ("reg", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 0, high)
@@ -170,7 +221,9 @@ class Settings:
         check_device(self.device)
         for field in fields(self):
             if field.name in OF_ALGORITHMS:
-                setattr(self, field.name, OF_ALGORITHMS[field.name](field.name, getattr(self, field.name)))
+                value, check = getattr(self, field.name), OF_ALGORITHMS[field.name]
+                is_none = field.default == () and isinstance(value, list | tuple) and not value
+                setattr(self, field.name, () if is_none else check(field.name, value))
 
     def __repr__(self) -> str:
         """The algorithm and its settings."""

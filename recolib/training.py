@@ -19,14 +19,12 @@ from recolib.examples import Examples
 from recolib.files import prefixed, under
 from recolib.losses import RANKING_LOSSES, RATING_LOSS, Loss
 from recolib.nn.network import Network
+from recolib.optimizers import Optimizer, Rates
 from recolib.randomness import seeded
 from recolib.settings import Settings
 
 CHECK_EVERY = 64
 """Steps between looks at the loss: a look waits for the device."""
-ADAM = "adam"
-"""What the state of this optimiser is called, so that that of another is not taken for it."""
-ADAM_KEEPS = ("step", "exp_avg", "exp_avg_sq")
 DECAY = 0.96
 """Learning-rate factor an epoch of ``lr_decay=True``, LibRecommender's."""
 
@@ -45,9 +43,12 @@ class Plan:
     ema: float | None
     seed: int
     shuffle: bool
+    optimizer: str = "adam"
+    initial_accumulator_value: float = 0.0
+    freeze_fm: bool = False
 
     @classmethod
-    def of(cls, settings: Settings, neg_sampling: bool, shuffle: bool) -> Plan:
+    def of(cls, settings: Settings, neg_sampling: bool, shuffle: bool, freeze_fm: bool = False) -> Plan:
         """The plan that a model's settings make for a ``fit``."""
         decay = settings.lr_decay
         return cls(
@@ -61,7 +62,14 @@ class Plan:
             ema=settings.ema,
             seed=settings.seed,
             shuffle=shuffle,
+            optimizer="adam" if settings.optimizer == "auto" else settings.optimizer,
+            initial_accumulator_value=settings.initial_accumulator_value,
+            freeze_fm=freeze_fm,
         )
+
+    def rates(self, epoch: int) -> Rates:
+        """What the optimiser goes by in an epoch, counted from 0."""
+        return Rates(self.lr * self.lr_decay**epoch, self.epsilon, self.initial_accumulator_value)
 
 
 class Trainer:
@@ -79,14 +87,9 @@ class Trainer:
         self.network, self.plan = network, plan
         self.parameters = list(network.parameters())
         self.epoch = self.steps = 0
-        self.optimizer = torch.optim.Adam(self.parameters, plan.lr, eps=plan.epsilon, fused=True)
+        self.optimizer = Optimizer(network, plan.optimizer, plan.rates(0))
         self.average = None if plan.ema is None else self._copies()
         self._predicts = False  # whether the network holds the weights to predict with
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next epoch."""
-        return self.plan.lr * self.plan.lr_decay**self.epoch
 
     def run_epoch(self, examples: Examples, bar: tqdm[Any]) -> tuple[float, float]:
         """One pass over the examples; afterwards the network is ready to predict.
@@ -102,8 +105,6 @@ class Trainer:
             If the loss becomes infinite or NaN.
         """
         start = time.perf_counter()
-        for group in self.optimizer.param_groups:
-            group["lr"], group["eps"] = self.lr, self.plan.epsilon
         candidates = examples.candidates(self.plan.seed, self.epoch)
         order = torch.from_numpy(self._order(len(examples.data))).to(candidates.device)
         total = torch.zeros((), device=candidates.device)
@@ -131,7 +132,7 @@ class Trainer:
         self.network.train()
 
     def _end(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)  # gradients are as large as the weights
+        self.optimizer.zero_grad()  # gradients are as large as the weights
         self._swap_average()
         self._predicts = True
         self.network.settle()
@@ -139,15 +140,15 @@ class Trainer:
 
     def _step(self, users: Rows, items: Rows, labels: Tensor) -> Tensor:
         plan = self.plan
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss = plan.loss(self.network(users, items), labels)
-        objective = loss
+        objective = loss + self.network.penalty()
         if plan.reg:
-            objective = loss + plan.reg * self.network.squared_norm(users, items)
+            objective = objective + plan.reg * self.network.squared_norm(users, items)
         objective.backward()
         if plan.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, plan.clip_norm)
-        self.optimizer.step()
+            self.optimizer.clip(plan.clip_norm)
+        self.optimizer.step(plan.rates(self.epoch))
         self.steps += 1
         if self.average is not None and plan.ema is not None:
             decay = min(plan.ema, self.steps / (self.steps + 9))  # at first a plain mean: the start is noise
@@ -169,12 +170,16 @@ class Trainer:
             )
 
     def adopt(self, plan: Plan) -> None:
-        """Go on by another plan; a moving average begins or ends with it."""
+        """Go on by another plan; a moving average begins or ends with it, and another optimiser starts anew."""
         if plan.ema is None and self.average is not None:
             self._swap_average()
             self.average = None
         elif plan.ema is not None and self.average is None:
             self.average = self._copies()
+        if plan.optimizer != self.optimizer.name:
+            self.optimizer = Optimizer(self.network, plan.optimizer, plan.rates(self.epoch))
+        for weight in self.network.fm_weights():
+            weight.requires_grad_(not plan.freeze_fm)
         self.plan = plan
 
     def state(self, with_optimizer: bool = True) -> dict[str, Tensor]:
@@ -182,10 +187,9 @@ class Trainer:
         parts = {"progress": torch.tensor([self.epoch, self.steps])}
         parts |= prefixed("network", self.network.state_dict())
         if with_optimizer:
-            own = dict(self.network.named_parameters())
-            for name, parameter in own.items():  # nothing is kept where there never was a gradient
-                parts |= prefixed(f"{ADAM}.{name}", self.optimizer.state.get(parameter, {}))
+            parts |= self.optimizer.state()
             if self.average is not None:
+                own = dict(self.network.named_parameters())
                 parts |= prefixed("average", dict(zip(own, self.average, strict=True)))
         return {name: tensor.detach().clone() for name, tensor in parts.items()}
 
@@ -205,9 +209,7 @@ class Trainer:
         if average:
             _refuse_other(average, own)
         self.network.load_state_dict(under("network", state))
-        groups = self.optimizer.state_dict()["param_groups"]
-        kept = _kept_by_adam(under(ADAM, state), own)
-        self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
+        self.optimizer.restore(state, self.plan.rates(int(progress[0])))
         self.average = [average[name].to(self.network.device).clone() for name in own] if average else None
         self.epoch, self.steps = progress.tolist()
         self._predicts = True
@@ -245,8 +247,8 @@ def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbo
                 loss, seconds = trainer.run_epoch(examples, bar)
         except FloatingPointError:
             if before is not None:
+                trainer.adopt(before[1])
                 trainer.restore(before[0])
-                trainer.plan = before[1]
             raise
         yield {"epoch": trainer.epoch, "train_loss": loss, "seconds": seconds, "rows_per_second": n_pairs / seconds}
 
@@ -257,25 +259,6 @@ def check_weights(state: Mapping[str, Tensor], network: Network) -> None:
     for name, tensor in state.items():
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise ValueError(f"{name!r} must not be negative")
-
-
-def _kept_by_adam(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """What Adam keeps of each parameter by its number, laid out in memory as the parameter is.
-
-    A fused step goes through both in one run.
-    """
-    kept: dict[int, dict[str, Tensor]] = {}
-    for name in sorted({name.rpartition(".")[0] for name in state}):
-        one = {what: state[f"{name}.{what}"] for what in ADAM_KEEPS if f"{name}.{what}" in state}
-        if one.keys() != set(ADAM_KEEPS) or one["step"].ndim or one["step"] < 0 or bool((one["exp_avg_sq"] < 0).any()):
-            raise ValueError(
-                f"the optimiser keeps {ADAM_KEEPS} of each weight, no step or square negative: see {name!r}"
-            )
-        for what in ("exp_avg", "exp_avg_sq"):
-            _refuse_other({name: one[what]}, {name: own[name]} if name in own else {})
-            one[what] = torch.empty_like(own[name]).copy_(one[what])
-        kept[[*own].index(name)] = one | {"step": one["step"].clone()}
-    return kept
 
 
 def _refuse_other(state: Mapping[Any, Tensor], own: Mapping[Any, Tensor]) -> None:

@@ -18,7 +18,7 @@ RANKS = [
     {"exceptions", "version"},
     {"checks", "randomness", "files"},
     {"data", "datasets"},
-    {"nn", "sampling", "losses", "metrics", "ranking"},
+    {"nn", "sampling", "losses", "metrics", "ranking", "optimizers"},
     {"relevance"},
     {"settings", "queries", "scoring", "evaluation"},
     {"examples", "wiring", "toplists", "saved"},

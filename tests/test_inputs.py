@@ -232,6 +232,13 @@ BAD = [
     Bad("lr_is_nan", lambda c: c.new(lr=float("nan")), ValueError, ["lr", "nan"]),
     Bad("lr_is_text", lambda c: c.new(lr="0.1"), TypeError, ["lr", "'0.1'"]),
     Bad("batch_of_one", lambda c: c.new(batch_size=1), ValueError, ["batch_size", "1"]),
+    Bad(
+        "a_loss_of_pairs_without_pairs",
+        lambda c: c.new(loss_type="bpr").fit(c.data, neg_sampling=False, verbose=0),
+        ValueError,
+        ["loss_type='bpr'", "neg_sampling=True"],
+    ),
+    Bad("squared_error_of_a_ranking", lambda c: c.new(loss_type="squared"), ValueError, ["loss_type", "'squared'"]),
     Bad("unknown_loss", lambda c: c.new(loss_type="mse"), ValueError, ["loss_type", "'mse'"]),
     Bad(
         "unhashable_loss",

@@ -22,6 +22,8 @@ class AFM(Recommender):
     ----------
     attention_size
         Rows of W.
+    attention_reg
+        Squared-norm penalty on W.
     pair_dropout
         Dropout on the pooled vector Σ T e ∘ e; the paper's best were 0.2 and 0.5.
 
@@ -46,8 +48,9 @@ class AFM(Recommender):
     """
 
     attention_size: int = 8
+    attention_reg: float = 0.0
     pair_dropout: float = 0.0
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, and pairs by attention."""
-        return [Linear(spec), Attention(spec, self.attention_size, self.pair_dropout)]
+        return [Linear(spec), Attention(spec, self.attention_size, self.pair_dropout, self.attention_reg)]

@@ -22,8 +22,12 @@ class DeepIFM(Recommender):
     ----------
     attention_size
         Rows of W.
+    attention_reg
+        Squared-norm penalty on W.
     field_factors
         The size of the fields' vectors u.
+    field_reg
+        Squared-norm penalty on u and D.
     temperature
         τ: the higher, the more equal the weights.
     pair_dropout
@@ -62,7 +66,9 @@ class DeepIFM(Recommender):
     """
 
     attention_size: int = 16
+    attention_reg: float = 0.0
     field_factors: int = 6
+    field_reg: float = 0.0
     temperature: float = 10.0
     pair_dropout: float = 0.0
     pair_share: float = 1.0
@@ -89,5 +95,7 @@ class DeepIFM(Recommender):
             within_fields=False,
             keep=self.pair_share,
             warmup_steps=self.warmup_steps,
+            attention_reg=self.attention_reg,
+            field_reg=self.field_reg,
         )
         return [Linear(spec), pairs, Deep(spec, self.hidden_units, self.use_bn, self.dropout_rate or 0.0)]

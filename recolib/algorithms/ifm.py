@@ -22,8 +22,12 @@ class IFM(Recommender):
     ----------
     attention_size
         Rows of W.
+    attention_reg
+        Squared-norm penalty on W.
     field_factors
         The size of the fields' vectors u.
+    field_reg
+        Squared-norm penalty on u and D.
     temperature
         τ: the higher, the more equal the weights.
     pair_dropout
@@ -51,11 +55,21 @@ class IFM(Recommender):
     """
 
     attention_size: int = 8
+    attention_reg: float = 0.0
     field_factors: int = 16
+    field_reg: float = 0.0
     temperature: float = 10.0
     pair_dropout: float = 0.0
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, and interaction-aware pairs."""
-        sizes = self.attention_size, self.field_factors
-        return [Linear(spec), InteractionAware(spec, *sizes, self.temperature, self.pair_dropout)]
+        pairs = InteractionAware(
+            spec,
+            self.attention_size,
+            self.field_factors,
+            self.temperature,
+            self.pair_dropout,
+            attention_reg=self.attention_reg,
+            field_reg=self.field_reg,
+        )
+        return [Linear(spec), pairs]

@@ -20,8 +20,12 @@ class INN(Recommender):
     ----------
     attention_size
         Rows of W.
+    attention_reg
+        Squared-norm penalty on W.
     field_factors
         The size of the fields' vectors u.
+    field_reg
+        Squared-norm penalty on u and D.
     temperature
         τ: the higher, the more equal the weights.
     pair_dropout
@@ -50,15 +54,23 @@ class INN(Recommender):
     """
 
     attention_size: int = 8
+    attention_reg: float = 0.0
     field_factors: int = 16
+    field_reg: float = 0.0
     temperature: float = 10.0
     pair_dropout: float = 0.0
     hidden_units: Sequence[int] = (5,)
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, and a perceptron over interaction-aware pairs."""
-        sizes = self.attention_size, self.field_factors
-        return [
-            Linear(spec),
-            InteractionLayers(spec, *sizes, self.hidden_units, self.temperature, self.pair_dropout),
-        ]
+        pairs = InteractionLayers(
+            spec,
+            self.attention_size,
+            self.field_factors,
+            self.hidden_units,
+            self.temperature,
+            self.pair_dropout,
+            self.attention_reg,
+            self.field_reg,
+        )
+        return [Linear(spec), pairs]

@@ -48,11 +48,11 @@ class Network(nn.Module):
     def encode(self, side: Side, rows: Rows) -> NetworkState:
         """What each component keeps of rows (..., C), (..., D) of one side."""
         fields = self.embedding(side)(rows)
-        return NetworkState(tuple(component.encode(side, fields) for component in self._terms))
+        return NetworkState(tuple(component.encode(side, fields) for component in self.terms))
 
     def score(self, user: NetworkState, item: NetworkState) -> Tensor:
         """Logits (B, n) of users (B, 1, …) and items (B or 1, n, …)."""
-        parts = zip(self._terms, user.parts, item.parts, strict=True)
+        parts = zip(self.terms, user.parts, item.parts, strict=True)
         total = self.bias
         for component, of_user, of_item in parts:
             total = total + component.score(of_user, of_item)
@@ -61,7 +61,7 @@ class Network(nn.Module):
     def forward(self, user: Rows, item: Rows) -> Tensor:
         """Logits (B, n) of user rows (B, 1, C) and item rows (B or 1, n, C)."""
         if self.training:
-            for component in self._terms:
+            for component in self.terms:
                 component.begin_batch()
         return self.score(self.encode("user", user), self.encode("item", item))
 
@@ -74,6 +74,14 @@ class Network(nn.Module):
         of_user = self.user.squared_norm(user) / user.codes[..., 0].numel()
         return of_user + self.item.squared_norm(item) / item.codes[..., 0].numel()
 
+    def penalty(self) -> Tensor | float:
+        """What components add to the loss to hold their weights down."""
+        return sum((component.penalty() for component in self.terms), start=0.0)
+
+    def fm_weights(self) -> list[nn.Parameter]:
+        """What a factorization machine consists of: vectors, linear weights and w0."""
+        return [*self.user.parameters(), *self.item.parameters(), self.bias]
+
     def settle(self) -> None:
         """Refresh the averages of both sides' columns; see ``FieldEmbedding.settle``."""
         self.user.settle()
@@ -85,5 +93,6 @@ class Network(nn.Module):
         return self.bias.device
 
     @property
-    def _terms(self) -> Sequence[Component[Any]]:
+    def terms(self) -> Sequence[Component[Any]]:
+        """The components."""
         return cast("Sequence[Component[Any]]", self.components)  # a ModuleList knows only Modules

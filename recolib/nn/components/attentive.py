@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from recolib.nn.components.component import Component, cross_fields
+from recolib.nn.dropout import dropout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 
 Activation = Literal["relu", "tanh"]
@@ -60,6 +63,8 @@ class AttentivePairs(Component[AttentiveState]):
         ``"relu"`` or ``"tanh"``.
     within_fields
         Whether two positions of one field, the values of a multi-sparse column that is not pooled, are a pair.
+    attention_reg
+        Squared-norm penalty on W.
     """
 
     numbers: Tensor
@@ -73,9 +78,11 @@ class AttentivePairs(Component[AttentiveState]):
         pair_dropout: float = 0.0,
         activation: Activation = "relu",
         within_fields: bool = True,
+        attention_reg: float = 0.0,
     ) -> None:
         super().__init__()
         self.spec, self.temperature, self.pair_dropout = spec, temperature, pair_dropout
+        self.attention_reg = attention_reg
         self.activation = ACTIVATIONS[activation]
         self.attention = nn.Linear(spec.dim, attention_size)
         self.query = nn.Parameter(torch.randn(attention_size))
@@ -89,6 +96,25 @@ class AttentivePairs(Component[AttentiveState]):
         """D of the pairs of positions ``left`` and ``right``, (..., H, K); 1 for what all pairs have in common."""
         raise NotImplementedError
 
+    def basis(self) -> Tensor | None:
+        """Few vectors (R, K) that all directions are made of, if they are; then ``mix`` says how."""
+        return None
+
+    def mix(self, components: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """D e from the products' components along ``basis``, (..., P, R) -> (..., P, H)."""
+        raise NotImplementedError
+
+    def measure(self, products: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """W e and D e of pairs, (..., P, K) -> (..., P, A) and (..., P, H).
+
+        Where a few vectors make all D, one matrix product gives both: the products are read once.
+        """
+        basis, weight = self.basis(), self.attention.weight
+        if basis is None or (self.pair_dropout and self.training):
+            return F.linear(products, weight), self.project(self._drop(products), self.directions(left, right))
+        hidden, components = F.linear(products, torch.cat([weight, basis])).split([len(weight), len(basis)], -1)
+        return hidden, self.mix(components, left, right)
+
     def project(self, products: Tensor, directions: Tensor) -> Tensor:
         """D e of pairs, (..., P, K) and (P or 1, H, K) -> (..., P, H)."""
         if directions.shape[0] == 1:
@@ -101,32 +127,42 @@ class AttentivePairs(Component[AttentiveState]):
         """The score of what attention has pooled, (..., H) -> (...)."""
         return pooled.squeeze(-1)
 
+    def penalty(self) -> Tensor | float:
+        """‖W‖²."""
+        return self.attention_reg * self.attention.weight.square().sum() if self.attention_reg else 0.0
+
+    @torch.no_grad()
+    def start_as_fm(self, scale: Tensor) -> bool:
+        """All P pairs take 1/P of the attention, and count P times."""
+        self.query.zero_()
+        self._point(scale * self.allowed.triu(1).sum())
+        return True
+
+    def _point(self, direction: Tensor) -> None:
+        """Give all pairs one direction, (K,), whose sum of elements is the score."""
+        raise NotImplementedError
+
     def encode(self, side: Side, fields: Fields) -> AttentiveState:
         """The side's fields, and its own pairs gone through."""
         at = self._positions(side)
         i, j = torch.triu_indices(len(at), len(at), 1, device=at.device)
-        products = own_products(fields.vectors)
-        logits = self._logits(
-            F.linear(products, self.attention.weight),
-            fields.present[..., i] & fields.present[..., j] & self.pairs()[at[i], at[j]],
-        )
-        values = self.project(self._drop(products), self.directions(at[i], at[j]))
+        hidden, values = self.measure(own_products(fields.vectors), at[i], at[j])
+        logits = self._logits(hidden, fields.present[..., i] & fields.present[..., j] & self.pairs()[at[i], at[j]])
         mass = logits.logsumexp(-1) if len(i) else logits.new_full(logits.shape[:-1], NOTHING)
         return AttentiveState(fields.vectors, fields.present, mass, _pool(logits, values))
 
     def score(self, user: AttentiveState, item: AttentiveState) -> Tensor:
         """The pairs across and those within both sides, in one softmax, (B, n)."""
         of_item, of_user = self._positions("item")[:, None], self._positions("user")
-        directions = self.directions(of_item, of_user)  # (Fi or 1, Fu or 1, H, K)
         present = item.present.unsqueeze(-1) & user.present.unsqueeze(-2) & self.pairs()[of_item, of_user]
         if item.vectors.shape[0] == 1 and not self.training:
             hidden = cross_fields(user.vectors, item.vectors, self.attention.weight[None, None])
-            values = cross_fields(user.vectors, item.vectors, directions)
+            values = cross_fields(user.vectors, item.vectors, self.directions(of_item, of_user))
         else:
             products = item.vectors.unsqueeze(-2) * user.vectors.unsqueeze(-3)  # (B, n, Fi, Fu, K)
-            hidden = F.linear(products, self.attention.weight)
-            values = self.project(self._drop(products).flatten(-3, -2), directions.flatten(0, 1))
-            values = values.unflatten(-2, hidden.shape[-3:-1])
+            left, right = (at.flatten() for at in torch.broadcast_tensors(of_item, of_user))
+            hidden, values = self.measure(products.flatten(-3, -2), left, right)
+            hidden, values = (one.unflatten(-2, products.shape[-3:-1]) for one in (hidden, values))
         across = self._logits(hidden, present).flatten(-2)  # (B, n, Fi·Fu)
         own = (state.mass.expand(across.shape[:-1]).unsqueeze(-1) for state in (user, item))
         of_own = (state.value.expand(*across.shape[:-1], -1).unsqueeze(-2) for state in (user, item))
@@ -144,15 +180,45 @@ class AttentivePairs(Component[AttentiveState]):
         return torch.where(present, logits, NOTHING)
 
     def _drop(self, products: Tensor) -> Tensor:
-        return F.dropout(products, self.pair_dropout, self.training) if self.pair_dropout else products
+        return dropout(products, self.pair_dropout, self.training)
+
+
+class OwnProducts(torch.autograd.Function):
+    """e_i ∘ e_j of all pairs i < j, (..., F, K) -> (..., P, K), which keeps the vectors alone for its gradient."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, vectors: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Field by field: each with those behind it."""
+        ctx.save_for_backward(vectors)
+        n = vectors.shape[-2]
+        products = vectors.new_empty(*vectors.shape[:-2], n * (n - 1) // 2, vectors.shape[-1])
+        for i, span in _spans(n):
+            torch.mul(vectors[..., i : i + 1, :], vectors[..., i + 1 :, :], out=products[..., span, :])
+        return products
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Into one tensor."""
+        (vectors,) = ctx.saved_tensors
+        total = torch.zeros_like(vectors)
+        for i, span in _spans(vectors.shape[-2]):
+            part = gradient[..., span, :]
+            total[..., i, :] += (part * vectors[..., i + 1 :, :]).sum(-2)
+            total[..., i + 1 :, :].addcmul_(part, vectors[..., i : i + 1, :])
+        return total
 
 
 def own_products(vectors: Tensor) -> Tensor:
-    """e_i ∘ e_j of all pairs i < j, (..., F, K) -> (..., P, K), as views: the gradient keeps the vectors alone."""
-    n = vectors.shape[-2]
-    if n < 2:
-        return vectors[..., :0, :]
-    return torch.cat([vectors[..., i : i + 1, :] * vectors[..., i + 1 :, :] for i in range(n - 1)], -2)
+    """e_i ∘ e_j of all pairs i < j, (..., F, K) -> (..., P, K)."""
+    return cast("Tensor", OwnProducts.apply(vectors))
+
+
+def _spans(n: int) -> Iterator[tuple[int, slice]]:
+    """For each of n fields but the last, where the products with those behind it stand."""
+    start = 0
+    for i in range(n - 1):
+        yield i, slice(start, start + n - 1 - i)
+        start += n - 1 - i
 
 
 def _pool(logits: Tensor, values: Tensor) -> Tensor:
@@ -166,14 +232,14 @@ class Attention(AttentivePairs):
 
     Parameters
     ----------
-    spec, attention_size
+    spec, attention_size, attention_reg
         As in ``AttentivePairs``.
     dropout
         Dropout on the pooled vector Σ_p T_p e_p.
     """
 
-    def __init__(self, spec: FieldSpec, attention_size: int, dropout: float = 0.0) -> None:
-        super().__init__(spec, attention_size)
+    def __init__(self, spec: FieldSpec, attention_size: int, dropout: float = 0.0, attention_reg: float = 0.0) -> None:
+        super().__init__(spec, attention_size, attention_reg=attention_reg)
         self.direction = nn.Parameter(torch.ones(spec.dim))
         self.dropout = dropout
 
@@ -185,9 +251,20 @@ class Attention(AttentivePairs):
         """In training the vectors that dropout has to see, (..., P, K); else their scalars."""
         return products * self.direction if self._keeps_vectors else super().project(products, directions)
 
+    def basis(self) -> Tensor | None:
+        """The direction; none where vectors are kept."""
+        return None if self._keeps_vectors else self.direction[None]
+
+    def mix(self, components: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """There is nothing to mix."""
+        return components
+
     def finish(self, pooled: Tensor) -> Tensor:
         """The sum of what dropout leaves."""
-        return F.dropout(pooled, self.dropout).sum(-1) if self._keeps_vectors else super().finish(pooled)
+        return dropout(pooled, self.dropout).sum(-1) if self._keeps_vectors else super().finish(pooled)
+
+    def _point(self, direction: Tensor) -> None:
+        self.direction.copy_(direction)
 
     @property
     def _keeps_vectors(self) -> bool:

@@ -23,6 +23,20 @@ class Component(nn.Module, Generic[S]):
     def begin_batch(self) -> None:
         """Called before a training batch is encoded: draws that both sides share happen here."""
 
+    def penalty(self) -> Tensor | float:
+        """What the component adds to the loss to hold its own weights down."""
+        return 0.0
+
+    def start_as_fm(self, scale: Tensor) -> bool:
+        """Start as the pairs Σ scale · e_i ∘ e_j of a factorization machine; whether the component can.
+
+        Parameters
+        ----------
+        scale
+            What each element of the pairs' products counts, (K,).
+        """
+        return False
+
     def encode(self, side: Side, fields: Fields) -> S:
         """What to keep of a side's fields (..., F, K)."""
         raise NotImplementedError

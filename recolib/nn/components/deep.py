@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,6 +55,14 @@ class Deep(Component[DeepState]):
         first_is_last = plain_last and len(hidden_units) == 1
         after = [] if first_is_last else after_linear(hidden_units[0], use_bn, dropout)
         self.rest = nn.Sequential(*after, *mlp(hidden_units, use_bn, dropout, plain_last))
+
+    @torch.no_grad()
+    def start_as_fm(self, scale: Tensor) -> bool:
+        """Say nothing at first, so that the pairs beside it are heard alone."""
+        last = self.rest[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.zero_()
+        return False
 
     def encode(self, side: Side, fields: Fields) -> DeepState:
         """The side's columns of the first layer; the bias goes with the user."""

@@ -17,7 +17,7 @@ class InteractionAware(AttentivePairs):
 
     Parameters
     ----------
-    spec, attention_size, temperature, pair_dropout, activation, within_fields
+    spec, attention_size, temperature, pair_dropout, activation, within_fields, attention_reg
         As in ``AttentivePairs``.
     field_factors
         The size of the field vectors u: F_ij has low rank, so that few numbers make all pairs of fields.
@@ -26,6 +26,8 @@ class InteractionAware(AttentivePairs):
         replacement, one draw a batch; 1 is all. Predictions go through all.
     warmup_steps
         Batches before any pair is left out.
+    field_reg
+        Squared-norm penalty on u and D.
 
     References
     ----------
@@ -46,8 +48,11 @@ class InteractionAware(AttentivePairs):
         within_fields: bool = True,
         keep: float = 1.0,
         warmup_steps: int = 0,
+        attention_reg: float = 0.0,
+        field_reg: float = 0.0,
     ) -> None:
-        super().__init__(spec, attention_size, temperature, pair_dropout, activation, within_fields)
+        super().__init__(spec, attention_size, temperature, pair_dropout, activation, within_fields, attention_reg)
+        self.field_reg = field_reg
         self.fields = nn.Parameter(torch.randn(max(*spec.user, *spec.item) + 1, field_factors))
         self.mixture = nn.Parameter(torch.randn(field_factors, spec.dim))
         self.keep, self.warmup_steps = keep, warmup_steps
@@ -57,6 +62,25 @@ class InteractionAware(AttentivePairs):
     def directions(self, left: Tensor, right: Tensor) -> Tensor:
         """F of each pair."""
         return ((self.fields[self.numbers[left]] * self.fields[self.numbers[right]]) @ self.mixture).unsqueeze(-2)
+
+    def penalty(self) -> Tensor | float:
+        """‖W‖² and ‖u‖² + ‖D‖², each by its factor."""
+        if not self.field_reg:
+            return super().penalty()
+        return super().penalty() + self.field_reg * (self.fields.square().sum() + self.mixture.square().sum())
+
+    def _point(self, direction: Tensor) -> None:
+        self.fields[:, 0] = 1.0
+        self.mixture.zero_()
+        self.mixture[0] = direction
+
+    def basis(self) -> Tensor | None:
+        """D."""
+        return self.mixture
+
+    def mix(self, components: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """⟨u_i ∘ u_j, D e⟩."""
+        return (components * (self.fields[self.numbers[left]] * self.fields[self.numbers[right]])).sum(-1, keepdim=True)
 
     def pairs(self) -> Tensor:
         """In training those of this batch; else all."""
@@ -87,7 +111,7 @@ class InteractionLayers(InteractionAware):
 
     Parameters
     ----------
-    spec, attention_size, field_factors, temperature, pair_dropout
+    spec, attention_size, field_factors, temperature, pair_dropout, attention_reg, field_reg
         As in ``InteractionAware``.
     hidden_units
         Layer widths.
@@ -103,8 +127,18 @@ class InteractionLayers(InteractionAware):
         hidden_units: Sequence[int],
         temperature: float = 1.0,
         pair_dropout: float = 0.0,
+        attention_reg: float = 0.0,
+        field_reg: float = 0.0,
     ) -> None:
-        super().__init__(spec, attention_size, field_factors, temperature, pair_dropout)
+        super().__init__(
+            spec,
+            attention_size,
+            field_factors,
+            temperature,
+            pair_dropout,
+            attention_reg=attention_reg,
+            field_reg=field_reg,
+        )
         n = spec.n_positions
         i, j = torch.triu_indices(n, n, 1)
         numbers = torch.zeros(n, n, dtype=torch.int64)
@@ -116,9 +150,26 @@ class InteractionLayers(InteractionAware):
         self.bias = nn.Parameter(first.bias.detach())
         self.rest = nn.Sequential(nn.ReLU(), *mlp(hidden_units, use_bn=False, dropout=0.0))
 
+    def _point(self, direction: Tensor) -> None:
+        """Two units of each layer carry the sum's positive and negative part through ReLU: x = relu(x) − relu(−x)."""
+        super()._point(direction)
+        layers = [layer for layer in self.rest if isinstance(layer, nn.Linear)]
+        if min(self.bias.shape[0], *(layer.in_features for layer in layers)) < 2:
+            raise ValueError("to start as an FM each hidden layer needs at least 2 units: see hidden_units")
+        signs = torch.tensor([1.0, -1.0], device=direction.device)
+        self.weight[:, :2] = signs[:, None]
+        for number, layer in enumerate(layers, start=1):
+            n_out = 1 if number == len(layers) else 2
+            layer.weight[:n_out] = 0.0
+            layer.weight[:n_out, :2] = signs[:n_out, None] * signs
+
     def directions(self, left: Tensor, right: Tensor) -> Tensor:
         """A pair's columns of the first layer, times F."""
         return super().directions(left, right) * self.weight[self.pair_number[left, right]]
+
+    def basis(self) -> Tensor | None:
+        """None: each pair has directions of its own."""
+        return None
 
     def finish(self, pooled: Tensor) -> Tensor:
         """The layers after the first."""

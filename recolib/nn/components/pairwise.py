@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recolib.nn.components.component import Component, cross
+from recolib.nn.dropout import Dropout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 from recolib.nn.mlp import BatchNorm
 
@@ -62,12 +63,23 @@ class Pairwise(Component[PairwiseState]):
         Whether the pair vector's elements have trained weights, instead of being summed.
     """
 
+    ones: Tensor
+
     def __init__(self, spec: FieldSpec, use_bn: bool = False, dropout: float = 0.0, weighted: bool = False) -> None:
         super().__init__()
         self.norm = BatchNorm(spec.dim) if use_bn else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.weight = nn.Parameter(torch.ones(spec.dim)) if weighted else None
+        self.register_buffer("ones", torch.ones(spec.dim), persistent=False)
         self.needs_vector = use_bn or dropout > 0
+
+    @torch.no_grad()
+    def start_as_fm(self, scale: Tensor) -> bool:
+        """With weights, these are the scale."""
+        if self.weight is None:
+            return False
+        self.weight.copy_(scale)
+        return True
 
     def encode(self, side: Side, fields: Fields) -> PairwiseState:
         """The side's vector sum and its own pairs."""
@@ -76,7 +88,7 @@ class Pairwise(Component[PairwiseState]):
             return PairwiseState(total, own)
         if self.norm is None and self.weight is None:
             return PairwiseState(total, own.sum(-1))
-        factors, shift = self._linear(total)
+        factors, shift = self.scale_and_shift()
         if side == "item":
             return PairwiseState(total, own @ factors)
         return PairwiseState(total * factors, own @ factors + shift)
@@ -89,10 +101,10 @@ class Pairwise(Component[PairwiseState]):
         pairs = self.dropout(pairs if self.norm is None else self.norm(pairs))
         return pairs.sum(-1) if self.weight is None else pairs @ self.weight
 
-    def _linear(self, like: Tensor) -> tuple[Tensor, Tensor]:
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """What becomes of the pair vector in evaluation: factors (K,) of its elements, and a constant."""
-        weight = like.new_ones(like.shape[-1]) if self.weight is None else self.weight
+        weight = self.ones if self.weight is None else self.weight
         if self.norm is None:
-            return weight, like.new_zeros(())
+            return weight, weight.new_zeros(())
         scale, shift = self.norm.scale_and_shift()
         return scale * weight, shift @ weight
