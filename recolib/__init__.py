@@ -1,6 +1,6 @@
 """A table of interactions in, recommendations out: feature-interaction models in pure PyTorch."""
 
-from recolib.algorithms import AFM, FM, IFM, INN, NFM, DeepFM, DeepIFM
+from recolib.algorithms import AFM, FM, IFM, INN, NFM, AutoInt, DCNv2, DeepFM, DeepIFM, FinalMLP, WideDeep
 from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
 from recolib.exceptions import NotFittedError, UnknownIdWarning
@@ -13,13 +13,17 @@ __all__ = [
     "IFM",
     "INN",
     "NFM",
+    "AutoInt",
+    "DCNv2",
     "DataInfo",
     "DatasetFeat",
     "DatasetPure",
     "DeepFM",
     "DeepIFM",
+    "FinalMLP",
     "NotFittedError",
     "UnknownIdWarning",
+    "WideDeep",
     "__version__",
     "evaluate",
     "load",

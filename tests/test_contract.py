@@ -19,7 +19,7 @@ from worlds import KINDS, N_ITEMS, World, make_world
 
 import recolib
 from recolib import NotFittedError, UnknownIdWarning
-from recolib.algorithms import AFM, FM, IFM, INN, NFM, DeepFM, DeepIFM
+from recolib.algorithms import AFM, FM, IFM, INN, NFM, AutoInt, DCNv2, DeepFM, DeepIFM, FinalMLP, WideDeep
 from recolib.evaluation import LISTS, evaluate
 from recolib.recommender import Recommender
 
@@ -39,6 +39,19 @@ SETTINGS: dict[type[Recommender], list[dict[str, Any]]] = {
         {"hidden_units": (16, 8)},
         {"hidden_units": (16,), "use_bn": False, "dropout_rate": 0.1, "pair_dropout": 0.1},
         {"hidden_units": (16, 8), "combine": "concat"},
+    ],
+    WideDeep: [{"hidden_units": (16, 8), "dropout_rate": 0.1}],
+    DCNv2: [
+        {"hidden_units": (16, 8), "cross_layers": 2},
+        {"hidden_units": (16,), "cross_layers": 2, "cross_rank": 3, "use_bn": False, "init_std": 0.1},
+    ],
+    AutoInt: [
+        {"att_embed_size": 16},
+        {"att_embed_size": (8, 4), "num_heads": 1, "use_residual": False, "hidden_units": (16,), "init_std": 0.1},
+    ],
+    FinalMLP: [
+        {"hidden_units": (16, 8), "second_hidden_units": (8,), "dropout_rate": 0.1},
+        {"hidden_units": (16,), "second_hidden_units": (8, 4), "num_heads": 2, "gate_units": (6,)},
     ],
 }
 ALGORITHMS = [(algorithm, settings) for algorithm, variants in SETTINGS.items() for settings in variants]

@@ -3,13 +3,17 @@
 from recolib.nn.components import (
     Attention,
     Component,
+    CrossLayers,
     Deep,
+    GatedStreams,
     InteractionAware,
     InteractionLayers,
     Joined,
     Linear,
     Pairwise,
     Pooled,
+    SelfAttention,
+    TwoStreams,
 )
 from recolib.nn.embedding import CodeField, FieldEmbedding, SideLayout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
@@ -21,10 +25,12 @@ __all__ = [
     "BatchNorm",
     "CodeField",
     "Component",
+    "CrossLayers",
     "Deep",
     "FieldEmbedding",
     "FieldSpec",
     "Fields",
+    "GatedStreams",
     "InteractionAware",
     "InteractionLayers",
     "Joined",
@@ -33,7 +39,9 @@ __all__ = [
     "NetworkState",
     "Pairwise",
     "Pooled",
+    "SelfAttention",
     "Side",
     "SideLayout",
     "State",
+    "TwoStreams",
 ]

@@ -1,20 +1,35 @@
 """The terms that networks are sums of."""
 
 from recolib.nn.components.attentive import Attention, AttentivePairs, AttentiveState
-from recolib.nn.components.component import Component, Joined, cross, cross_fields
+from recolib.nn.components.component import Component, Joined, cross, cross_fields, linear_of_products
+from recolib.nn.components.crossing import CrossLayers, CrossState
 from recolib.nn.components.deep import Deep, DeepState
 from recolib.nn.components.interaction_aware import InteractionAware, InteractionLayers
 from recolib.nn.components.linear import Linear, LinearState
 from recolib.nn.components.pairwise import Pairwise, PairwiseState, own_pairs
 from recolib.nn.components.pooled import Pooled, PooledState
+from recolib.nn.components.self_attention import AttentionLayer, SelfAttention, SelfAttentionState
+from recolib.nn.components.two_streams import (
+    GatedStreams,
+    GatedStreamsState,
+    Stream,
+    Streams,
+    TwoStreams,
+    TwoStreamsState,
+)
 
 __all__ = [
     "Attention",
+    "AttentionLayer",
     "AttentivePairs",
     "AttentiveState",
     "Component",
+    "CrossLayers",
+    "CrossState",
     "Deep",
     "DeepState",
+    "GatedStreams",
+    "GatedStreamsState",
     "InteractionAware",
     "InteractionLayers",
     "Joined",
@@ -24,7 +39,14 @@ __all__ = [
     "PairwiseState",
     "Pooled",
     "PooledState",
+    "SelfAttention",
+    "SelfAttentionState",
+    "Stream",
+    "Streams",
+    "TwoStreams",
+    "TwoStreamsState",
     "cross",
     "cross_fields",
+    "linear_of_products",
     "own_pairs",
 ]

@@ -110,8 +110,11 @@ class AttentivePairs(Component[AttentiveState]):
         Where a few vectors make all D, one matrix product gives both: the products are read once.
         """
         basis, weight = self.basis(), self.attention.weight
-        if basis is None or (self.pair_dropout and self.training):
-            return F.linear(products, weight), self.project(self._drop(products), self.directions(left, right))
+        dropped = self._drop(products)
+        if basis is None:
+            return F.linear(products, weight), self.project(dropped, self.directions(left, right))
+        if dropped is not products:  # attention sees all elements
+            return F.linear(products, weight), self.mix(F.linear(dropped, basis), left, right)
         hidden, components = F.linear(products, torch.cat([weight, basis])).split([len(weight), len(basis)], -1)
         return hidden, self.mix(components, left, right)
 

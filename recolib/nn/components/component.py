@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recolib.nn.fields import Fields, Side, State
 
@@ -67,6 +68,16 @@ def cross(user: Tensor, item: Tensor) -> Tensor:
     if item.shape[0] == 1:
         return user.squeeze(1) @ item.squeeze(0).T
     return torch.sum(user * item, -1)
+
+
+def linear_of_products(user: Tensor, item: Tensor, weight: Tensor) -> Tensor:
+    """W (u ∘ v) of each pair of user vectors (B, 1, K) and item vectors (B or 1, n, K), shape (B, n, H).
+
+    For a catalogue the user is folded into the weight (H, K).
+    """
+    if item.shape[0] == 1:
+        return item @ (weight * user).mT
+    return F.linear(user * item, weight)
 
 
 def cross_fields(user: Tensor, item: Tensor, matrix: Tensor) -> Tensor:

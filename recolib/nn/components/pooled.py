@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recolib.nn.components.component import Component
+from recolib.nn.components.component import Component, linear_of_products
 from recolib.nn.components.pairwise import own_pairs
 from recolib.nn.dropout import Dropout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
@@ -83,6 +83,4 @@ class Pooled(Component[PooledState]):
             pairs = torch.addcmul(own, user.total, item.total)
             return self.first(self.dropout(pairs if self.norm is None else self.norm(pairs)))
         weight, _ = fold(self.norm, self.first)
-        if item.total.shape[0] == 1:  # a catalogue: fold the user into the weight
-            return own + item.total @ (weight * user.total).mT
-        return own + F.linear(user.total * item.total, weight)
+        return own + linear_of_products(user.total, item.total, weight)
