@@ -1,203 +1,67 @@
-"""Accuracy on MovieLens 1M: ``python -m benchmarks.accuracy --experiment all --splits 3``.
+"""Accuracy: ``python -m benchmarks.accuracy --data frappe --models FM IFM``.
 
-``ids``
-    Users and movies alone, positive above three stars, random 80/10/10.
-``features``
-    The same labels and splits, with sex, age and occupation of the user and the genres of the movie.
-``rating``
-    Stars with these features: each user's earliest 80 % train, the next 10 % validate, the last 10 % test.
+``ml-1m``
+    ``ids``: users and movies of MovieLens 1M alone, positive above three stars, random 80/10/10. ``features``: the
+    same, with sex, age and occupation of the user and the genres of the movie. ``rating``: stars with these features;
+    each user's earliest 80 % train, the next 10 % validate, the last 10 % test.
+``frappe``
+    The split of He and Chua, vectors of 64 numbers. ``rmse``: labels of −1 and 1, squared error, predictions clipped to
+    them. ``auc``: labels of 0 and 1, cross-entropy.
 
-A random split is drawn anew for each run; the split by time is fixed, and runs differ by the seed of the model. In each
-run the validation part chooses the epoch, and the test part is only measured. Settings were chosen on the validation
-part of the first split: ``--search`` trains all that were tried, and shows validation figures alone. ``rating`` takes
-the settings of ``features`` as they are.
+A random split is drawn anew for each run; of a split that is fixed, runs differ by the seed of the model. In each run the
+validation part chooses the epoch, and the test part is only measured. Settings were chosen on the validation part of
+the first split and seed: ``--search`` trains all that were tried, and shows validation figures alone. ``rating`` takes the
+settings of ``features`` as they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import trange
 
-from recolib.algorithms import FM, NFM, DeepFM
-from recolib.data import DatasetFeat, random_split, split_by_ratio, split_by_ratio_chrono
-from recolib.data.interactions import Interactions
-from recolib.datasets import fetch_movielens
+from benchmarks.experiments import EXPERIMENTS, Entry, Experiment, Parts
+from recolib.algorithms import FM
 from recolib.evaluation import evaluate
-from recolib.recommender import Recommender
-
-RATIOS = [0.8, 0.1, 0.1]
-USER_COL = ["sex", "age", "occupation"]
-GENRES = [f"genre{number}" for number in range(1, 7)]
-FEATURES: dict[str, Any] = {
-    "user_col": USER_COL,
-    "item_col": GENRES,
-    "sparse_col": USER_COL,
-    "multi_sparse_col": [GENRES],
-}
-PATIENCE = 2
-"""Epochs without a better validation figure before a run ends."""
-MAX_EPOCHS = 40
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A model in an experiment."""
-
-    algorithm: type[Recommender]
-    settings: dict[str, Any]
-    tried: tuple[dict[str, Any], ...] = ()
-    """Changes of the settings that were tried and did not validate better."""
-    n_epochs: int | None = None
-    """How many epochs, of which the last counts; None: as many as help, of which the best on validation counts."""
-    published: str = ""
-    """The test AUC that others report for these sizes."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Data, their split, and the models that are measured on them."""
-
-    title: str
-    metrics: tuple[str, ...]
-    """What is measured; the first chooses epochs and settings."""
-    entries: tuple[Entry, ...]
-    features: bool = True
-    by_time: bool = False
-
-    @property
-    def task(self) -> Literal["rating", "ranking"]:
-        """The models' task."""
-        return "rating" if self.metrics[0] == "rmse" else "ranking"
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """A split, encoded once for all models."""
-
-    train: Interactions
-    valid: Interactions
-    test: Interactions
-    n_unknown: int
-    """Rows of the test part that were left out because training lacks their user or movie."""
-
-
-FM_WITH_FEATURES: dict[str, Any] = {
-    "embed_size": 32,
-    "dropout_rate": 0.2,
-    "embed_dropout": 0.3,
-    "lr": 4e-3,
-    "batch_size": 4096,
-    "ema": 0.995,
-}
-NFM_WITH_FEATURES: dict[str, Any] = {
-    "embed_size": 64,
-    "hidden_units": (64,),
-    "dropout_rate": 0.2,
-    "pair_dropout": 0.2,
-    "embed_dropout": 0.3,
-    "lr": 2e-3,
-    "batch_size": 4096,
-    "ema": 0.995,
-}
-DEEPFM_WITH_FEATURES: dict[str, Any] = {
-    "embed_size": 32,
-    "hidden_units": (128, 64),
-    "dropout_rate": 0.4,
-    "embed_dropout": 0.2,
-    "init_std": 0.05,
-    "lr": 5e-3,
-    "batch_size": 4096,
-    "ema": 0.995,
-}
-NOTEBOOK: dict[str, Any] = {
-    "embed_size": 16,
-    "hidden_units": (16, 16),
-    "dropout_rate": 0.5,
-    "lr": 1e-3,
-    "batch_size": 1024,
-}
-
-EXPERIMENTS = {
-    "ids": Experiment(
-        "users and movies alone, positive above three stars, random 80/10/10",
-        metrics=("roc_auc", "log_loss"),
-        features=False,
-        entries=(
-            Entry(
-                NFM,
-                NFM_WITH_FEATURES | {"embed_dropout": 0.4},
-                tried=({"embed_dropout": 0.0}, {"embed_dropout": 0.2}),
-                published="0.7589 (100 epochs)",
-            ),
-            Entry(DeepFM, NOTEBOOK, n_epochs=10, published="0.7920; five libraries 0.7864 to 0.7988"),
-        ),
-    ),
-    "features": Experiment(
-        "with sex, age, occupation and genres, positive above three stars, random 80/10/10",
-        metrics=("roc_auc", "log_loss"),
-        entries=(
-            Entry(FM, FM_WITH_FEATURES, ({"embed_dropout": 0.2, "lr": 2e-3, "reg": 3e-4},)),
-            Entry(NFM, NFM_WITH_FEATURES, ({"embed_dropout": 0.2, "reg": 3e-4},)),
-            Entry(DeepFM, DEEPFM_WITH_FEATURES, ({"embed_dropout": 0.1, "lr": 2e-3, "init_std": 0.01},)),
-        ),
-    ),
-    "rating": Experiment(
-        "stars with the same features, each user's earliest 80 % train, the next 10 % validate, the last 10 % test",
-        metrics=("rmse", "mae"),
-        by_time=True,
-        entries=(Entry(FM, FM_WITH_FEATURES), Entry(NFM, NFM_WITH_FEATURES), Entry(DeepFM, DEEPFM_WITH_FEATURES)),
-    ),
-}
-
-
-def read(experiment: Experiment) -> pd.DataFrame:
-    """The ratings, with labels as the experiment's task has them."""
-    frame = fetch_movielens("1m")
-    return frame if experiment.task == "rating" else frame.assign(label=(frame["label"] > 3).astype(np.int64))
-
-
-def encode(frame: pd.DataFrame, experiment: Experiment, split: int) -> Parts:
-    """A split of the ratings, encoded."""
-    if experiment.by_time:
-        parts = split_by_ratio_chrono(frame, multi_ratios=RATIOS)
-        unfiltered = split_by_ratio(frame.sort_values("time", kind="stable"), multi_ratios=RATIOS, filter_unknown=False)
-    else:
-        parts = random_split(frame, multi_ratios=RATIOS, seed=split)
-        unfiltered = random_split(frame, multi_ratios=RATIOS, seed=split, filter_unknown=False)
-    train, info = DatasetFeat.build_trainset(parts[0], **(FEATURES if experiment.features else {}))
-    valid, test = (DatasetFeat.build_evalset(part, data_info=info) for part in parts[1:])
-    return Parts(train, valid, test, len(unfiltered[2]) - len(test))
 
 
 def run(entry: Entry, experiment: Experiment, parts: Parts, seed: int, with_test: bool = True) -> dict[str, Any]:
     """Train a model, and give the figures of the epoch that validates best, or of the last if their number is fixed."""
-    metric, name = experiment.metrics[0], entry.algorithm.__name__
+    metric = experiment.metrics[0]
     sign = -1 if metric == "rmse" else 1
-    model = entry.algorithm(experiment.task, parts.train.data_info, n_epochs=1, seed=seed, **entry.settings)
+    info, n_of_fm, start = parts.train.data_info, 0, {}
+    if entry.fm is not None:
+        fm = FM(experiment.task, info, seed=seed, **entry.fm).fit(parts.train, neg_sampling=False, verbose=0)
+        n_of_fm, start = fm.history_["seconds"].sum(), {"init_from": fm}
+    model = entry.algorithm(experiment.task, info, n_epochs=1, seed=seed, **entry.settings)
     best: dict[str, Any] = {}
-    epochs = trange(1, (entry.n_epochs or MAX_EPOCHS) + 1, desc=f"{name}, run {seed}", unit="epoch", leave=False)
+    epochs = trange(
+        1, (entry.n_epochs or entry.at_most) + 1, desc=f"{entry.name}, run {seed}", unit="epoch", leave=False
+    )
     for epoch in epochs:
-        model.fit(parts.train, neg_sampling=False, verbose=0)  # goes on where the last call ended
+        model.fit(parts.train, neg_sampling=False, verbose=0, **(start if epoch == 1 else {}))  # or goes on
         valid = evaluate(model, parts.valid, neg_sampling=False, metrics=metric)[metric]
         epochs.set_postfix(valid=f"{valid:.4f}")
         if entry.n_epochs or not best or sign * valid > sign * best["valid"]:
             best = {"epoch": epoch, "valid": valid}
             if with_test:
                 best |= evaluate(model, parts.test, neg_sampling=False, metrics=experiment.metrics)
-        elif epoch - best["epoch"] == PATIENCE:
+        elif epoch - best["epoch"] == experiment.patience:
             break
-    return {"model": name, "run": seed, **best, "seconds": model.history_["seconds"].sum()}
+    n_weights = sum(weight.numel() for weight in model._fitted().parameters())
+    seconds = n_of_fm + model.history_["seconds"].sum()
+    return {"model": entry.name, "run": seed, **best, "seconds": seconds, "parameters": n_weights}
 
 
 def baselines(parts: Parts) -> dict[str, float]:
-    """Test RMSE of the mean rating, and of the mean with a movie's and a user's mean departure from it."""
+    """Test RMSE of the mean rating, and of the mean with an item's and a user's mean departure from it."""
     train, test = parts.train, parts.test
     mean = train.labels.mean(dtype=np.float64)
     of_item = mean_by(train.item_indices, train.labels - mean)
@@ -205,7 +69,7 @@ def baselines(parts: Parts) -> dict[str, float]:
     biased = np.clip(mean + of_item[test.item_indices] + of_user[test.user_indices], *train.data_info.min_max_rating)
     return {
         "mean rating": float(np.sqrt(np.mean((test.labels - mean) ** 2))),
-        "user and movie means": float(np.sqrt(np.mean((test.labels - biased) ** 2))),
+        "user and item means": float(np.sqrt(np.mean((test.labels - biased) ** 2))),
     }
 
 
@@ -226,60 +90,85 @@ def mean_and_deviation(values: pd.Series) -> str:
 
 
 def summary(outcomes: list[dict[str, Any]], experiment: Experiment) -> pd.DataFrame:
-    """A row for each model: figures at the best epochs, which epochs these were, and the seconds of a run."""
+    """A row for each model: figures at the best epochs, which epochs these were, and what a run takes."""
     columns: dict[str, Any] = dict.fromkeys(("valid", *experiment.metrics), mean_and_deviation)
-    columns |= {"epoch": lambda epochs: ", ".join(map(str, epochs)), "seconds": lambda times: f"{times.mean():.0f}"}
+    columns |= {
+        "epoch": lambda epochs: ", ".join(map(str, epochs)),
+        "seconds": lambda times: f"{times.mean():.0f}",
+        "parameters": "first",
+    }
     table = pd.DataFrame(outcomes).groupby("model", sort=False).agg(columns)
-    published = [entry.published for entry in experiment.entries]
-    return table.assign(published=published) if any(published) else table
+    published = {entry.name: entry.published for entry in experiment.entries}
+    return table.assign(published=[published[name] for name in table.index])
+
+
+def runs(experiment: Experiment, n_runs: int) -> Iterator[tuple[Parts, int]]:
+    """The splits, and the seeds of the models on them."""
+    fixed = experiment.n_splits == 1
+    for split in range(1 if fixed else n_runs):
+        parts = experiment.parts(split)
+        left_out = f"; {parts.n_unknown} more test rows, of users or items that training lacks, are not counted"
+        sizes = f"{len(parts.train)} rows train, {len(parts.valid)} validate, {len(parts.test)} test"
+        print(f"split {split}: {sizes}{left_out if parts.n_unknown else ''}")
+        if experiment.task == "rating":
+            print(f"test rmse: {as_text(baselines(parts))}")
+        for seed in range(n_runs) if fixed else [split]:
+            yield parts, seed
 
 
 def report(experiment: Experiment, n_runs: int) -> None:
     """Print a line for each run, and a table of their means."""
-    frame = read(experiment)
     outcomes: list[dict[str, Any]] = []
-    for split in range(1 if experiment.by_time else n_runs):
-        parts = encode(frame, experiment, split)
-        print(
-            f"split {split}: {len(parts.train)} rows train, {len(parts.valid)} validate, {len(parts.test)} test; "
-            f"{parts.n_unknown} more test rows, of users or movies that training lacks, are not counted"
-        )
-        if experiment.task == "rating":
-            print(f"test rmse: {as_text(baselines(parts))}")
-        for seed in range(n_runs) if experiment.by_time else [split]:
-            for entry in experiment.entries:
-                outcomes.append(run(entry, experiment, parts, seed))
-                print(as_text(outcomes[-1]), flush=True)
+    for parts, seed in runs(experiment, n_runs):
+        for entry in experiment.entries:
+            outcomes.append(run(entry, experiment, parts, seed))
+            print(as_text(outcomes[-1]), flush=True)
     print(f"\n{summary(outcomes, experiment).to_string()}\n")
+    for entry in experiment.entries:
+        start = f", from an FM of {entry.fm}" if entry.fm else ""
+        print(f"{entry.name}: {entry.settings}{start}")
 
 
 def search(experiment: Experiment) -> None:
     """Print the validation figures of all settings that were tried, on the first split; the chosen settings first."""
-    parts = encode(read(experiment), experiment, 0)
+    parts, seed = next(runs(experiment, 1))
     for entry in experiment.entries:
-        print(f"{entry.algorithm.__name__}: {entry.settings}")
+        print(f"{entry.name}: {entry.settings}")
         for changes in ({}, *entry.tried):
-            tried = replace(entry, settings=entry.settings | changes)
-            figures = run(tried, experiment, parts, 0, with_test=False)
+            figures = run(replace(entry, settings=entry.settings | changes), experiment, parts, seed, with_test=False)
             print(f"  {changes or 'as above'}: {as_text(figures)}", flush=True)
+
+
+def chosen(data: str | None, experiment: str | None, models: list[str] | None) -> Iterator[tuple[str, Experiment]]:
+    """The experiments that were asked for, with the models that were asked for."""
+    for name, one in EXPERIMENTS.items():
+        if (data is None or one.data == data) and (experiment is None or name == experiment):
+            entries = tuple(entry for entry in one.entries if models is None or entry.name in models)
+            if entries:
+                yield name, replace(one, entries=entries)
 
 
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment", choices=[*EXPERIMENTS, "all"], default="all")
-    parser.add_argument("--splits", type=int, default=3, help="random splits; of the split by time, seeds of the model")
+    names = sorted({entry.name for one in EXPERIMENTS.values() for entry in one.entries})
+    parser.add_argument("--data", choices=sorted({one.data for one in EXPERIMENTS.values()}), help="by default all")
+    parser.add_argument("--experiment", choices=EXPERIMENTS, help="by default all of the data")
+    parser.add_argument(
+        "--models", nargs="+", choices=names, metavar="MODEL", help=f"of {', '.join(names)}; by default all"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="random splits, or of a fixed split seeds of the model")
     parser.add_argument("--search", action="store_true", help="train the settings that were tried, on the first split")
     parser.add_argument("--threads", type=int, default=1, help="torch threads; on a shared machine more are slower")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     start = time.perf_counter()
-    for name in EXPERIMENTS if arguments.experiment == "all" else [arguments.experiment]:
-        print(f"{name}: {EXPERIMENTS[name].title}", flush=True)
+    for name, experiment in chosen(arguments.data, arguments.experiment, arguments.models):
+        print(f"{name}: {experiment.title}", flush=True)
         if arguments.search:
-            search(EXPERIMENTS[name])
+            search(experiment)
         else:
-            report(EXPERIMENTS[name], arguments.splits)
+            report(experiment, arguments.runs)
     print(f"{(time.perf_counter() - start) / 60:.0f} minutes")
 
 

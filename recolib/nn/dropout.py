@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,8 +20,24 @@ def dropout(input: Tensor, rate: float, training: bool = True) -> Tensor:
         return F.dropout(input, rate)
     bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = bits.view(torch.int16)[: input.numel()].view(input.shape)
-    kept = bits >= round(rate * STEPS) - STEPS // 2
-    return input * kept.to(input.dtype).mul_(1 / (1 - rate))
+    return cast("Tensor", _Hidden.apply(input, bits >= round(rate * STEPS) - STEPS // 2, 1 / (1 - rate)))
+
+
+class _Hidden(torch.autograd.Function):
+    """``input`` where ``kept``, times ``scale``, else 0; a byte an element is kept for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, kept: Tensor, scale: float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Hide elements."""
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        return torch.where(kept, input, 0.0).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Hide their gradients."""
+        (kept,) = ctx.saved_tensors
+        return torch.where(kept, gradient, 0.0).mul_(ctx.scale), None, None
 
 
 class Dropout(nn.Module):
