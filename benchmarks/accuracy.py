@@ -8,10 +8,10 @@
     The split of He and Chua, vectors of 64 numbers. ``rmse``: labels of −1 and 1, squared error, predictions clipped to
     them. ``auc``: labels of 0 and 1, cross-entropy.
 
-A random split is drawn anew for each run; of a split that is fixed, runs differ by the seed of the model. In each run the
-validation part chooses the epoch, and the test part is only measured. Settings were chosen on the validation part of
-the first split and seed: ``--search`` trains all that were tried, and shows validation figures alone. ``rating`` takes the
-settings of ``features`` as they are.
+A random split is drawn anew for each run; of a split that is fixed, runs differ by the seed of the model. In each run
+the validation part chooses the epoch, and the test part is only measured. Settings were chosen on the validation part
+of the first split and seed: ``--search`` trains all that were tried, and shows validation figures alone. ``rating``
+takes the settings of ``features`` as they are.
 """
 
 from __future__ import annotations
@@ -104,15 +104,14 @@ def summary(outcomes: list[dict[str, Any]], experiment: Experiment) -> pd.DataFr
 
 def runs(experiment: Experiment, n_runs: int) -> Iterator[tuple[Parts, int]]:
     """The splits, and the seeds of the models on them."""
-    fixed = experiment.n_splits == 1
-    for split in range(1 if fixed else n_runs):
+    for split in range(1 if experiment.fixed else n_runs):
         parts = experiment.parts(split)
         left_out = f"; {parts.n_unknown} more test rows, of users or items that training lacks, are not counted"
         sizes = f"{len(parts.train)} rows train, {len(parts.valid)} validate, {len(parts.test)} test"
         print(f"split {split}: {sizes}{left_out if parts.n_unknown else ''}")
         if experiment.task == "rating":
             print(f"test rmse: {as_text(baselines(parts))}")
-        for seed in range(n_runs) if fixed else [split]:
+        for seed in range(n_runs) if experiment.fixed else [split]:
             yield parts, seed
 
 

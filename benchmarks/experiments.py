@@ -11,14 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from recolib.algorithms import AFM, FM, IFM, INN, NFM, AutoInt, DCNv2, DeepFM, DeepIFM, FinalMLP, WideDeep
+from recolib.algorithms import AFM, FM, IFM, INN, NFM, DeepFM, DeepIFM
 from recolib.data import DatasetFeat, random_split, read_libfm, split_by_ratio, split_by_ratio_chrono
 from recolib.data.interactions import Interactions
 from recolib.datasets import fetch_movielens
 from recolib.recommender import Recommender
-
-MAX_EPOCHS = 60
-PATIENCE = 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,8 @@ class Entry:
         Changes of the settings that were tried and did not validate better.
     n_epochs
         How many epochs, of which the last counts; None: as many as help, of which the best on validation counts.
+    at_most
+        The most that are tried to help.
     fm
         Settings of an FM to start from, its ``n_epochs`` among them; None: there is none.
     published
@@ -43,6 +42,7 @@ class Entry:
     settings: dict[str, Any]
     tried: tuple[dict[str, Any], ...] = ()
     n_epochs: int | None = None
+    at_most: int = 40
     fm: dict[str, Any] | None = None
     published: str = ""
 
@@ -86,9 +86,8 @@ class Experiment:
         The models.
     parts
         The split of a number.
-    n_splits
-        How many splits there are; None: as many as are asked for, and one run of each. Else runs differ by the seed
-        of the model.
+    fixed
+        Whether there is one split, and runs differ by the seed of the model; else each run has a split of its own.
     patience
         Epochs without a better validation figure before a run ends.
     """
@@ -98,8 +97,8 @@ class Experiment:
     metrics: tuple[str, ...]
     entries: tuple[Entry, ...]
     parts: Callable[[int], Parts]
-    n_splits: int | None = None
-    patience: int = PATIENCE
+    fixed: bool = False
+    patience: int = 2
 
     @property
     def task(self) -> Literal["rating", "ranking"]:
@@ -179,18 +178,17 @@ def frappe(part: str) -> pd.DataFrame:
     raise SystemExit(f"put frappe.{part}.libfm into {folder.resolve()}, or set RECOLIB_DATA_HOME to the folder above")
 
 
-def frappe_stars(split: int) -> Parts:
+def signs_of_frappe(split: int) -> Parts:
     """Labels of −1 and 1."""
-    columns = {"context_col": CONTEXT, "sparse_col": CONTEXT}
     parts = [frappe(part) for part in ("train", "validation", "test")]
-    return encoded(parts, columns, len(parts[2]))
+    return encoded(parts, {"context_col": CONTEXT, "sparse_col": CONTEXT}, len(parts[2]))
 
 
-def frappe_clicks(split: int) -> Parts:
+def uses_of_frappe(split: int) -> Parts:
     """Labels of 0 and 1."""
-    columns = {"context_col": CONTEXT, "sparse_col": CONTEXT}
     parts = [frappe(part) for part in ("train", "validation", "test")]
-    return encoded([part.assign(label=(part["label"] > 0).astype(int)) for part in parts], columns, len(parts[2]))
+    parts = [part.assign(label=(part["label"] > 0).astype(np.int64)) for part in parts]
+    return encoded(parts, {"context_col": CONTEXT, "sparse_col": CONTEXT}, len(parts[2]))
 
 
 # ---- settings
@@ -203,13 +201,129 @@ NFM_WITH_FEATURES: dict[str, Any] = {
     "batch_size": 4096, "ema": 0.995,
 }  # fmt: skip
 DEEPFM_WITH_FEATURES: dict[str, Any] = {
-    "embed_size": 32, "hidden_units": (128, 64), "dropout_rate": 0.4, "embed_dropout": 0.2, "init_std": 0.05, "lr": 5e-3,
-    "batch_size": 4096, "ema": 0.995,
+    "embed_size": 32, "hidden_units": (128, 64), "dropout_rate": 0.4, "embed_dropout": 0.2, "init_std": 0.05,
+    "lr": 5e-3, "batch_size": 4096, "ema": 0.995,
 }  # fmt: skip
 NOTEBOOK: dict[str, Any] = {
     "embed_size": 16, "hidden_units": (16, 16), "dropout_rate": 0.5, "lr": 1e-3, "batch_size": 1024
 }  # fmt: skip
 
-# Frappe, of vectors of 64 numbers
+
+# Frappe, vectors of 64 numbers. What starts from an FM has that FM's settings but for its own.
 FRAPPE: dict[str, Any] = {"embed_size": 64, "lr": 3e-3, "batch_size": 1024, "ema": 0.998}
-FRAPPE_FM: dict[str, Any] = FRAPPE | {"dropout_rate": 0.3}
+FRAPPE_FM = FRAPPE | {"dropout_rate": 0.3}
+FRAPPE_START = FRAPPE_FM | {"n_epochs": 18}
+FRAPPE_NFM = FRAPPE | {"lr": 4e-3, "lr_decay": 0.97, "dropout_rate": 0.2, "pair_dropout": 0.5}
+FRAPPE_DEEPFM = FRAPPE | {
+    "lr": 2e-3, "lr_decay": 0.95, "dropout_rate": 0.3, "pair_dropout": 0.5, "hidden_units": (128, 64),
+}  # fmt: skip
+FRAPPE_PAIRS = FRAPPE | {"batch_size": 512, "pair_dropout": 0.5, "lr_decay": 0.93}
+
+EXPERIMENTS = {
+    "ids": Experiment(
+        "ml-1m",
+        "users and movies alone, positive above three stars, random 80/10/10",
+        ("roc_auc", "log_loss"),
+        (
+            Entry(
+                NFM,
+                NFM_WITH_FEATURES | {"embed_dropout": 0.4},
+                ({"embed_dropout": 0.0}, {"embed_dropout": 0.2}),
+                published="0.7589 (a notebook, 100 epochs)",
+            ),
+            Entry(DeepFM, NOTEBOOK, n_epochs=10, published="0.7920 (a notebook); five libraries 0.7864 to 0.7988"),
+        ),
+        ids_of_movielens,
+    ),
+    "features": Experiment(
+        "ml-1m",
+        "with sex, age, occupation and genres, positive above three stars, random 80/10/10",
+        ("roc_auc", "log_loss"),
+        (
+            Entry(FM, FM_WITH_FEATURES, ({"embed_dropout": 0.2, "lr": 2e-3, "reg": 3e-4},)),
+            Entry(NFM, NFM_WITH_FEATURES, ({"embed_dropout": 0.2, "reg": 3e-4},)),
+            Entry(DeepFM, DEEPFM_WITH_FEATURES, ({"embed_dropout": 0.1, "lr": 2e-3, "init_std": 0.01},)),
+        ),
+        features_of_movielens,
+    ),
+    "rating": Experiment(
+        "ml-1m",
+        "stars with the same features, each user's earliest 80 % train, the next 10 % validate, the last 10 % test",
+        ("rmse", "mae"),
+        (Entry(FM, FM_WITH_FEATURES), Entry(NFM, NFM_WITH_FEATURES), Entry(DeepFM, DEEPFM_WITH_FEATURES)),
+        stars_by_time,
+        fixed=True,
+    ),
+    "rmse": Experiment(
+        "frappe",
+        "labels of -1 and 1, squared error, the split of He and Chua",
+        ("rmse",),
+        (
+            Entry(
+                FM,
+                FRAPPE_FM,
+                ({"batch_size": 4096, "ema": None}, {"lr": 4e-3, "lr_decay": 0.97, "dropout_rate": 0.5}),
+                published="0.3437 (LibFM, 128 numbers; NFM paper)",
+            ),
+            Entry(
+                NFM,
+                FRAPPE_NFM | {"hidden_units": (128,)},
+                (
+                    {"hidden_units": (64,)},
+                    {"hidden_units": (64,), "lr": 5e-3, "lr_decay": 0.975, "dropout_rate": 0.3, "pair_dropout": 0.6},
+                    {"hidden_units": (64,), "lr": 3e-3, "lr_decay": False, "embed_dropout": 0.1},
+                    {"hidden_units": (64,), "lr": 3e-3, "lr_decay": False, "embed_dropout": 0.3, "pair_dropout": 0.3},
+                ),
+                at_most=70,
+                published="0.3127 (128 numbers; NFM paper)",
+            ),
+            Entry(
+                AFM,
+                FRAPPE_PAIRS,
+                fm=FRAPPE_START,
+                published="0.3102 (256 numbers; AFM paper)",
+            ),
+            Entry(
+                IFM,
+                FRAPPE_PAIRS,
+                (
+                    {"lr": 1e-3, "lr_decay": False, "pair_dropout": 0.0},
+                    {"lr": 1e-3, "lr_decay": False, "pair_dropout": 0.3},
+                    {"lr": 2e-3, "lr_decay": 0.9, "pair_dropout": 0.4},
+                    {
+                        "optimizer": "adagrad", "epsilon": 1e-8, "lr": 0.05, "lr_decay": False, "ema": None,
+                        "pair_dropout": 0.2, "field_reg": 1e-5,
+                    },
+                ),
+                at_most=25,
+                fm=FRAPPE_START,
+            ),
+            Entry(INN, FRAPPE_PAIRS, fm=FRAPPE_START),
+            Entry(DeepIFM, FRAPPE_PAIRS | {"dropout_rate": 0.3, "hidden_units": (64,)}, at_most=25, fm=FRAPPE_START),
+        ),
+        signs_of_frappe,
+        fixed=True,
+        patience=4,
+    ),
+    "auc": Experiment(
+        "frappe",
+        "labels of 0 and 1, cross-entropy, the split of He and Chua",
+        ("roc_auc", "log_loss"),
+        (
+            Entry(
+                NFM,
+                FRAPPE_NFM,
+                ({"lr": 3e-3, "lr_decay": False, "embed_dropout": 0.1},),
+                published="0.9804 (10 numbers; BARS)",
+            ),
+            Entry(
+                DeepFM,
+                FRAPPE_DEEPFM,
+                published="0.9842 (10 numbers; BARS)",
+            ),
+        ),
+        uses_of_frappe,
+        fixed=True,
+        patience=4,
+    ),
+}  # fmt: skip

@@ -145,8 +145,8 @@ class Settings:
         tables, the rows of the batch alone, and are Adam and Adagrad elsewhere. ``"auto"`` leaves the choice to the
         library, which is Adam so far.
     initial_accumulator_value
-        What Adagrad's sums of squared gradients start from. The papers' TensorFlow code has 1e-8 for a loss summed over
-        the batch; losses are means here, so that the like of it is that over the batch size squared.
+        What Adagrad's sums of squared gradients start from. The papers' TensorFlow code has 1e-8 with half the sum of
+        a batch's squares; losses are means here, so that the like of it is 1e-8 · (2 / batch size)².
     clip_norm
         The gradient's norm is clipped to this; None leaves it.
     ema

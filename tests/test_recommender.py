@@ -393,6 +393,38 @@ def test_every_sampler_and_setting_trains(sampler: str, more: dict[str, Any]) ->
     assert np.isfinite(model.history_["train_loss"]).all()
 
 
+@pytest.mark.parametrize("loss_type", RANKING_LOSSES)
+@pytest.mark.parametrize("num_neg", [1, 3])
+def test_every_loss_finds_the_taste(loss_type: str, num_neg: int) -> None:
+    """Even users like even items; a list of ten has hardly another."""
+    data, info = make_world("ranking", "sparse").build()
+    settings: dict[str, Any] = {"n_epochs": 25, "lr": 0.02, "batch_size": 64, "init_std": 0.1}
+    model = FM("ranking", info, loss_type, num_neg=num_neg, **settings).fit(data, neg_sampling=True, verbose=0)
+    assert model.history_["train_loss"].iloc[-1] < 0.7 * model.history_["train_loss"].iloc[0]
+    lists = model.recommend(n_rec=10, filter_consumed=False)
+    right = lists["user"] % 2 == lists["item"].str[1:].astype(int) % 2
+    assert right.mean() > 0.85
+
+
+@pytest.mark.parametrize("loss_type", ["bpr", "max_margin", "softmax"])
+def test_losses_of_pairs_say_that_they_need_negatives(loss_type: str) -> None:
+    frame = two_tastes()
+    data, info = DatasetPure.build_trainset(frame.assign(label=np.arange(len(frame)) % 2))
+    model = FM("ranking", info, loss_type)
+    with pytest.raises(ValueError, match=f"loss_type='{loss_type}' .* neg_sampling=True"):
+        model.fit(data, neg_sampling=False)
+    assert FM("rating", info, loss_type, n_epochs=1).fit(data, neg_sampling=False, verbose=0).history_.shape[0] == 1
+
+
+def test_labels_of_plus_and_minus_one_are_a_rating() -> None:
+    frame = two_tastes()
+    data, info = DatasetPure.build_trainset(frame.assign(label=np.where(np.arange(len(frame)) % 3, -1, 1)))
+    model = FM("rating", info, "squared", n_epochs=3, lr=0.5).fit(data, neg_sampling=False, verbose=0)
+    predictions = model.predict(frame["user"], frame["item"])
+    assert -1 == predictions.min() < predictions.max() == 1
+    assert (model.lower_bound, model.upper_bound) == (-1, 1)
+
+
 @pytest.mark.parametrize("combiner", ["sum", "mean", "sqrtn", "normal"])
 def test_every_combiner_trains(combiner: str) -> None:
     data, info = make_world("ranking", "all kinds").build()

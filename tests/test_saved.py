@@ -582,6 +582,18 @@ FORGERIES: dict[str, tuple[Edit, str]] = {
     "vectors that are huge": (setting(embed_size=10**9), "no size of the weights"),
     "vectors beyond all memory": (setting(embed_size=10**18), "cannot be read"),
     "vectors beyond all integers": (setting(embed_size=10**30), "cannot be read"),
+    "vectors of a size that a tensor without numbers has": (
+        lambda entry, arrays: [
+            setting(embed_size=10**6)(entry, arrays), more("empty", np.zeros((10**6, 0)))(entry, arrays)
+        ],
+        "the weights",
+    ),
+    "layers of a size that a tensor without numbers has": (
+        lambda entry, arrays: [
+            setting(hidden_units=[10**5] * 3)(entry, arrays), more("empty", np.zeros((10**5, 0)))(entry, arrays)
+        ],
+        "the weights",
+    ),
     "vectors of no size": (setting(embed_size=0), "embed_size=0 is no size of the weights"),
     "vectors of a size that is text": (setting(embed_size="4"), "embed_size must be an integer"),
     "vectors of another size": (setting(embed_size=5), "no size of the weights"),
