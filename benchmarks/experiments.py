@@ -279,7 +279,15 @@ EXPERIMENTS = {
             ),
             Entry(
                 AFM,
-                FRAPPE_PAIRS,
+                FRAPPE_PAIRS | {"lr": 2e-3, "lr_decay": 0.97, "pair_dropout": 0.3},
+                (
+                    {"lr": 1e-3, "lr_decay": False, "pair_dropout": 0.0},
+                    {"lr_decay": 0.9},
+                    {"lr_decay": 0.96},
+                    {"lr": 3e-3, "lr_decay": 0.95, "pair_dropout": 0.5},
+                    {"lr": 3e-3, "lr_decay": 0.95, "attention_size": 64},
+                ),
+                at_most=50,
                 fm=FRAPPE_START,
                 published="0.3102 (256 numbers; AFM paper)",
             ),
