@@ -29,7 +29,9 @@ from tqdm.auto import trange
 
 from benchmarks.experiments import EXPERIMENTS, Entry, Experiment, Parts
 from recolib.algorithms import FM
+from recolib.data.interactions import Interactions
 from recolib.evaluation import evaluate
+from recolib.metrics import roc_auc
 
 
 def run(entry: Entry, experiment: Experiment, parts: Parts, seed: int, with_test: bool = True) -> dict[str, Any]:
@@ -73,6 +75,29 @@ def baselines(parts: Parts) -> dict[str, float]:
     }
 
 
+def seen_and_popular(parts: Parts, metric: str) -> dict[str, float]:
+    """The test figure of two facts: whether training has the user with the item, liked, and how many liked the item.
+
+    Each is a cell of a table whose mean label the validation part tells.
+    """
+    train = parts.train
+    liked = train.labels > 0
+    stride = train.data_info.n_items + 1
+    known = np.unique(train.user_indices[liked].astype(np.int64) * stride + train.item_indices[liked])
+    popularity = np.bincount(train.item_indices[liked], minlength=stride)
+    bounds = np.unique(np.quantile(popularity[train.item_indices], np.linspace(0, 1, 41)[1:-1]))
+
+    def cells(data: Interactions) -> np.ndarray:
+        seen = np.isin(data.user_indices.astype(np.int64) * stride + data.item_indices, known)
+        return seen * (len(bounds) + 1) + np.searchsorted(bounds, popularity[data.item_indices], side="right")
+
+    rate = mean_by(np.append(cells(parts.valid), 2 * len(bounds) + 1), np.append(parts.valid.labels, 0.0))
+    predictions, labels = rate[cells(parts.test)], parts.test.labels.astype(np.float64)
+    if metric == "rmse":
+        return {"seen before, and popularity": float(np.sqrt(np.mean((labels - predictions) ** 2)))}
+    return {"seen before, and popularity": float(roc_auc(labels, predictions))}
+
+
 def mean_by(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The mean of the values of each code; 0 for a code without any."""
     return np.bincount(codes, values) / np.maximum(np.bincount(codes), 1)
@@ -109,8 +134,9 @@ def runs(experiment: Experiment, n_runs: int) -> Iterator[tuple[Parts, int]]:
         left_out = f"; {parts.n_unknown} more test rows, of users or items that training lacks, are not counted"
         sizes = f"{len(parts.train)} rows train, {len(parts.valid)} validate, {len(parts.test)} test"
         print(f"split {split}: {sizes}{left_out if parts.n_unknown else ''}")
-        if experiment.task == "rating":
-            print(f"test rmse: {as_text(baselines(parts))}")
+        metric = experiment.metrics[0]
+        known = baselines(parts) if metric == "rmse" else {}
+        print(f"test {metric} of less: {as_text(known | seen_and_popular(parts, metric))}")
         for seed in range(n_runs) if experiment.fixed else [split]:
             yield parts, seed
 

@@ -311,7 +311,7 @@ EXPERIMENTS = {
         ),
         signs_of_frappe,
         fixed=True,
-        patience=4,
+        patience=8,
     ),
     "auc": Experiment(
         "frappe",
@@ -332,6 +332,6 @@ EXPERIMENTS = {
         ),
         uses_of_frappe,
         fixed=True,
-        patience=4,
+        patience=8,
     ),
 }  # fmt: skip
