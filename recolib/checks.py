@@ -77,7 +77,7 @@ def as_widths(name: str, value: object) -> tuple[int, ...]:
     """Layer widths as a tuple; a single integer is one layer."""
     widths = (value,) if isinstance(value, int | np.integer) else value
     if not isinstance(widths, Sequence) or isinstance(widths, str) or not widths:
-        raise ValueError(f"{name} must be a list of layer widths, got {value!r}")
+        raise ValueError(f"{name} must be a list of layer widths, at least one, got {value!r}")
     if not all(isinstance(w, int | np.integer) and not isinstance(w, bool) and w >= 1 for w in widths):
         raise ValueError(f"{name} must be a list of integers of at least 1, got {value!r}")
     if len(widths) > MAX_LAYERS:

@@ -12,7 +12,7 @@ from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.evaluation import check_labels
 from recolib.exceptions import warn
-from recolib.losses import PAIRWISE
+from recolib.losses import NEED_NEGATIVES
 from recolib.nn.network import Network
 from recolib.sampling import Draw, uniforms
 from recolib.settings import Settings
@@ -87,7 +87,7 @@ class Examples:
 
 
 def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) -> Interactions:
-    """The rows to train on: all, or with sampling those whose label is not 0.
+    """The rows to train on: all, or with sampling those whose label is above 0.
 
     Raises
     ------
@@ -103,17 +103,18 @@ def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) ->
         raise ValueError("train_data has users or items that data_info does not know: build it with build_trainset")
     if neg_sampling and settings.sampler is None:
         raise ValueError("neg_sampling=True needs a sampler, got sampler=None")
-    if settings.task == "ranking" and settings.loss_type in PAIRWISE and not neg_sampling:
+    if settings.task == "ranking" and settings.loss_type in NEED_NEGATIVES and not neg_sampling:
         raise ValueError(
             f"loss_type={settings.loss_type!r} sets an observed item against negatives: pass neg_sampling=True"
         )
     check_labels(data, settings.task, neg_sampling)
     if neg_sampling:
-        unobserved = data.labels == 0
+        unobserved = data.labels <= 0
         if unobserved.all():
-            raise ValueError("all labels are 0: with neg_sampling=True there is no positive row")
+            raise ValueError("no label is above 0: with neg_sampling=True there is no positive row")
         if unobserved.any():
-            warn(f"{int(unobserved.sum())} rows with label 0 are left out: neg_sampling=True draws negatives")
+            n_left_out = int(unobserved.sum())
+            warn(f"{n_left_out} rows with label 0 or below are left out: neg_sampling=True draws negatives")
             data = data.take(np.flatnonzero(~unobserved))
     elif settings.task == "ranking" and data.labels.min() == data.labels.max():
         warn(f"all labels are {data.labels[0]:g}: there is nothing to tell apart, or neg_sampling=True is meant")

@@ -1,6 +1,6 @@
 """Losses of scores (B, 1+N), the observed item first, against labels of the same shape.
 
-Those of ``PAIRWISE`` set the observed item against its N negatives, and take no labels.
+Those of ``NEED_NEGATIVES`` set the observed item against its N negatives, and do not look at the labels.
 """
 
 from __future__ import annotations
@@ -75,5 +75,5 @@ RANKING_LOSSES: dict[str, Loss] = {
     "max_margin": max_margin,
     "softmax": softmax,
 }
-PAIRWISE = ("bpr", "max_margin", "softmax")
+NEED_NEGATIVES = ("bpr", "max_margin", "softmax")
 """Losses that need negatives beside each observed item."""

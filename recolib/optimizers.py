@@ -37,7 +37,7 @@ class LazyAdam(torch.optim.Optimizer):
             first, second = group["betas"]
             state = self.state[table]
             if not state:
-                state["step"] = torch.zeros(())
+                state["step"] = torch.zeros((), dtype=torch.float32)
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(table), torch.zeros_like(table)
             state["step"] += 1
             mean = state["exp_avg"][rows].lerp_(gradient, 1 - first)
@@ -61,7 +61,7 @@ class RowwiseAdagrad(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "eps": eps})
         for group in self.param_groups:
             for table in group["params"]:
-                self.state[table]["step"] = torch.zeros(())
+                self.state[table]["step"] = torch.zeros((), dtype=torch.float32)
                 self.state[table]["sum"] = table.new_full((len(table), 1), initial_accumulator_value)
 
     @torch.no_grad()
@@ -94,9 +94,9 @@ def _adam(parameters: Sequence[Tensor], rates: Rates) -> torch.optim.Optimizer:
 
 
 def _adagrad(parameters: Sequence[Tensor], rates: Rates) -> torch.optim.Optimizer:
-    start = rates.initial_accumulator_value
+    start, on_cpu = rates.initial_accumulator_value, all(weight.device.type == "cpu" for weight in parameters)
     return torch.optim.Adagrad(
-        parameters, rates.lr, eps=rates.epsilon, initial_accumulator_value=start, foreach=False, fused=True
+        parameters, rates.lr, eps=rates.epsilon, initial_accumulator_value=start, fused=on_cpu or None
     )
 
 
@@ -114,11 +114,15 @@ def _rowwise_adagrad(tables: Sequence[Tensor], rates: Rates) -> torch.optim.Opti
 
 @dataclass(frozen=True)
 class Method:
-    """A way to step: what steps the weights and, where that is another thing, the embedding tables."""
+    """A way to step: what steps the weights and, where that is another thing, the embedding tables.
+
+    ``sums_rows`` says that of tables there is one sum a row.
+    """
 
     keeps: tuple[str, ...]
     of_weights: Maker
     of_tables: Maker | None = None
+    sums_rows: bool = False
 
 
 OF_ADAM, OF_ADAGRAD = ("step", "exp_avg", "exp_avg_sq"), ("step", "sum")
@@ -128,7 +132,7 @@ METHODS = {
     "adagrad": Method(OF_ADAGRAD, _adagrad),
     "sgd": Method((), _sgd),
     "lazy_adam": Method(OF_ADAM, _adam, _lazy_adam),
-    "rowwise_adagrad": Method(OF_ADAGRAD, _adagrad, _rowwise_adagrad),
+    "rowwise_adagrad": Method(OF_ADAGRAD, _adagrad, _rowwise_adagrad, sums_rows=True),
 }
 
 
@@ -141,6 +145,8 @@ class Optimizer:
     ----------
     network
         What is trained.
+    tables
+        Its embedding tables, which are looked up in and nothing else.
     name
         One of ``METHODS``.
     rates
@@ -152,13 +158,13 @@ class Optimizer:
         Whether it has made no step, nor goes on from any.
     """
 
-    def __init__(self, network: nn.Module, name: str, rates: Rates) -> None:
+    def __init__(self, network: nn.Module, tables: Sequence[nn.Embedding], name: str, rates: Rates) -> None:
         self.name, self.method = name, METHODS[name]
         self.weights = dict(network.named_parameters())
-        tables = [(f"{path}.weight", one) for path, one in network.named_modules() if isinstance(one, nn.Embedding)]
-        for _, table in tables:
+        for table in tables:
             table.sparse = self.method.of_tables is not None
-        self.tables = {path for path, _ in tables} if self.method.of_tables else set[str]()
+        apart = {id(table.weight) for table in tables} if self.method.of_tables else set[int]()
+        self.tables = {path for path, weight in self.weights.items() if id(weight) in apart}
         self.inner = self._make(rates)
         self.is_new = True
 
@@ -176,7 +182,10 @@ class Optimizer:
                 gradients.append(weight.grad.values())
             elif weight.grad is not None:
                 gradients.append(weight.grad)
-        scale = (norm / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp_max(1.0)
+        if not gradients:
+            return
+        whole = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(one) for one in gradients]))
+        scale = (norm / (whole + 1e-6)).clamp_max(1.0)
         for gradient in gradients:
             gradient.mul_(scale)
 
@@ -229,8 +238,9 @@ class Optimizer:
         if name not in self.weights or one.keys() != set(keeps):
             raise ValueError(f"the optimiser keeps {keeps} of each of its weights: see {name!r}")
         weight = self.weights[name]
-        like = dict.fromkeys(keeps, weight) | {"step": torch.zeros(())}
-        if self.method.of_tables is _rowwise_adagrad and name in self.tables:
+        like: dict[str, Tensor] = dict.fromkeys(keeps, weight)
+        like["step"] = torch.zeros((), dtype=torch.float32, device=weight.device)
+        if self.method.sums_rows and name in self.tables:
             like["sum"] = weight[:, :1]
         for what, own in like.items():
             if one[what].shape != own.shape or one[what].dtype != own.dtype:

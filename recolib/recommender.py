@@ -91,7 +91,7 @@ class Recommender(Settings):
             What ``build_trainset`` returned.
         neg_sampling
             Whether rows are observations beside which negatives are drawn, or bring their own labels. With
-            True each row is a positive whatever its label, but for label 0, which is left out with a warning.
+            True each row with a label above 0 is a positive; the others are left out with a warning.
         verbose
             0: silent. 1: a progress bar for each epoch. 2: the metrics of each epoch as well.
         shuffle
@@ -105,10 +105,12 @@ class Recommender(Settings):
         num_workers
             Accepted for LibRecommender's users and ignored: none are needed.
         init_from
-            A fitted FM of the same task, data and ``embed_size``, to start from: its vectors, linear weights and
-            w0 are copied. AFM, IFM, INN, DeepIFM and DeepFM then start with the FM's scores, NFM with its vectors.
+            For a new model: a fitted FM of the same task, data, ``embed_size`` and ``multi_sparse_combiner`` to start
+            from. Its vectors, linear weights and w0 are copied. AFM, IFM, INN, DeepIFM and DeepFM then start with the
+            FM's scores, NFM with its vectors.
         freeze_fm
-            Whether vectors, linear weights and w0 stay as they are during this call.
+            Whether vectors, linear weights and w0 stay as they are during this call; for use with ``init_from``, or
+            on a trained model.
 
         Returns
         -------
@@ -136,6 +138,7 @@ class Recommender(Settings):
         >>> "eval_loss" in model.history_
         True
         """
+        self.check()
         for name, flag in (("neg_sampling", neg_sampling), ("shuffle", shuffle), ("freeze_fm", freeze_fm)):
             check_bool(name, flag)
         check_integer("num_workers", num_workers, 0)
@@ -143,10 +146,10 @@ class Recommender(Settings):
         check_measure(self.task, *how)
         check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
         train_set = training_rows(train_data, self, neg_sampling)
+        if freeze_fm and init_from is None and self._trainer is None:
+            raise ValueError("freeze_fm=True needs init_from, or a model that was trained before")
         if init_from is not None:
-            check_pretrained(self, init_from)
-            if self._trainer is not None:
-                raise ValueError("init_from is for a model that was not trained before: make a new one")
+            check_pretrained(self, init_from, self._trainer is None)
         if metrics is not None and eval_data is None:
             warn("metrics without eval_data: nothing is measured")
         measurement = None if eval_data is None else Measurement.of(self, eval_data, neg_sampling, *how)
@@ -155,7 +158,7 @@ class Recommender(Settings):
         plan = Plan.of(self, neg_sampling, shuffle, freeze_fm)
         fm = None if init_from is None else init_from._fitted()
         trainer = self._trainer or Trainer(build_network(self, self.components, fm), plan)
-        if trainer.epoch and trainer.optimizer.is_new:
+        if not trainer.is_whole:
             warn("the model was saved with inference_only=True: its optimiser starts anew")
         examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device)
         state = self._trainer, list(self._records)
@@ -420,7 +423,7 @@ class Recommender(Settings):
         manual
             Accepted for LibRecommender's users and ignored.
         inference_only
-            Leave out what only further training needs: the optimiser's two copies of the weights.
+            Leave out what only further training needs: what the optimiser keeps, and the weights behind an average.
 
         Returns
         -------

@@ -164,7 +164,7 @@ def _refuse_infinite(state: Mapping[str, Tensor]) -> None:
 
 def _refuse_sizes(settings: Mapping[str, object], state: Mapping[str, Tensor]) -> None:
     """Raise unless each size is one that the weights have: no file says how much memory a network takes."""
-    there = {size for tensor in state.values() for size in tensor.shape}
+    there = {size for tensor in under("network", state).values() for size in tensor.shape}
     for name in SIZES:
         value = settings.get(name)
         sizes = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]

@@ -18,6 +18,7 @@ from recolib.checks import (
 )
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
+from recolib.exceptions import warn
 from recolib.losses import RANKING_LOSSES
 from recolib.nn.embedding import Combiner
 from recolib.optimizers import METHODS
@@ -88,7 +89,7 @@ OF_ALGORITHMS: dict[str, Check] = {
 }
 """How settings of algorithms are checked: a name means the same in all of them. Of those that are () by default, () is
 fine, too: no layers."""
-ARE_SIZES = _size, _size_or_none, _heads, as_widths
+ARE_SIZES = _size, _size_or_none, as_widths
 SIZES = ["embed_size", *(name for name, check in OF_ALGORITHMS.items() if check in ARE_SIZES)]
 """Settings that are sizes of weights."""
 
@@ -115,7 +116,7 @@ class Settings:
     n_epochs
         Passes over the data a ``fit``.
     lr
-        The optimiser's learning rate: about 0.001 for Adam, 0.05 for Adagrad.
+        The optimiser's learning rate: about 0.001 for Adam, 0.05 for Adagrad; SGD needs far more.
     lr_decay
         The learning rate's factor after each epoch: True is 0.96, False none.
     epsilon
@@ -145,8 +146,9 @@ class Settings:
         tables, the rows of the batch alone, and are Adam and Adagrad elsewhere. ``"auto"`` leaves the choice to the
         library, which is Adam so far.
     initial_accumulator_value
-        What Adagrad's sums of squared gradients start from. The papers' TensorFlow code has 1e-8 with half the sum of
-        a batch's squares; losses are means here, so that the like of it is 1e-8 · (2 / batch size)².
+        What the sums of squared gradients of ``"adagrad"`` and ``"rowwise_adagrad"`` start from. The papers' TensorFlow
+        code has 1e-8 with half the sum of a batch's squares; losses are means here, so that the like of it is
+        1e-8 · (2 / batch size)².
     clip_norm
         The gradient's norm is clipped to this; None leaves it.
     ema
@@ -189,10 +191,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check the settings."""
+        self.check()
+
+    def check(self) -> None:
+        """Check the settings, which may be changed between fits."""
         check_choice("task", self.task, TASKS)
         if not isinstance(self.data_info, DataInfo):
             raise TypeError(f"data_info must be what build_trainset returned, got {type(self.data_info).__name__}")
         check_choice("loss_type", self.loss_type, [*RANKING_LOSSES, *(["squared"] if self.task == "rating" else [])])
+        if self.task == "rating" and self.loss_type not in ("cross_entropy", "squared"):
+            warn(f"task='rating' has squared error: loss_type={self.loss_type!r} is ignored")
         check_choice("multi_sparse_combiner", self.multi_sparse_combiner, get_args(Combiner))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         if self.sampler is not None:
@@ -202,7 +210,7 @@ class Settings:
             setattr(self, name, int(getattr(self, name)))  # torch takes no integers of NumPy
         for name in ("lr", "epsilon", "init_std"):
             check_number(name, getattr(self, name), 0, open_low=True)
-        check_number("initial_accumulator_value", self.initial_accumulator_value, 0)
+        check_number("initial_accumulator_value", self.initial_accumulator_value, 0, 3e38)
         for name, high in (("embed_dropout", 1.0), ("reg", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 0, high)

@@ -87,9 +87,10 @@ class Trainer:
         self.network, self.plan = network, plan
         self.parameters = list(network.parameters())
         self.epoch = self.steps = 0
-        self.optimizer = Optimizer(network, plan.optimizer, plan.rates(0))
+        self.optimizer = Optimizer(network, network.tables(), plan.optimizer, plan.rates(0))
         self.average = None if plan.ema is None else self._copies()
         self._predicts = False  # whether the network holds the weights to predict with
+        self.is_whole = True  # whether nothing of the training before was lost
 
     def run_epoch(self, examples: Examples, bar: tqdm[Any]) -> tuple[float, float]:
         """One pass over the examples; afterwards the network is ready to predict.
@@ -170,17 +171,34 @@ class Trainer:
             )
 
     def adopt(self, plan: Plan) -> None:
-        """Go on by another plan; a moving average begins or ends with it, and another optimiser starts anew."""
+        """Go on by another plan; a moving average begins or ends with it, and another optimiser starts anew.
+
+        Raises
+        ------
+        ValueError
+            If it leaves nothing to train.
+        """
+        if plan.freeze_fm and len(self.network.fm_weights()) == len(self.parameters):
+            raise ValueError("freeze_fm=True leaves nothing to train: the model has no weights but those of an FM")
         if plan.ema is None and self.average is not None:
             self._swap_average()
             self.average = None
         elif plan.ema is not None and self.average is None:
             self.average = self._copies()
         if plan.optimizer != self.optimizer.name:
-            self.optimizer = Optimizer(self.network, plan.optimizer, plan.rates(self.epoch))
-        for weight in self.network.fm_weights():
-            weight.requires_grad_(not plan.freeze_fm)
-        self.plan = plan
+            rates = plan.rates(self.epoch)
+            self.optimizer = Optimizer(self.network, self.network.tables(), plan.optimizer, rates)
+        self.plan, self.is_whole = plan, True
+        self._freeze(plan.freeze_fm)
+
+    def _freeze(self, frozen: bool) -> None:
+        """Let the weights of the FM stand still where they predict, or let them go."""
+        of_fm = {id(weight) for weight in self.network.fm_weights()}
+        for at, weight in enumerate(self.parameters):
+            if id(weight) in of_fm:
+                weight.requires_grad_(not frozen)
+                if frozen and self.average is not None and self._predicts:  # the raw weight is where its average was
+                    self.average[at].copy_(weight.detach())
 
     def state(self, with_optimizer: bool = True) -> dict[str, Tensor]:
         """A copy of all that training changes, by name; without the optimiser's part, what predicts."""
@@ -210,7 +228,9 @@ class Trainer:
             _refuse_other(average, own)
         self.network.load_state_dict(under("network", state))
         self.optimizer.restore(state, self.plan.rates(int(progress[0])))
-        self.average = [average[name].to(self.network.device).clone() for name in own] if average else None
+        copies = {name: torch.empty_like(own[name]).copy_(one).detach() for name, one in average.items()}
+        self.average = [copies[name] for name in own] if average else None
+        self.is_whole = not self.optimizer.is_new and (self.plan.ema is None or self.average is not None)
         self.epoch, self.steps = progress.tolist()
         self._predicts = True
         self.network.eval()

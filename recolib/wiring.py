@@ -31,10 +31,12 @@ def side_layout(info: DataInfo, *sides: Side) -> SideLayout:
     return SideLayout(tuple(code_fields), sum(len(info.schema.dense(side)) for side in sides))
 
 
-def check_pretrained(settings: Settings, fm: object) -> None:
-    """Raise unless ``fm`` is a model of the settings' task, data and vectors."""
+def check_pretrained(settings: Settings, fm: object, is_new: bool) -> None:
+    """Raise unless ``fm`` is a model of the settings' task, data and vectors, for a model that is new."""
     if not isinstance(fm, Settings):
         raise TypeError(f"init_from must be a fitted FM, got {type(fm).__name__}")
+    if not is_new:
+        raise ValueError("init_from is for a model that was not trained before: make a new one")
     for name in MUST_AGREE:
         own, other = getattr(settings, name), getattr(fm, name)
         if own != other:

@@ -34,7 +34,7 @@ from recolib.recommender import Recommender
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::recolib.UnknownIdWarning"),
-    pytest.mark.filterwarnings("ignore:.*rows with label 0 are left out"),
+    pytest.mark.filterwarnings("ignore:.*rows with label 0 or below are left out"),
 ]
 
 LISTWISE = sorted(LISTS)

@@ -630,7 +630,9 @@ ODD: dict[str, Callable[[], Odd]] = {
     "fractions_as_labels": lambda: Odd(log(label=[0.5, 4.5, 3.25, 1, 2, 3, 4, 5, 0.1]), negatives=False),
     "labels_below_zero": lambda: Odd(log(label=np.linspace(-10, -1, 9)), negatives=False),
     "one_rating_for_all": lambda: Odd(log(label=3), negatives=False),
-    "booleans_as_labels": lambda: Odd(FEW_LABELS.astype({"label": bool}), warns="4 rows with label 0 are left out"),
+    "booleans_as_labels": lambda: Odd(
+        FEW_LABELS.astype({"label": bool}), warns="4 rows with label 0 or below are left out"
+    ),
     "decimal_labels": lambda: Odd(
         pa.Table.from_pandas(log()).set_column(2, "label", pa.array([1] * 9, pa.decimal128(5, 2)))
     ),

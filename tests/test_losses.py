@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
 from recolib.losses import (
-    PAIRWISE,
+    NEED_NEGATIVES,
     RANKING_LOSSES,
     RATING_LOSS,
     bpr,
@@ -126,14 +126,14 @@ def test_softmax_and_bpr_of_one_negative_are_the_same():
     assert softmax(scores, labels).item() == pytest.approx(bpr(scores, labels).item())
 
 
-@pytest.mark.parametrize("name", PAIRWISE)
+@pytest.mark.parametrize("name", NEED_NEGATIVES)
 def test_losses_of_pairs_see_only_differences(name):
     scores, labels = random_batch()
     shifted = scores + torch.randn(len(scores), 1, dtype=torch.float64)
     torch.testing.assert_close(RANKING_LOSSES[name](scores, labels), RANKING_LOSSES[name](shifted, 1 - labels))
 
 
-@pytest.mark.parametrize("name", PAIRWISE)
+@pytest.mark.parametrize("name", NEED_NEGATIVES)
 def test_losses_of_pairs_do_not_care_in_which_order_negatives_come(name):
     scores, labels = random_batch()
     order = [0, *(1 + np.random.default_rng(0).permutation(scores.shape[1] - 1))]
@@ -170,7 +170,7 @@ def test_gradients_are_those_of_finite_differences(loss):
 def test_losses_do_not_care_in_which_order_pairs_come(scores, bits):
     labels = np.array([bits >> i & 1 for i in range(12)], float).reshape(4, 3)
     order = np.random.default_rng(bits).permutation(12)
-    for loss in (*(RANKING_LOSSES[name] for name in RANKING_LOSSES if name not in PAIRWISE), RATING_LOSS):
+    for loss in (*(RANKING_LOSSES[name] for name in RANKING_LOSSES if name not in NEED_NEGATIVES), RATING_LOSS):
         whole = loss(torch.from_numpy(scores), torch.from_numpy(labels))
         mixed = [torch.from_numpy(part.reshape(-1)[order].reshape(2, 6)) for part in (scores, labels)]
         torch.testing.assert_close(whole, loss(*mixed))

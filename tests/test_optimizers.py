@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from worlds import make_world
 
 import recolib
 from recolib.algorithms import DeepFM
+from recolib.nn import Component, Deep, FieldSpec
 from recolib.optimizers import METHODS, Optimizer, Rates
+from recolib.recommender import Recommender
 from recolib.settings import OPTIMIZERS
 from recolib.wiring import build_network
 
@@ -44,9 +47,13 @@ def step(net: Net, at: torch.Tensor, target: torch.Tensor) -> None:
     (net(at) - target).square().mean().backward()
 
 
+def optimizer_of(net: Net, name: str) -> Optimizer:
+    return Optimizer(net, [net.table], name, RATES)
+
+
 def trained(name: str, steps: list[tuple[torch.Tensor, torch.Tensor]], rates: Rates = RATES, clip: float | None = None):
     net = Net()
-    optimizer = Optimizer(net, name, rates)
+    optimizer = Optimizer(net, [net.table], name, rates)
     for at, target in steps:
         optimizer.zero_grad()
         step(net, at, target)
@@ -99,7 +106,7 @@ def test_adagrad_of_the_worked_steps():
     net = nn.Module()
     net.weight = nn.Parameter(torch.ones(()))
     rates = Rates(0.1, 1e-12, 1e-8)
-    optimizer, seen = Optimizer(net, "adagrad", rates), []
+    optimizer, seen = Optimizer(net, [], "adagrad", rates), []
     for gradient in (2.0, 1.0):
         net.weight.grad = torch.tensor(gradient)
         optimizer.step(rates)
@@ -113,7 +120,7 @@ def test_a_tiny_gradient_moves_as_the_start_lets_it(start, moved):
     net = nn.Module()
     net.weight = nn.Parameter(torch.zeros(()))
     rates = Rates(0.1, 1e-12, start)
-    optimizer = Optimizer(net, "adagrad", rates)
+    optimizer = Optimizer(net, [], "adagrad", rates)
     net.weight.grad = torch.tensor(1e-5)
     optimizer.step(rates)
     assert -net.weight.item() == pytest.approx(moved, rel=1e-3)
@@ -193,7 +200,7 @@ def test_gradients_of_tables_are_sparse_where_the_method_wants_them(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_gradient_is_clipped_whole(name):
     net = Net()
-    optimizer = Optimizer(net, name, RATES)
+    optimizer = Optimizer(net, [net.table], name, RATES)
     step(net, *batches()[0])
     dense = copy.deepcopy(Net())
     step(dense, *batches()[0])
@@ -212,7 +219,7 @@ def test_a_short_gradient_is_not_clipped(name):
 def test_a_weight_without_gradient_stands_still(name):
     net = Net()
     net.table.weight.requires_grad_(False)
-    optimizer, before = Optimizer(net, name, RATES), net.table.weight.clone()
+    optimizer, before = Optimizer(net, [net.table], name, RATES), net.table.weight.clone()
     for at, target in batches():
         optimizer.zero_grad()
         step(net, at, target)
@@ -229,7 +236,7 @@ def test_what_is_kept_is_enough_to_go_on(name):
     net, optimizer = trained(name, batches()[:4])
     state = {key: tensor.clone() for key, tensor in optimizer.state().items()}
     assert {key.split(".")[0] for key in state} == ({name} if METHODS[name].keeps else set())
-    again = Optimizer(net, name, RATES)
+    again = Optimizer(net, [net.table], name, RATES)
     again.restore(state, RATES)
     assert not again.is_new
     for at, target in batches()[4:]:
@@ -242,12 +249,12 @@ def test_what_is_kept_is_enough_to_go_on(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_before_the_first_step_nothing_is_kept(name):
-    assert Optimizer(Net(), name, RATES).state() == {}
+    assert optimizer_of(Net(), name).state() == {}
 
 
 def test_the_state_of_another_method_is_none():
     net, adagrad = trained("adagrad", batches())
-    optimizer = Optimizer(net, "adam", RATES)
+    optimizer = optimizer_of(net, "adam")
     optimizer.restore(adagrad.state(), RATES)
     assert optimizer.is_new
 
@@ -270,14 +277,14 @@ def test_a_state_that_contradicts_itself_is_refused(name, wrong):
     else:
         state[key] = edited[wrong]
     with pytest.raises(ValueError, match="weight"):
-        Optimizer(net, name, RATES).restore(state, RATES)
+        Optimizer(net, [net.table], name, RATES).restore(state, RATES)
 
 
 def test_a_sum_a_row_is_no_sum_an_element():
     _, adagrad = trained("adagrad", batches())
     state = {key.replace("adagrad", "rowwise_adagrad", 1): tensor for key, tensor in adagrad.state().items()}
     with pytest.raises(ValueError, match=r"needs torch.float32 \[7, 1\]"):
-        Optimizer(Net(), "rowwise_adagrad", RATES).restore(state, RATES)
+        optimizer_of(Net(), "rowwise_adagrad").restore(state, RATES)
 
 
 # ---- whole models
@@ -309,6 +316,16 @@ def test_a_model_learns_is_saved_and_goes_on_to_the_bit(name, more, tmp_path):
         again.fit(data, neg_sampling=True, verbose=0)
     for one, other in zip(weights(again), weights(model), strict=True):  # pyright: ignore[reportArgumentType]
         assert torch.equal(one, other)
+
+
+def test_the_weights_behind_an_average_are_missed_too(tmp_path):
+    data = make_world("ranking", "all kinds").build()[0]
+    again = recolib.load(fitted("sgd", ema=0.9).save(tmp_path, "small", inference_only=True))
+    with pytest.warns(UserWarning, match="starts anew"):
+        again.fit(data, neg_sampling=True, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again.fit(data, neg_sampling=True, verbose=0)
 
 
 @pytest.mark.parametrize("name", ["adagrad", "sgd"])
@@ -358,3 +375,37 @@ def test_a_start_of_sums_slows_adagrad_down():
     first = build_network(slow, slow.components).components[-1].first.weight
     moved = [(model._fitted().components[-1].first.weight - first).abs().sum() for model in (fast, slow)]  # pyright: ignore
     assert moved[1] < 0.01 * moved[0]
+
+
+class Turned(Recommender):
+    """With a weight that does not lie row by row in memory."""
+
+    def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
+        deep = Deep(spec, [5])
+        deep.first.weight = nn.Parameter(torch.randn(spec.n_positions * spec.dim, 5).T)
+        return [deep]
+
+
+@pytest.mark.parametrize("name", ["adam", "adagrad", "sgd"])
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_weights_that_lie_otherwise_go_on_from_a_file_too(name, ema, tmp_path):
+    data, info = make_world("ranking", "pure").build()
+    settings: dict[str, Any] = {"embed_size": 4, "optimizer": name, "ema": ema, "n_epochs": 2, "lr": 0.05}
+    whole = Turned("ranking", info, **settings).fit(data, neg_sampling=True, verbose=0)
+    half = Turned("ranking", info, **settings).fit(data, neg_sampling=True, verbose=0)
+    half.save(tmp_path, "half")
+    again = Turned.load(tmp_path, "half").fit(data, neg_sampling=True, verbose=0)
+    whole.fit(data, neg_sampling=True, verbose=0)
+    for one, other in zip(weights(again), weights(whole), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_settings_that_were_changed_are_checked_by_the_next_fit():
+    model = fitted("adam")
+    data = make_world("ranking", "all kinds").build()[0]
+    for setting, wrong in (("optimizer", "adagard"), ("loss_type", "bprr"), ("lr", -1.0)):
+        before = getattr(model, setting)
+        setattr(model, setting, wrong)
+        with pytest.raises(ValueError, match=setting):
+            model.fit(data, neg_sampling=True, verbose=0)
+        setattr(model, setting, before)

@@ -136,6 +136,30 @@ def test_a_frozen_fm_stands_still_and_the_rest_learns(cls, optimizer):
     assert np.abs(scores(model, world) - scores(fm, world)).max() > 1e-3
 
 
+@pytest.mark.parametrize("ema", [None, 0.99])
+def test_what_predicts_stands_still_when_a_trained_model_is_frozen(ema):
+    world = make_world("rating", "all kinds")
+    data, info = world.build()
+    model = AFM("rating", info, embed_size=SIZE, lr=0.05, n_epochs=2, ema=ema)
+    model.fit(data, neg_sampling=False, verbose=0)
+    before = [weight.detach().clone() for weight in network(model).fm_weights()]
+    model.fit(data, neg_sampling=False, verbose=0, freeze_fm=True)
+    for mine, other in zip(network(model).fm_weights(), before, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-7)
+    model.fit(data, neg_sampling=False, verbose=0)
+    assert not torch.allclose(network(model).user.vectors.weight, before[0], atol=1e-3)
+
+
+def test_freezing_needs_something_to_freeze_and_something_to_train():
+    data, info = make_world("rating", "sparse").build()
+    with pytest.raises(ValueError, match="freeze_fm=True needs init_from"):
+        AFM("rating", info).fit(data, neg_sampling=False, verbose=0, freeze_fm=True)
+    fm = FM("rating", info, use_bn=False, n_epochs=1).fit(data, neg_sampling=False, verbose=0)
+    with pytest.raises(ValueError, match="nothing to train"):
+        fm.fit(data, neg_sampling=False, verbose=0, freeze_fm=True)
+    assert len(fm.fit(data, neg_sampling=False, verbose=0).history_) == 2
+
+
 def test_the_next_fit_thaws_what_was_frozen():
     world = make_world("rating", "all kinds")
     fm = pretrained(world, "rating", use_bn=False)
@@ -196,7 +220,8 @@ def test_what_does_not_suit_is_refused():
     refusing("no weights yet", FM("rating", info, embed_size=SIZE), error=NotFittedError)
     refusing("init_from must be an FM", started(AFM, fm, world))
     refusing("init_from must be an FM", started(DeepFM, fm, world, hidden_units=(4,)))
-    refusing("with the pairs of an FM", fm, cls=WideDeep)
+    refusing("which have the pairs of an FM", fm, cls=WideDeep)
+    refusing("an FM does not start from an FM", fm, cls=FM)
     refusing("at least 2 units", fm, cls=INN, hidden_units=(1,))
     refusing("at least 2 units", fm, cls=INN, hidden_units=(4, 1))
     refusing("trained on other data", pretrained(make_world("rating", "pure"), "rating"))

@@ -23,7 +23,7 @@ class DCNv2(Recommender):
     cross_layers
         L: with L layers, products of up to L + 1 features count.
     cross_rank
-        Each W is U Vᵀ of this rank, which has fewer weights; None is a whole W.
+        Each W is U Vᵀ of this rank, which has fewer weights if it is below F·K/2; None is a whole W.
     use_bn
         Batch norm in the hidden layers.
     dropout_rate

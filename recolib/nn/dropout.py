@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STEPS = 2**16
-"""Rates are exact to 1/65,536: an element is kept by 16 bits of its own."""
+LEVELS = 2**16
+"""Rates are rounded to 1/65,536: 16 bits of its own say whether an element is hidden."""
 
 
 def dropout(input: Tensor, rate: float, training: bool = True) -> Tensor:
@@ -20,10 +20,11 @@ def dropout(input: Tensor, rate: float, training: bool = True) -> Tensor:
         return F.dropout(input, rate)
     bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = bits.view(torch.int16)[: input.numel()].view(input.shape)
-    return cast("Tensor", _Hidden.apply(input, bits >= round(rate * STEPS) - STEPS // 2, 1 / (1 - rate)))
+    hidden = min(round(rate * LEVELS), LEVELS - 1)
+    return cast("Tensor", _Dropout.apply(input, bits >= hidden - LEVELS // 2, LEVELS / (LEVELS - hidden)))
 
 
-class _Hidden(torch.autograd.Function):
+class _Dropout(torch.autograd.Function):
     """``input`` where ``kept``, times ``scale``, else 0; a byte an element is kept for the gradient."""
 
     @staticmethod

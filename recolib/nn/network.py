@@ -78,6 +78,10 @@ class Network(nn.Module):
         """What components add to the loss to hold their weights down."""
         return sum((component.penalty() for component in self.terms), start=0.0)
 
+    def tables(self) -> list[nn.Embedding]:
+        """The embedding tables of both sides."""
+        return [self.user.vectors, self.user.weights, self.item.vectors, self.item.weights]
+
     def fm_weights(self) -> list[nn.Parameter]:
         """What a factorization machine consists of: vectors, linear weights and w0."""
         return [*self.user.parameters(), *self.item.parameters(), self.bias]

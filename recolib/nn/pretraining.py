@@ -15,7 +15,8 @@ def start_from_fm(network: Network, fm: Network) -> None:
     In evaluation batch norm multiplies the elements of the pairs' products and adds a constant. The constant
     goes into w0. The factors go where the network has a place for them, and else, as their roots, into the
     vectors. Attentive pairs start with equal attention and perceptrons in silence, so that the network scores as the
-    FM does wherever no field is absent; only NFM's perceptron, which stands where the FM's sum stood, starts by chance.
+    FM does wherever no field is absent and all pairs of an FM are pairs of the network; only NFM's perceptron, which
+    stands where the FM's sum stood, starts by chance.
 
     Raises
     ------
@@ -25,14 +26,15 @@ def start_from_fm(network: Network, fm: Network) -> None:
     pairs = [component for component in fm.components if isinstance(component, Pairwise)]
     if len(pairs) != 1 or len(fm.components) != 2:  # besides the first-order term
         raise ValueError("init_from must be an FM")
+    if len(network.components) == 2 and isinstance(network.components[1], Pairwise):
+        raise ValueError("an FM does not start from an FM: call fit on the first again")
     if not any(isinstance(component, Pairwise | Pooled | AttentivePairs) for component in network.components):
-        raise ValueError("init_from is for algorithms with the pairs of an FM, which this one has not")
-    scale, shift = pairs[0].scale_and_shift()
+        raise ValueError("init_from is for AFM, IFM, INN, DeepIFM, DeepFM and NFM, which have the pairs of an FM")
+    scale, shift = (one.to(network.device) for one in pairs[0].scale_and_shift())
     network.user.load_state_dict(fm.user.state_dict())
     network.item.load_state_dict(fm.item.state_dict())
     network.bias.copy_(fm.bias + shift)
-    bearers = [component for component in network.terms if component.start_as_fm(scale)]
-    if bearers:
+    if any([component.start_as_fm(scale) for component in network.terms]):  # noqa: C419 - all of them start
         return
     n_negative = int((scale < 0).sum())
     if n_negative:

@@ -19,8 +19,16 @@ def test_the_share_that_is_hidden_is_the_rate(rate):
 def test_what_is_left_is_scaled_so_that_the_mean_stays(rate):
     torch.manual_seed(0)
     out = dropout(torch.ones(N), rate)
-    torch.testing.assert_close(out[out != 0].unique(), torch.tensor([1 / (1 - rate)]))
+    torch.testing.assert_close(out[out != 0].unique(), torch.tensor([1 / (1 - rate)]), rtol=1e-4, atol=0)
     assert abs(out.mean().item() - 1) < 5 * (rate / (1 - rate) / N) ** 0.5
+
+
+@pytest.mark.parametrize("rate", [0.9999, 0.99999, 0.999993, 1 - 1e-9])
+def test_a_rate_of_almost_1_hides_almost_all(rate):
+    torch.manual_seed(0)
+    out = dropout(torch.ones(N), rate)
+    assert (out == 0).double().mean() > 0.999
+    assert out.max() <= 2**16
 
 
 def test_neighbours_are_hidden_independently():

@@ -29,7 +29,7 @@ class Component(nn.Module, Generic[S]):
         return 0.0
 
     def start_as_fm(self, scale: Tensor) -> bool:
-        """Start as the pairs Σ scale · e_i ∘ e_j of a factorization machine; whether the component can.
+        """Start as the pairs Σ scale · e_i ∘ e_j of a factorization machine; whether the scale is taken care of.
 
         Parameters
         ----------

@@ -61,7 +61,7 @@ class InteractionAware(AttentivePairs):
 
     def directions(self, left: Tensor, right: Tensor) -> Tensor:
         """F of each pair."""
-        return ((self.fields[self.numbers[left]] * self.fields[self.numbers[right]]) @ self.mixture).unsqueeze(-2)
+        return (self._meet(left, right) @ self.mixture).unsqueeze(-2)
 
     def penalty(self) -> Tensor | float:
         """‖W‖² and ‖u‖² + ‖D‖², each by its factor."""
@@ -80,7 +80,11 @@ class InteractionAware(AttentivePairs):
 
     def mix(self, components: Tensor, left: Tensor, right: Tensor) -> Tensor:
         """⟨u_i ∘ u_j, D e⟩."""
-        return (components * (self.fields[self.numbers[left]] * self.fields[self.numbers[right]])).sum(-1, keepdim=True)
+        return (components * self._meet(left, right)).sum(-1, keepdim=True)
+
+    def _meet(self, left: Tensor, right: Tensor) -> Tensor:
+        """u_i ∘ u_j."""
+        return self.fields[self.numbers[left]] * self.fields[self.numbers[right]]
 
     def pairs(self) -> Tensor:
         """In training those of this batch; else all."""
