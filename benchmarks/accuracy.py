@@ -12,6 +12,9 @@ A random split is drawn anew for each run; of a split that is fixed, runs differ
 the validation part chooses the epoch, and the test part is only measured. Settings were chosen on the validation part
 of the first split and seed: ``--search`` trains all that were tried, and shows validation figures alone. ``rating``
 takes the settings of ``features`` as they are.
+
+Without ``--data`` all are run. Frappe is read from the folder ``frappe`` of ``RECOLIB_DATA_HOME``, MovieLens as
+``recolib.datasets.fetch_movielens`` finds it.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ import pandas as pd
 import torch
 from tqdm.auto import trange
 
-from benchmarks.experiments import EXPERIMENTS, Entry, Experiment, Parts
+from benchmarks.experiments import EXPERIMENTS, PARTS, Entry, Experiment, Parts, file_of_frappe
 from recolib.algorithms import FM
 from recolib.data.interactions import Interactions
 from recolib.evaluation import evaluate
@@ -110,8 +113,8 @@ def as_text(figures: dict[str, Any]) -> str:
 
 
 def mean_and_deviation(values: pd.Series) -> str:
-    """The mean of runs ± their standard deviation."""
-    return f"{values.mean():.4f} ± {values.std():.4f}"
+    """The mean of runs ± their standard deviation; of a single run its figure."""
+    return f"{values.mean():.4f} ± {values.std():.4f}" if len(values) > 1 else f"{values.mean():.4f}"
 
 
 def summary(outcomes: list[dict[str, Any]], experiment: Experiment) -> pd.DataFrame:
@@ -188,7 +191,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     start = time.perf_counter()
-    for name, experiment in chosen(arguments.data, arguments.experiment, arguments.models):
+    experiments = [*chosen(arguments.data, arguments.experiment, arguments.models)]
+    if not experiments or arguments.runs < 1:
+        parser.error("--runs must be at least 1, and some experiment must have that data and one of these models")
+    if any(experiment.data == "frappe" for _, experiment in experiments):
+        for part in PARTS:
+            file_of_frappe(part)  # before any work
+    for name, experiment in experiments:
         print(f"{name}: {experiment.title}", flush=True)
         if arguments.search:
             search(experiment)

@@ -218,6 +218,9 @@ def libfm_offsets(data_info: DataInfo) -> dict[str, int]:
     First ``user`` and ``item``, then the sparse and multi-sparse fields of users, of the context and of items, each
     with an index for every code, 0 for "unknown" included; then the dense fields in the same order, with one each.
 
+    To read such a file with a dense field at its end, bound that by one name more, ``{**offsets, "end": last + 1}``: a
+    field is known as a number by the next offset.
+
     Examples
     --------
     >>> from recolib.data import DatasetFeat
