@@ -30,7 +30,7 @@ from recolib.scoring import ItemStates, encode_rows, score_pairs
 from recolib.settings import Settings
 from recolib.toplists import NOTHING, Rules, TopList, TopLists, as_table, popular_list, top_lists
 from recolib.training import Plan, Trainer, check_weights, train
-from recolib.wiring import build_network, check_pretrained, network_without_memory
+from recolib.wiring import build_network, check_start, network_without_memory
 
 COLD_STARTS = ("average", "popular")
 N_DEFAULT_RECS = 100
@@ -142,14 +142,13 @@ class Recommender(Settings):
         for name, flag in (("neg_sampling", neg_sampling), ("shuffle", shuffle), ("freeze_fm", freeze_fm)):
             check_bool(name, flag)
         check_integer("num_workers", num_workers, 0)
+        if eval_user_num is not None:
+            check_integer("eval_user_num", eval_user_num, 1)
         how = eval_batch_size, metrics, k, eval_user_num, self.seed, filter_consumed
         check_measure(self.task, *how)
         check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
         train_set = training_rows(train_data, self, neg_sampling)
-        if freeze_fm and init_from is None and self._trainer is None:
-            raise ValueError("freeze_fm=True needs init_from, or a model that was trained before")
-        if init_from is not None:
-            check_pretrained(self, init_from, self._trainer is None)
+        check_start(self, init_from, freeze_fm, is_new=self._trainer is None)
         if metrics is not None and eval_data is None:
             warn("metrics without eval_data: nothing is measured")
         measurement = None if eval_data is None else Measurement.of(self, eval_data, neg_sampling, *how)

@@ -31,8 +31,12 @@ def side_layout(info: DataInfo, *sides: Side) -> SideLayout:
     return SideLayout(tuple(code_fields), sum(len(info.schema.dense(side)) for side in sides))
 
 
-def check_pretrained(settings: Settings, fm: object, is_new: bool) -> None:
-    """Raise unless ``fm`` is a model of the settings' task, data and vectors, for a model that is new."""
+def check_start(settings: Settings, fm: object, freeze_fm: bool, is_new: bool) -> None:
+    """Raise unless ``fm`` is nothing, or for a new model one of the settings' task, data and vectors."""
+    if freeze_fm and fm is None and is_new:
+        raise ValueError("freeze_fm=True needs init_from, or a model that was trained before")
+    if fm is None:
+        return
     if not isinstance(fm, Settings):
         raise TypeError(f"init_from must be a fitted FM, got {type(fm).__name__}")
     if not is_new:

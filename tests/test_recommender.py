@@ -162,13 +162,14 @@ def test_a_set_of_other_data_is_refused() -> None:
         evaluate(refit(), DatasetPure.build_testset(two_tastes(), data_info=info), neg_sampling=True)
 
 
-def test_rows_labelled_zero_are_no_positives() -> None:
+@pytest.mark.parametrize("label", [0, -1])
+def test_rows_labelled_zero_or_below_are_no_positives(label: int) -> None:
     frame = two_tastes()
-    frame.loc[:9, "label"] = 0
+    frame.loc[:9, "label"] = label
     data, info = DatasetPure.build_trainset(frame)
     with pytest.warns(UserWarning, match="10 rows with label 0 or below are left out"):
         FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
-    none, info = DatasetPure.build_trainset(frame.assign(label=0))
+    none, info = DatasetPure.build_trainset(frame.assign(label=label))
     with pytest.raises(ValueError, match="no label is above 0"):
         FM("ranking", info).fit(none, neg_sampling=True)
 
