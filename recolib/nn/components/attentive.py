@@ -119,11 +119,7 @@ class AttentivePairs(Component[AttentiveState]):
         return hidden, self.mix(components, left, right)
 
     def project(self, products: Tensor, directions: Tensor) -> Tensor:
-        """D e of pairs, (..., P, K) and (P or 1, H, K) -> (..., P, H)."""
-        if directions.shape[0] == 1:
-            return F.linear(products, directions[0])
-        if directions.shape[1] == 1:
-            return (products * directions.squeeze(1)).sum(-1, keepdim=True)
+        """D e of pairs, (..., P, K) and (P, H, K) -> (..., P, H), where each has directions of its own."""
         return torch.einsum("...pk,phk->...ph", products, directions)
 
     def finish(self, pooled: Tensor) -> Tensor:
@@ -251,8 +247,8 @@ class Attention(AttentivePairs):
         return self.direction.expand(*[1] * torch.broadcast_tensors(left, right)[0].dim(), 1, -1)
 
     def project(self, products: Tensor, directions: Tensor) -> Tensor:
-        """In training the vectors that dropout has to see, (..., P, K); else their scalars."""
-        return products * self.direction if self._keeps_vectors else super().project(products, directions)
+        """The vectors that dropout has to see, (..., P, K)."""
+        return products * self.direction
 
     def basis(self) -> Tensor | None:
         """The direction; none where vectors are kept."""
