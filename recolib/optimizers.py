@@ -189,11 +189,15 @@ class Optimizer:
         for gradient in gradients:
             gradient.mul_(scale)
 
-    def step(self, rates: Rates) -> None:
-        """Change the weights by their gradients."""
+    def adopt(self, rates: Rates) -> None:
+        """Go on by other numbers."""
         for inner in self.inner:
             for group in inner.param_groups:
                 group["lr"], group["eps"] = rates.lr, rates.epsilon
+
+    def step(self) -> None:
+        """Change the weights by their gradients."""
+        for inner in self.inner:
             inner.step()
         self.is_new = False
 

@@ -106,6 +106,7 @@ class Trainer:
             If the loss becomes infinite or NaN.
         """
         start = time.perf_counter()
+        self.optimizer.adopt(self.plan.rates(self.epoch))
         candidates = examples.candidates(self.plan.seed, self.epoch)
         order = torch.from_numpy(self._order(len(examples.data))).to(candidates.device)
         total = torch.zeros((), device=candidates.device)
@@ -149,7 +150,7 @@ class Trainer:
         objective.backward()
         if plan.clip_norm is not None:
             self.optimizer.clip(plan.clip_norm)
-        self.optimizer.step(plan.rates(self.epoch))
+        self.optimizer.step()
         self.steps += 1
         if self.average is not None and plan.ema is not None:
             decay = min(plan.ema, self.steps / (self.steps + 9))  # at first a plain mean: the start is noise

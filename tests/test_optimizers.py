@@ -59,7 +59,7 @@ def trained(name: str, steps: list[tuple[torch.Tensor, torch.Tensor]], rates: Ra
         step(net, at, target)
         if clip is not None:
             optimizer.clip(clip)
-        optimizer.step(rates)
+        optimizer.step()
     return net, optimizer
 
 
@@ -109,7 +109,7 @@ def test_adagrad_of_the_worked_steps():
     optimizer, seen = Optimizer(net, [], "adagrad", rates), []
     for gradient in (2.0, 1.0):
         net.weight.grad = torch.tensor(gradient)
-        optimizer.step(rates)
+        optimizer.step()
         seen.append(net.weight.item())
     assert seen == pytest.approx([0.9, 0.8552786], abs=1e-7)
 
@@ -122,7 +122,7 @@ def test_a_tiny_gradient_moves_as_the_start_lets_it(start, moved):
     rates = Rates(0.1, 1e-12, start)
     optimizer = Optimizer(net, [], "adagrad", rates)
     net.weight.grad = torch.tensor(1e-5)
-    optimizer.step(rates)
+    optimizer.step()
     assert -net.weight.item() == pytest.approx(moved, rel=1e-3)
 
 
@@ -179,7 +179,7 @@ def test_rows_that_no_batch_has_stand_still(name):
     for at, target in batches()[1:]:
         optimizer.zero_grad()
         step(net, at, target)
-        optimizer.step(RATES)
+        optimizer.step()
     assert torch.equal(net.table.weight[5], first[5])
     assert torch.equal(net.table.weight[6], row)
     assert not torch.equal(net.table.weight[:5], first[:5])
@@ -223,7 +223,7 @@ def test_a_weight_without_gradient_stands_still(name):
     for at, target in batches():
         optimizer.zero_grad()
         step(net, at, target)
-        optimizer.step(RATES)
+        optimizer.step()
     assert torch.equal(net.table.weight, before)
 
 
@@ -242,7 +242,7 @@ def test_what_is_kept_is_enough_to_go_on(name):
     for at, target in batches()[4:]:
         again.zero_grad()
         step(net, at, target)
-        again.step(RATES)
+        again.step()
     for weight, other in zip(net.parameters(), whole.parameters(), strict=True):
         assert torch.equal(weight, other)
 
