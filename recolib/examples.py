@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from recolib.settings import Settings
 
 ROWS_AT_ONCE = 2**18
 """Rows whose negatives are drawn together: bounds the memory of a draw."""
+NUMBERS_AT_ONCE = 2**20
+"""Codes and numbers that are gathered together for the batches to come, 4 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +82,29 @@ class Examples:
         items = items[items[:, 0] != UNKNOWN] if self.draw else items[self.item_rows.unique()]
         network.item.mark_trained(items)
 
+    def batches(
+        self, order: Tensor, candidates: Tensor, bounds: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[Rows, Rows, Tensor]]:
+        """The batches of events ``order[begin:end]``, gathered many at a time: a step then only cuts."""
+        width = self.user_table.width + self.context.width + candidates.shape[1] * self.item_table.width
+        for group in _together(bounds, NUMBERS_AT_ONCE // width):
+            first, last = group[0][0], group[-1][1]
+            users, items, labels = self.batch(order[first:last], candidates)
+            for begin, end in group:
+                cut = slice(begin - first, end - first)
+                yield users[cut], items[cut], labels[cut]
+
     def batch(self, at: Tensor, candidates: Tensor) -> tuple[Rows, Rows, Tensor]:
         """User rows (B, 1, C), item rows (B, 1+N, C) and labels (B, 1+N) of the events numbered ``at``."""
         users = self.user_table[self.user_rows[at].unsqueeze(1)].join(self.context[at.unsqueeze(1)])
         labels = self.labels.expand(len(at), -1) if self.draw else self.labels[at]
         return users, self.item_table[candidates[at]], labels
+
+
+def _together(bounds: Sequence[tuple[int, int]], n: int) -> Iterator[Sequence[tuple[int, int]]]:
+    """Bounds in groups that reach over about n rows."""
+    size = max(1, n // (bounds[0][1] - bounds[0][0]))
+    return (bounds[at : at + size] for at in range(0, len(bounds), size))
 
 
 def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) -> Interactions:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from recolib.files import prefixed, under
+
+Kept = dict[str, Tensor]
+"""What is kept of a weight, by name, the number of its steps aside."""
+BETAS = 0.9, 0.999
+"""Adam's decays of the means of gradients and of their squares."""
 
 
 @dataclass(frozen=True)
@@ -21,125 +25,126 @@ class Rates:
     initial_accumulator_value: float
 
 
-class LazyAdam(torch.optim.Optimizer):
-    """Adam for tables whose gradient is sparse: a row that no batch touches stands still, its moments too.
+@dataclass(eq=False)
+class Stepped:
+    """A weight, how many steps it made, and what is kept of it."""
 
-    Where every batch touches every row it is Adam.
-    """
+    weight: nn.Parameter
+    is_table: bool
+    by_rows: bool
+    n_steps: int = 0
+    kept: Kept = field(default_factory=dict[str, Tensor])
 
-    def __init__(self, params: Sequence[Tensor], lr: float, eps: float, betas: tuple[float, float] = (0.9, 0.999)):
-        super().__init__(params, {"lr": lr, "eps": eps, "betas": betas})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Change the rows that have a gradient."""
-        for group, table, rows, gradient in _touched(self):
-            first, second = group["betas"]
-            state = self.state[table]
-            if not state:
-                state["step"] = torch.zeros((), dtype=torch.float32)
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(table), torch.zeros_like(table)
-            state["step"] += 1
-            mean = state["exp_avg"][rows].lerp_(gradient, 1 - first)
-            square = state["exp_avg_sq"][rows].lerp_(gradient.square(), 1 - second)
-            state["exp_avg"][rows], state["exp_avg_sq"][rows] = mean, square
-            n = float(state["step"])
-            size = square.sqrt_().div_((1 - second**n) ** 0.5).add_(group["eps"])
-            table.index_add_(0, rows, mean / size, alpha=-group["lr"] / (1 - first**n))
+    @property
+    def gradient(self) -> Tensor:
+        """Its gradient."""
+        assert self.weight.grad is not None
+        return self.weight.grad
 
 
-class RowwiseAdagrad(torch.optim.Optimizer):
-    """Adagrad for tables whose gradient is sparse, with one sum a row: of the means of its squared gradients.
-
-    References
-    ----------
-    Duchi et al., *Adaptive Subgradient Methods for Online Learning and Stochastic Optimization*, JMLR 2011; a sum a
-    row as in Naumov et al., *Deep Learning Recommendation Model for Personalization and Recommendation Systems*, 2019.
-    """
-
-    def __init__(self, params: Sequence[Tensor], lr: float, eps: float, initial_accumulator_value: float):
-        super().__init__(params, {"lr": lr, "eps": eps})
-        for group in self.param_groups:
-            for table in group["params"]:
-                self.state[table]["step"] = torch.zeros((), dtype=torch.float32)
-                self.state[table]["sum"] = table.new_full((len(table), 1), initial_accumulator_value)
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Change the rows that have a gradient."""
-        for group, table, rows, gradient in _touched(self):
-            state = self.state[table]
-            state["step"] += 1
-            total = state["sum"][rows] + gradient.square().mean(-1, keepdim=True)
-            state["sum"][rows] = total
-            table.index_add_(0, rows, gradient / total.sqrt_().add_(group["eps"]), alpha=-group["lr"])
+StepWeights = Callable[[Sequence[Stepped], Rates], None]
+"""Weights that made as many steps, this one included."""
+StepRows = Callable[[Stepped, Tensor, Tensor, Rates], None]
+"""A table, the rows that have a gradient, each once, and their gradients."""
 
 
-def _touched(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], Tensor, Tensor, Tensor]]:
-    """Group, table, rows and their gradients, of each table that has any."""
-    found = []
-    for group in optimizer.param_groups:
-        for table in group["params"]:
-            if table.grad is not None:
-                gradient = table.grad.coalesce()
-                found.append((group, table, gradient.indices()[0], gradient.values()))
-    return found
-
-
-Maker = Callable[[Sequence[Tensor], Rates], torch.optim.Optimizer]
-
-
-def _adam(parameters: Sequence[Tensor], rates: Rates) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, rates.lr, eps=rates.epsilon, fused=True)
-
-
-def _adagrad(parameters: Sequence[Tensor], rates: Rates) -> torch.optim.Optimizer:
-    start, on_cpu = rates.initial_accumulator_value, all(weight.device.type == "cpu" for weight in parameters)
-    return torch.optim.Adagrad(
-        parameters, rates.lr, eps=rates.epsilon, initial_accumulator_value=start, fused=on_cpu or None
+def _adam(all_stepped: Sequence[Stepped], rates: Rates) -> None:
+    weights = [one.weight for one in all_stepped]
+    step = torch.full((), all_stepped[0].n_steps, dtype=torch.float32, device=weights[0].device)
+    torch._fused_adam_(  # pyright: ignore[reportPrivateUsage] # torch.optim.Adam takes as long again to find its lists
+        weights,
+        [one.gradient for one in all_stepped],
+        [one.kept["exp_avg"] for one in all_stepped],
+        [one.kept["exp_avg_sq"] for one in all_stepped],
+        [],
+        [step] * len(weights),
+        lr=rates.lr,
+        beta1=BETAS[0],
+        beta2=BETAS[1],
+        weight_decay=0.0,
+        eps=rates.epsilon,
+        amsgrad=False,
+        maximize=False,
     )
 
 
-def _sgd(parameters: Sequence[Tensor], rates: Rates) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, rates.lr, fused=True)
+def _adam_of_rows(table: Stepped, rows: Tensor, gradient: Tensor, rates: Rates) -> None:
+    mean = table.kept["exp_avg"].index_select(0, rows).lerp_(gradient, 1 - BETAS[0])
+    square = table.kept["exp_avg_sq"].index_select(0, rows).lerp_(gradient * gradient, 1 - BETAS[1])
+    table.kept["exp_avg"].index_copy_(0, rows, mean)
+    table.kept["exp_avg_sq"].index_copy_(0, rows, square)
+    size = square.sqrt_().mul_((1 - BETAS[1] ** table.n_steps) ** -0.5).add_(rates.epsilon)
+    table.weight.index_add_(0, rows, mean.div_(size), alpha=-rates.lr / (1 - BETAS[0] ** table.n_steps))
 
 
-def _lazy_adam(tables: Sequence[Tensor], rates: Rates) -> torch.optim.Optimizer:
-    return LazyAdam(tables, rates.lr, rates.epsilon)
+def _adagrad(all_stepped: Sequence[Stepped], rates: Rates) -> None:
+    gradients, sums = [one.gradient for one in all_stepped], [one.kept["sum"] for one in all_stepped]
+    torch._foreach_addcmul_(sums, gradients, gradients)
+    sizes = torch._foreach_sqrt(sums)
+    torch._foreach_add_(sizes, rates.epsilon)
+    torch._foreach_addcdiv_([one.weight for one in all_stepped], gradients, sizes, value=-rates.lr)
 
 
-def _rowwise_adagrad(tables: Sequence[Tensor], rates: Rates) -> torch.optim.Optimizer:
-    return RowwiseAdagrad(tables, rates.lr, rates.epsilon, rates.initial_accumulator_value)
+def _adagrad_of_rows(table: Stepped, rows: Tensor, gradient: Tensor, rates: Rates) -> None:
+    total = table.kept["sum"].index_select(0, rows).add_((gradient * gradient).mean(-1, keepdim=True))
+    table.kept["sum"].index_copy_(0, rows, total)
+    table.weight.index_add_(0, rows, gradient / total.sqrt_().add_(rates.epsilon), alpha=-rates.lr)
+
+
+def _sgd(all_stepped: Sequence[Stepped], rates: Rates) -> None:
+    torch._foreach_add_([one.weight for one in all_stepped], [one.gradient for one in all_stepped], alpha=-rates.lr)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to step: what steps the weights and, where that is another thing, the embedding tables.
+    """A way to step: of weights all at once, and of the rows of embedding tables that a batch touches.
 
-    ``sums_rows`` says that of tables there is one sum a row.
+    Attributes
+    ----------
+    family
+        Methods of one family keep the same, and go over into each other.
+    keeps
+        What is kept of each weight, beside the number of its steps.
+    of_weights, of_rows
+        How they step.
+    rows_above
+        Tables of more numbers than this are stepped by rows.
+    sums_rows
+        Whether of a table stepped by rows there is one number a row.
     """
 
+    family: str
     keeps: tuple[str, ...]
-    of_weights: Maker
-    of_tables: Maker | None = None
+    of_weights: StepWeights
+    of_rows: StepRows | None = None
+    rows_above: int = 0
     sums_rows: bool = False
 
 
-OF_ADAM, OF_ADAGRAD = ("step", "exp_avg", "exp_avg_sq"), ("step", "sum")
+OF_ADAM, OF_ADAGRAD = ("exp_avg", "exp_avg_sq"), ("sum",)
 NEVER_NEGATIVE = {"step", "exp_avg_sq", "sum"}
+ROWS_ABOVE = 2**22
+"""Numbers in a table from which on ``"auto"`` steps it by rows; see docs/performance.md."""
 METHODS = {
-    "adam": Method(OF_ADAM, _adam),
-    "adagrad": Method(OF_ADAGRAD, _adagrad),
-    "sgd": Method((), _sgd),
-    "lazy_adam": Method(OF_ADAM, _adam, _lazy_adam),
-    "rowwise_adagrad": Method(OF_ADAGRAD, _adagrad, _rowwise_adagrad, sums_rows=True),
+    "auto": Method("adam", OF_ADAM, _adam, _adam_of_rows, ROWS_ABOVE),
+    "adam": Method("adam", OF_ADAM, _adam),
+    "adagrad": Method("adagrad", OF_ADAGRAD, _adagrad),
+    "sgd": Method("sgd", (), _sgd),
+    "lazy_adam": Method("adam", OF_ADAM, _adam, _adam_of_rows),
+    "rowwise_adagrad": Method("rowwise_adagrad", OF_ADAGRAD, _adagrad, _adagrad_of_rows, sums_rows=True),
 }
+"""``"lazy_adam"`` and ``"rowwise_adagrad"`` let the rows of tables that no batch touches stand still, their moments too.
+
+References: Kingma and Ba, *Adam: A Method for Stochastic Optimization*, ICLR 2015; Duchi et al., *Adaptive Subgradient
+Methods for Online Learning and Stochastic Optimization*, JMLR 2011; a sum a row as in Naumov et al., *Deep Learning
+Recommendation Model for Personalization and Recommendation Systems*, 2019.
+"""
 
 
 class Optimizer:
     """Steps a network's weights by a method.
 
-    The gradients of embedding tables are sparse if the method wants them so, else dense.
+    The gradients of embedding tables are sparse if the method steps them by rows, else dense.
 
     Parameters
     ----------
@@ -159,94 +164,104 @@ class Optimizer:
     """
 
     def __init__(self, network: nn.Module, tables: Sequence[nn.Embedding], name: str, rates: Rates) -> None:
-        self.name, self.method = name, METHODS[name]
-        self.weights = dict(network.named_parameters())
+        self.name, self.method, self.rates = name, METHODS[name], rates
         for table in tables:
-            table.sparse = self.method.of_tables is not None
-        apart = {id(table.weight) for table in tables} if self.method.of_tables else set[int]()
-        self.tables = {path for path, weight in self.weights.items() if id(weight) in apart}
-        self.inner = self._make(rates)
+            table.sparse = self.method.of_rows is not None and table.weight.numel() > self.method.rows_above
+        by_rows = {id(table.weight): table.sparse for table in tables}
+        self.stepped = {
+            path: Stepped(one, id(one) in by_rows, by_rows.get(id(one), False))
+            for path, one in network.named_parameters()
+        }
         self.is_new = True
 
     def zero_grad(self) -> None:
-        """Let go of the gradients."""
-        for weight in self.weights.values():
-            weight.grad = None
+        """Forget the gradients; those of tables keep their memory."""
+        for one in self.stepped.values():
+            if one.is_table and one.weight.grad is not None and not one.by_rows:
+                one.weight.grad.zero_()
+            else:
+                one.weight.grad = None
+
+    def drop_grad(self) -> None:
+        """Let go of the gradients, which are as large as the weights."""
+        for one in self.stepped.values():
+            one.weight.grad = None
 
     def clip(self, norm: float) -> None:
         """Shorten the gradient of all weights together to a norm."""
         gradients: list[Tensor] = []
-        for weight in self.weights.values():
-            if weight.grad is not None and weight.grad.is_sparse:
+        for weight in (one.weight for one in self.stepped.values() if one.weight.grad is not None):
+            if weight.grad.is_sparse:
                 weight.grad = weight.grad.coalesce()
-                gradients.append(weight.grad.values())
-            elif weight.grad is not None:
-                gradients.append(weight.grad)
-        if not gradients:
-            return
-        whole = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(one) for one in gradients]))
-        scale = (norm / (whole + 1e-6)).clamp_max(1.0)
-        for gradient in gradients:
-            gradient.mul_(scale)
+            gradients.append(weight.grad.values() if weight.grad.is_sparse else weight.grad)
+        if gradients:
+            whole = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            torch._foreach_mul_(gradients, (norm / (whole + 1e-6)).clamp_max(1.0))
 
     def adopt(self, rates: Rates) -> None:
         """Go on by other numbers."""
-        for inner in self.inner:
-            for group in inner.param_groups:
-                group["lr"], group["eps"] = rates.lr, rates.epsilon
+        self.rates = rates
 
+    @torch.no_grad()
     def step(self) -> None:
         """Change the weights by their gradients."""
-        for inner in self.inner:
-            inner.step()
+        alike: dict[int, list[Stepped]] = {}
+        for one in self.stepped.values():
+            if one.weight.grad is None:
+                continue
+            if not one.n_steps and not one.kept:
+                one.kept = self._start(one)
+            one.n_steps += 1
+            if one.by_rows and self.method.of_rows is not None:
+                gradient = one.weight.grad.coalesce()
+                self.method.of_rows(one, gradient.indices()[0], gradient.values(), self.rates)
+            else:
+                alike.setdefault(one.n_steps, []).append(one)
+        for some in alike.values():
+            self.method.of_weights(some, self.rates)
         self.is_new = False
 
     def state(self) -> dict[str, Tensor]:
-        """What is kept of each weight, by the names of the method, of the weight, and of what is kept."""
+        """What is kept of each weight, by the names of the method's family, of the weight, and of what is kept."""
         parts: dict[str, Tensor] = {}
-        if self.is_new:
-            return parts
-        for name, weight in self.weights.items():  # nothing is kept where there never was a gradient
-            parts |= prefixed(f"{self.name}.{name}", self._inner_of(name).state.get(weight, {}))
+        for name, one in self.stepped.items():  # nothing is kept where there never was a gradient
+            if one.kept:
+                step = torch.tensor(float(one.n_steps))
+                parts |= prefixed(f"{self.method.family}.{name}", {"step": step, **one.kept})
         return parts
 
     def restore(self, state: Mapping[str, Tensor], rates: Rates) -> None:
-        """Go on from a ``state``; from one without this method's part, begin anew.
+        """Go on from a ``state``; from one without this family's part, begin anew.
 
         Raises
         ------
         ValueError
             If it contradicts itself, or is of other weights.
         """
-        found = under(self.name, state)
+        found = under(self.method.family, state)
         kept = {name: self._checked(name, found) for name in sorted({one.rpartition(".")[0] for one in found})}
-        self.inner = self._make(rates)
-        for name, one in kept.items():
-            self._inner_of(name).state[self.weights[name]] = one
-        self.is_new = bool(self.method.keeps) and not kept
+        for name, one in self.stepped.items():
+            one.kept = kept.get(name, {})
+            one.n_steps = int(one.kept.pop("step", 0))
+        self.rates, self.is_new = rates, bool(self.method.keeps) and not kept
 
-    def _make(self, rates: Rates) -> list[torch.optim.Optimizer]:
-        weights = [weight for name, weight in self.weights.items() if name not in self.tables]
-        inner = [self.method.of_weights(weights, rates)]
-        if self.method.of_tables is not None:
-            inner.append(self.method.of_tables([self.weights[name] for name in sorted(self.tables)], rates))
-        return inner
+    def _start(self, one: Stepped) -> Kept:
+        start = self.rates.initial_accumulator_value if "sum" in self.method.keeps else 0.0
+        return {what: torch.full_like(like, start) for what, like in self._likes(one).items()}
 
-    def _inner_of(self, name: str) -> torch.optim.Optimizer:
-        return self.inner[-1 if name in self.tables else 0]
+    def _likes(self, one: Stepped) -> Kept:
+        """What each kept tensor is shaped, typed and laid out in memory like: a fused step goes through all in one run."""
+        weight = one.weight.detach()
+        return dict.fromkeys(self.method.keeps, weight[:, :1] if one.by_rows and self.method.sums_rows else weight)
 
-    def _checked(self, name: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What is kept of a weight, laid out in memory as the weight is: a fused step goes through both in one run."""
-        keeps = self.method.keeps
+    def _checked(self, name: str, found: Mapping[str, Tensor]) -> Kept:
+        """What is kept of a weight, and its number of steps."""
+        keeps = ("step", *self.method.keeps)
         one = {what: found[f"{name}.{what}"] for what in keeps if f"{name}.{what}" in found}
-        if name not in self.weights or one.keys() != set(keeps):
+        if name not in self.stepped or one.keys() != set(keeps):
             raise ValueError(f"the optimiser keeps {keeps} of each of its weights: see {name!r}")
-        weight = self.weights[name]
-        like: dict[str, Tensor] = dict.fromkeys(keeps, weight)
-        like["step"] = torch.zeros((), dtype=torch.float32, device=weight.device)
-        if self.method.sums_rows and name in self.tables:
-            like["sum"] = weight[:, :1]
-        for what, own in like.items():
+        likes = {"step": torch.zeros(()), **self._likes(self.stepped[name])}
+        for what, own in likes.items():
             if one[what].shape != own.shape or one[what].dtype != own.dtype:
                 raise ValueError(
                     f"the weights {name!r} keep {what} as {one[what].dtype} {list(one[what].shape)}, "
@@ -254,4 +269,4 @@ class Optimizer:
                 )
         if any(bool((one[what] < 0).any()) for what in NEVER_NEGATIVE & one.keys()):
             raise ValueError(f"no step or square of the optimiser is negative: see {name!r}")
-        return {what: torch.empty_like(own).copy_(one[what]) for what, own in like.items()}
+        return {what: torch.empty_like(own).copy_(one[what]) for what, own in likes.items()}

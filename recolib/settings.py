@@ -26,7 +26,7 @@ from recolib.sampling import SAMPLERS
 
 Check = Callable[[str, Any], object]
 TASKS = ("rating", "ranking")
-OPTIMIZERS = ("auto", *METHODS)
+OPTIMIZERS = tuple(METHODS)
 MAX_HEADS = 64
 
 

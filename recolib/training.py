@@ -43,7 +43,7 @@ class Plan:
     ema: float | None
     seed: int
     shuffle: bool
-    optimizer: str = "adam"
+    optimizer: str = "auto"
     initial_accumulator_value: float = 0.0
     freeze_fm: bool = False
 
@@ -62,7 +62,7 @@ class Plan:
             ema=settings.ema,
             seed=settings.seed,
             shuffle=shuffle,
-            optimizer="adam" if settings.optimizer == "auto" else settings.optimizer,
+            optimizer=settings.optimizer,
             initial_accumulator_value=settings.initial_accumulator_value,
             freeze_fm=freeze_fm,
         )
@@ -113,12 +113,12 @@ class Trainer:
         self._begin()
         try:
             with seeded(candidates.device, self.plan.seed, self.epoch):
-                for step, (begin, end) in enumerate(batch_bounds(len(order), self.plan.batch_size), start=1):
-                    users, items, labels = examples.batch(order[begin:end], candidates)
-                    total += self._step(users, items, labels) * (end - begin)
+                bounds = batch_bounds(len(order), self.plan.batch_size)
+                for step, (users, items, labels) in enumerate(examples.batches(order, candidates, bounds), start=1):
+                    total.add_(self._step(users, items, labels), alpha=len(labels))
                     if step % CHECK_EVERY == 0:
                         self._check(total)
-                    bar.update(end - begin)
+                    bar.update(len(labels))
             self._check(total)
             for weight in self.parameters:  # the loss after the last step nobody saw
                 self._check(weight.detach().sum())
@@ -134,7 +134,7 @@ class Trainer:
         self.network.train()
 
     def _end(self) -> None:
-        self.optimizer.zero_grad()  # gradients are as large as the weights
+        self.optimizer.drop_grad()
         self._swap_average()
         self._predicts = True
         self.network.settle()
@@ -143,8 +143,10 @@ class Trainer:
     def _step(self, users: Rows, items: Rows, labels: Tensor) -> Tensor:
         plan = self.plan
         self.optimizer.zero_grad()
-        loss = plan.loss(self.network(users, items), labels)
-        objective = loss + self.network.penalty()
+        loss = objective = plan.loss(self.network(users, items), labels)
+        penalty = self.network.penalty()
+        if isinstance(penalty, Tensor):
+            objective = objective + penalty
         if plan.reg:
             objective = objective + plan.reg * self.network.squared_norm(users, items)
         objective.backward()
@@ -187,8 +189,9 @@ class Trainer:
         elif plan.ema is not None and self.average is None:
             self.average = self._copies()
         if plan.optimizer != self.optimizer.name:
-            rates = plan.rates(self.epoch)
+            rates, before = plan.rates(self.epoch), self.optimizer.state()
             self.optimizer = Optimizer(self.network, self.network.tables(), plan.optimizer, rates)
+            self.optimizer.restore(before, rates)
         self.plan, self.is_whole = plan, True
         self._freeze(plan.freeze_fm)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -189,6 +190,17 @@ def test_a_batch_carries_the_context_of_its_events(world, frame):
     assert hours.tolist() == frame["hour"].iloc[[5, 0]].tolist()
 
 
+def before_steps(trainer: Trainer, look: Callable[[], object]) -> None:
+    """Let something look before each step of the optimiser."""
+    step = trainer.optimizer.step
+
+    def look_and_step() -> None:
+        look()
+        step()
+
+    trainer.optimizer.step = look_and_step
+
+
 @pytest.mark.parametrize("sampler", [None, "random"])
 def test_rows_are_marked_that_training_touches_and_no_others(world, network, sampler):
     """A row is touched when it gets a gradient; with negatives, every trained item may."""
@@ -197,11 +209,11 @@ def test_rows_are_marked_that_training_touches_and_no_others(world, network, sam
     touched = {side: torch.zeros(network.embedding(side).trained.shape, dtype=torch.bool) for side in ("user", "item")}
     trainer = Trainer(network, replace(PLAN, lr=1e-30))
 
-    def note(*_):
+    def note() -> None:
         for side, seen in touched.items():
             seen |= network.embedding(side).vectors.weight.grad.abs().sum(-1) > 0
 
-    trainer.optimizer.inner[0].register_step_pre_hook(note)
+    before_steps(trainer, note)
     run(trainer, examples_of(part, network, sampler, num_neg=4), 12 if sampler else 1)
     for side, seen in touched.items():
         assert torch.equal(network.embedding(side).trained, seen), side
@@ -266,9 +278,7 @@ def test_the_average_of_the_weights_is_that_worked_by_hand(world, network, ema):
 def gradients_of_a_step(network, data, **plan) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
     trainer = Trainer(network, replace(PLAN, batch_size=len(data), lr=1e-30, **plan))
-    trainer.optimizer.inner[0].register_step_pre_hook(
-        lambda *_: found.extend(p.grad.clone() for p in network.parameters() if p.grad is not None)
-    )
+    before_steps(trainer, lambda: found.extend(p.grad.clone() for p in network.parameters() if p.grad is not None))
     run(trainer, examples_of(data, network))
     return found
 
@@ -326,9 +336,7 @@ def test_the_gradient_of_reg_is_twice_the_row_for_each_time_it_stands_in_the_bat
     found: dict[str, torch.Tensor] = {}
     trainer = Trainer(network, replace(PLAN, loss=zero_loss, lr=1e-30, reg=reg, batch_size=len(data)))
     before = network.user.vectors.weight.detach().clone()
-    trainer.optimizer.inner[0].register_step_pre_hook(
-        lambda *_: found.update(user=network.user.vectors.weight.grad.clone())
-    )
+    before_steps(trainer, lambda: found.update(user=network.user.vectors.weight.grad.clone()))
     run(trainer, examples_of(data, network))
     times = np.bincount(data.user_indices, minlength=N_USERS + 1)
     for code in range(1, N_USERS + 1):
@@ -342,9 +350,7 @@ def test_the_learning_rate_falls_by_a_factor_an_epoch(world, decay, factor):
     model = FM("rating", info, lr=0.02, lr_decay=decay)
     trainer = Trainer(build_network(model, model.components), Plan.of(model, neg_sampling=False, shuffle=True))
     used: list[float] = []
-    trainer.optimizer.inner[0].register_step_pre_hook(
-        lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"])
-    )
+    before_steps(trainer, lambda: used.append(trainer.optimizer.rates.lr))
     run(trainer, examples_of(data, trainer.network), 3)
     steps = len(used) // 3
     expected = [0.02 * factor**epoch for epoch in range(3) for _ in range(steps)]

@@ -38,6 +38,11 @@ class Rows:
         """The size of the first dimension."""
         return self.codes.shape[0]
 
+    @property
+    def width(self) -> int:
+        """How many numbers a row has."""
+        return self.codes.shape[-1] + self.dense.shape[-1]
+
     def __getitem__(self, index: Tensor | slice | tuple[slice, None]) -> Rows:
         """Rows at ``index``: a slice, row numbers of any shape, or ``[:, None]`` for one more dimension."""
         if isinstance(index, Tensor):

@@ -20,25 +20,29 @@ def dropout(input: Tensor, rate: float, training: bool = True) -> Tensor:
         return F.dropout(input, rate)
     bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = bits.view(torch.int16)[: input.numel()].view(input.shape)
-    hidden = min(round(rate * LEVELS), LEVELS - 1)
-    return cast("Tensor", _Dropout.apply(input, bits >= hidden - LEVELS // 2, LEVELS / (LEVELS - hidden)))
+    return cast("Tensor", _Dropout.apply(input, bits, min(round(rate * LEVELS), LEVELS - 1)))
+
+
+def _factors(bits: Tensor, n_hidden: int, dtype: torch.dtype) -> Tensor:
+    """0 or the scale of each element; as numbers, since a core compares and multiplies bytes one by one."""
+    return bits.float().ge_(n_hidden - LEVELS // 2).mul_(LEVELS / (LEVELS - n_hidden)).to(dtype)
 
 
 class _Dropout(torch.autograd.Function):
-    """``input`` where ``kept``, times ``scale``, else 0; a byte an element is kept for the gradient."""
+    """``input`` times its factors; of these the bits are kept for the gradient, two bytes an element."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, kept: Tensor, scale: float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, input: Tensor, bits: Tensor, n_hidden: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Hide elements."""
-        ctx.save_for_backward(kept)
-        ctx.scale = scale
-        return torch.where(kept, input, 0.0).mul_(scale)
+        ctx.save_for_backward(bits)
+        ctx.n_hidden = n_hidden
+        return _factors(bits, n_hidden, input.dtype).mul_(input)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Hide their gradients."""
-        (kept,) = ctx.saved_tensors
-        return torch.where(kept, gradient, 0.0).mul_(ctx.scale), None, None
+        (bits,) = ctx.saved_tensors
+        return _factors(bits, ctx.n_hidden, gradient.dtype).mul_(gradient), None, None
 
 
 class Dropout(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from recolib.data.rows import ABSENT, AVERAGE, Rows
 from recolib.nn.dropout import dropout
 from recolib.nn.fields import Fields
+from recolib.nn.lookup import lookup
 
 Combiner = Literal["sum", "mean", "sqrtn", "normal"]
 POWERS = {"sum": 0.0, "mean": -1.0, "sqrtn": -0.5}
@@ -65,6 +66,7 @@ class FieldEmbedding(nn.Module):
     """
 
     offsets: Tensor
+    present: Tensor
     trained: Tensor
 
     def __init__(
@@ -76,8 +78,9 @@ class FieldEmbedding(nn.Module):
         starts = [sum(sizes[:at]) for at in range(len(sizes))]
         self.blocks = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
         columns = [start for start, field in zip(starts, layout.code_fields, strict=True) for _ in range(field.width)]
-        self.register_buffer("offsets", torch.tensor(columns, dtype=torch.int32) - AVERAGE, persistent=False)
+        self.register_buffer("offsets", torch.tensor(columns, dtype=torch.int64) - AVERAGE, persistent=False)
         self.register_buffer("trained", torch.zeros(sum(sizes), dtype=torch.bool))
+        self.register_buffer("present", torch.ones((), dtype=torch.bool), persistent=False)
         self.vectors = nn.Embedding(sum(sizes), dim)
         self.weights = nn.Embedding(sum(sizes), 1)
         self.dense_vectors = nn.Parameter(torch.empty(layout.n_dense, dim))
@@ -89,22 +92,24 @@ class FieldEmbedding(nn.Module):
 
     def forward(self, rows: Rows) -> Fields:
         """Embed rows (..., C), (..., D) as fields (..., F, K)."""
-        present = rows.codes != ABSENT
         at = self._at(rows.codes)
-        vectors, weights = self.vectors(at), self.weights(at).squeeze(-1)
-        fields = Fields(vectors, weights, present)
+        vectors, weights = lookup(self.vectors, self.weights, at)
         if self._has_slots:
+            present = rows.codes != ABSENT
             fields = self._pool(Fields(vectors * present.unsqueeze(-1), weights * present, present))
+        else:
+            fields = Fields(vectors, weights, self.present.expand(weights.shape))
         if self.layout.n_dense:
             x = rows.dense
-            always = torch.ones_like(x, dtype=torch.bool)  # a missing number is the mean, and that is a value
+            always = self.present.expand(x.shape)  # a missing number is the mean, and that is a value
             fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, always))
         return Fields(dropout(fields.vectors, self.dropout, self.training), fields.weights, fields.present)
 
     def squared_norm(self, rows: Rows) -> Tensor:
         """‖v‖² + w² of the table rows that ``rows`` touches, summed; a scalar."""
         at, present = self._at(rows.codes), rows.codes != ABSENT
-        return self.vectors(at)[present].square().sum() + self.weights(at)[present].square().sum()
+        vectors, weights = lookup(self.vectors, self.weights, at)
+        return (vectors.square().sum(-1) + weights.square())[present].sum()
 
     @torch.no_grad()
     def mark_trained(self, codes: Tensor, first: int = 0) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recolib.nn.dropout import Dropout
 
@@ -22,7 +23,16 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each of the last dimension's features."""
-        return super().forward(input.flatten(0, -2)).view(input.shape)
+        if not self.training:
+            scale, shift = self.scale_and_shift()
+            return torch.addcmul(shift, input, scale)
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        rows = input.flatten(0, -2)
+        normed = F.batch_norm(
+            rows, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum or 0.0, self.eps
+        )
+        return normed.view(input.shape)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Scale and shift, both (H,), of what it does in evaluation: x·scale + shift."""

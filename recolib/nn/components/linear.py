@@ -36,9 +36,9 @@ class Linear(Component[LinearState]):
 
     def encode(self, side: Side, fields: Fields) -> LinearState:
         """The side's part of the sum."""
-        if self.factors is None:
-            return LinearState(fields.weights.sum(-1))
-        return LinearState((fields.weights * self.factors[self.spec.span(side)]).sum(-1))
+        if self.factors is not None:
+            return LinearState(fields.weights @ self.factors[self.spec.span(side)])
+        return LinearState(fields.weights.squeeze(-1) if fields.weights.shape[-1] == 1 else fields.weights.sum(-1))
 
     def score(self, user: LinearState, item: LinearState) -> Tensor:
         """The whole sum, (B, n)."""

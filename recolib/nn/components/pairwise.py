@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +31,28 @@ def own_pairs(vectors: Tensor) -> tuple[Tensor, Tensor]:
     ----------
     Rendle, *Factorization Machines*, ICDM 2010, lemma 3.1.
     """
-    total = vectors.sum(-2)
-    return total, 0.5 * (total.square() - vectors.square().sum(-2))
+    if vectors.shape[-2] == 1:
+        total = vectors.squeeze(-2)
+        return total, torch.zeros_like(total)
+    return cast("tuple[Tensor, Tensor]", _OwnPairs.apply(vectors))
+
+
+class _OwnPairs(torch.autograd.Function):
+    """``own_pairs`` with its gradient by hand: a field's share of it is the sum of the other fields."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Sum and pairs."""
+        total = vectors.sum(-2)
+        ctx.save_for_backward(vectors, total)
+        return total, (total * total).sub_((vectors * vectors).sum(-2)).mul_(0.5)
+
+    @staticmethod
+    def backward(ctx: Any, of_total: Tensor, of_own: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Of each vector."""
+        vectors, total = ctx.saved_tensors
+        alike = torch.addcmul(of_total, of_own, total)
+        return torch.addcmul(alike.unsqueeze(-2), of_own.unsqueeze(-2), vectors, value=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +108,9 @@ class Pairwise(Component[PairwiseState]):
         if self.training and self.needs_vector:
             return PairwiseState(total, own)
         if self.norm is None and self.weight is None:
-            return PairwiseState(total, own.sum(-1))
+            return PairwiseState(
+                total, own.sum(-1) if fields.vectors.shape[-2] > 1 else total.new_zeros(total.shape[:-1])
+            )
         factors, shift = self.scale_and_shift()
         if side == "item":
             return PairwiseState(total, own @ factors)
