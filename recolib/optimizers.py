@@ -1,5 +1,8 @@
 """Optimisers: how a step changes the weights, and what is kept of each between steps."""
 
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+# torch writes the steps of many weights at once with an underscore, in its documentation, too.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +32,7 @@ class Rates:
 class Stepped:
     """A weight, how many steps it made, and what is kept of it."""
 
-    weight: nn.Parameter
+    weight: Tensor
     is_table: bool
     by_rows: bool
     n_steps: int = 0
@@ -51,7 +54,7 @@ StepRows = Callable[[Stepped, Tensor, Tensor, Rates], None]
 def _adam(all_stepped: Sequence[Stepped], rates: Rates) -> None:
     weights = [one.weight for one in all_stepped]
     step = torch.full((), all_stepped[0].n_steps, dtype=torch.float32, device=weights[0].device)
-    torch._fused_adam_(  # pyright: ignore[reportPrivateUsage] # torch.optim.Adam takes as long again to find its lists
+    torch._fused_adam_(  # what torch.optim.Adam calls; to collect the lists takes it as long again
         weights,
         [one.gradient for one in all_stepped],
         [one.kept["exp_avg"] for one in all_stepped],
@@ -108,7 +111,7 @@ class Method:
     of_weights, of_rows
         How they step.
     rows_above
-        Tables of more numbers than this are stepped by rows.
+        Groups of tables of more numbers than this are stepped by rows.
     sums_rows
         Whether of a table stepped by rows there is one number a row.
     """
@@ -133,7 +136,7 @@ METHODS = {
     "lazy_adam": Method("adam", OF_ADAM, _adam, _adam_of_rows),
     "rowwise_adagrad": Method("rowwise_adagrad", OF_ADAGRAD, _adagrad, _adagrad_of_rows, sums_rows=True),
 }
-"""``"lazy_adam"`` and ``"rowwise_adagrad"`` let the rows of tables that no batch touches stand still, their moments too.
+"""``"lazy_adam"`` and ``"rowwise_adagrad"`` leave rows of tables that no batch touches as they are, and their moments.
 
 References: Kingma and Ba, *Adam: A Method for Stochastic Optimization*, ICLR 2015; Duchi et al., *Adaptive Subgradient
 Methods for Online Learning and Stochastic Optimization*, JMLR 2011; a sum a row as in Naumov et al., *Deep Learning
@@ -151,7 +154,7 @@ class Optimizer:
     network
         What is trained.
     tables
-        Its embedding tables, which are looked up in and nothing else.
+        Its embedding tables, which are looked up in and nothing else; those that are looked up together as one group.
     name
         One of ``METHODS``.
     rates
@@ -163,11 +166,13 @@ class Optimizer:
         Whether it has made no step, nor goes on from any.
     """
 
-    def __init__(self, network: nn.Module, tables: Sequence[nn.Embedding], name: str, rates: Rates) -> None:
+    def __init__(self, network: nn.Module, tables: Sequence[Sequence[nn.Embedding]], name: str, rates: Rates) -> None:
         self.name, self.method, self.rates = name, METHODS[name], rates
-        for table in tables:
-            table.sparse = self.method.of_rows is not None and table.weight.numel() > self.method.rows_above
-        by_rows = {id(table.weight): table.sparse for table in tables}
+        for together in tables:
+            size = sum(table.weight.numel() for table in together)
+            for table in together:
+                table.sparse = self.method.of_rows is not None and size > self.method.rows_above
+        by_rows = {id(table.weight): table.sparse for together in tables for table in together}
         self.stepped = {
             path: Stepped(one, id(one) in by_rows, by_rows.get(id(one), False))
             for path, one in network.named_parameters()
@@ -190,10 +195,13 @@ class Optimizer:
     def clip(self, norm: float) -> None:
         """Shorten the gradient of all weights together to a norm."""
         gradients: list[Tensor] = []
-        for weight in (one.weight for one in self.stepped.values() if one.weight.grad is not None):
-            if weight.grad.is_sparse:
-                weight.grad = weight.grad.coalesce()
-            gradients.append(weight.grad.values() if weight.grad.is_sparse else weight.grad)
+        for one in self.stepped.values():
+            gradient = one.weight.grad
+            if gradient is not None and gradient.is_sparse:
+                one.weight.grad = gradient = gradient.coalesce()
+                gradient = gradient.values()
+            if gradient is not None:
+                gradients.append(gradient)
         if gradients:
             whole = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
             torch._foreach_mul_(gradients, (norm / (whole + 1e-6)).clamp_max(1.0))
@@ -250,7 +258,7 @@ class Optimizer:
         return {what: torch.full_like(like, start) for what, like in self._likes(one).items()}
 
     def _likes(self, one: Stepped) -> Kept:
-        """What each kept tensor is shaped, typed and laid out in memory like: a fused step goes through all in one run."""
+        """What each kept tensor is shaped, typed and laid out in memory like: a fused step runs through all at once."""
         weight = one.weight.detach()
         return dict.fromkeys(self.method.keeps, weight[:, :1] if one.by_rows and self.method.sums_rows else weight)
 

@@ -22,11 +22,11 @@ from recolib.evaluation import Measurement, check_measure
 from recolib.examples import Examples, training_rows
 from recolib.exceptions import NotFittedError, warn
 from recolib.files import file_of, refusing
-from recolib.nn import Component, FieldSpec, Network
+from recolib.nn import Component, FieldSpec, Network, NetworkState, Side
 from recolib.queries import Codes, Feats, Id, Ids, codes_of, is_single, item_codes, pair_rows, user_rows
 from recolib.sampling import SAMPLERS
 from recolib.saved import SavedModel, name_of
-from recolib.scoring import ItemStates, encode_rows, score_pairs
+from recolib.scoring import KeptStates, Known, score_pairs
 from recolib.settings import Settings
 from recolib.toplists import NOTHING, Rules, TopList, TopLists, as_table, popular_list, top_lists
 from recolib.training import Plan, Trainer, check_weights, train
@@ -52,7 +52,7 @@ class Recommender(Settings):
         self._trainer: Trainer | None = None
         self._records: list[dict[str, float]] = []
         self._version = 0
-        self._item_states = ItemStates()
+        self._kept = {"user": KeptStates("user"), "item": KeptStates("item")}
         self._generator = torch.Generator().manual_seed(self.seed)
 
     def __repr__(self) -> str:
@@ -236,15 +236,18 @@ class Recommender(Settings):
         if len(users) != len(items) and not (is_single(user) or is_single(item)):
             raise ValueError(f"user has {len(users)} ids and item has {len(items)}")
         users, items = (np.ascontiguousarray(codes) for codes in np.broadcast_arrays(users, items))
-        rows = pair_rows(self.data_info, users, items, feats, average=cold_start == "average")
-        predictions = self._finished(score_pairs(network, *rows).numpy())
+        if feats is None and not self.data_info.context_col:
+            asked = self._known("user", users), self._known("item", items)
+        else:
+            asked = pair_rows(self.data_info, users, items, feats, average=cold_start == "average")
+        predictions = self._finished(score_pairs(network, *asked).cpu().numpy())
         if cold_start == "popular":
             predictions[(users == 0) | (items == 0)] = self.default_pred
         return float(predictions[0]) if is_single(user) and is_single(item) else predictions
 
     def score_rows(self, users: Rows, items: Rows) -> Predictions:
         """Ratings, or for ranking logits, (n,) of n user rows, with their context, and n item rows."""
-        scores = score_pairs(self._fitted(), users, items).numpy()
+        scores = score_pairs(self._fitted(), users, items).cpu().numpy()
         return self._finished(scores) if self.task == "rating" else scores
 
     def rank_items(self, users: Rows, codes: Codes, k: int, filter_consumed: bool) -> Codes:
@@ -334,7 +337,10 @@ class Recommender(Settings):
         if seq is not None:
             raise ValueError(f"{self.model_name} doesn't support arbitrary seq inference: leave seq out")
         ids, codes = codes_of(self.data_info, "user", user, inner_id)
-        rows = user_rows(self.data_info, ids, codes, user_feats, context, average=cold_start == "average")
+        if user_feats is None and context is None and not self.data_info.context_col:
+            asked = self._known("user", codes)
+        else:
+            asked = user_rows(self.data_info, ids, codes, user_feats, context, average=cold_start == "average")
         rules = Rules(
             item_codes(self.data_info, "candidates", candidates, inner_id),
             item_codes(self.data_info, "exclude", exclude, inner_id),
@@ -344,7 +350,9 @@ class Recommender(Settings):
         scored = np.flatnonzero(codes) if cold_start == "popular" else np.arange(len(codes))
         popular = popular_list(self.data_info, n_rec, rules) if len(scored) < len(codes) else NOTHING
         lists = [popular] * len(codes)  # who is not scored keeps it
-        best = self._top_lists(rows[torch.from_numpy(scored)], codes[scored], n_rec, rules)
+        if len(scored) < len(codes):
+            asked = asked[torch.from_numpy(scored)]
+        best = self._top_lists(asked, codes[scored], n_rec, rules)
         for at, top in zip(scored, best.each(), strict=True):
             lists[at] = top
         n_short = sum(len(top.items) < n_rec for top in lists)
@@ -531,11 +539,23 @@ class Recommender(Settings):
             raise RuntimeError(f"{self.model_name} is being trained: ask before or after fit, or ask a loaded copy")
         return self._trainer.network
 
-    def _top_lists(self, users: Rows, codes: Codes, n_rec: int, rules: Rules) -> TopLists:
+    def _states(self, side: Side, at_any_size: bool = False) -> NetworkState | None:
         network, info = self._fitted(), self.data_info
-        key = (self._version, info.version, network.device)
-        states = self._item_states.get(key, lambda: encode_rows(network, "item", info.items.current[1:]))
-        return top_lists(network, states, info, users, codes, n_rec, rules)
+        ids = info.users.current if side == "user" else info.items.current
+        return self._kept[side].of(network, ids, (self._version, info.version, network.device), at_any_size)
+
+    def _known(self, side: Side, codes: Codes) -> Rows | Known:
+        """Ids as they are in the data, of strangers the average: their states, or if these are not kept, rows."""
+        at, states = torch.from_numpy(codes), self._states(side)
+        if states is not None:
+            return Known(states, at.to(self._fitted().device))
+        table = self.data_info.users if side == "user" else self.data_info.items
+        return table.rows[at].averaged(codes)
+
+    def _top_lists(self, users: Rows | Known, codes: Codes, n_rec: int, rules: Rules) -> TopLists:
+        states = self._states("item", at_any_size=True)
+        assert states is not None
+        return top_lists(self._fitted(), states, self.data_info, users, codes, n_rec, rules)
 
     def _finished(self, logits: Predictions) -> Predictions:
         if self.task == "rating":

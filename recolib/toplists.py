@@ -15,7 +15,7 @@ from recolib.data.info import DataInfo
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.nn.network import Network, NetworkState
 from recolib.ranking import gumbel, top_k
-from recolib.scoring import score_catalogue, users_per_block
+from recolib.scoring import Known, score_catalogue, users_per_block
 
 Codes = NDArray[np.int32]
 
@@ -68,31 +68,31 @@ class TopLists:
 
 @torch.inference_mode()
 def top_lists(
-    network: Network, states: NetworkState, info: DataInfo, users: Rows, codes: Codes, n_rec: int, rules: Rules
+    network: Network, states: NetworkState, info: DataInfo, users: Rows | Known, codes: Codes, n_rec: int, rules: Rules
 ) -> TopLists:
     """The n_rec best items of each user; fewer where the rules or the catalogue leave fewer.
 
     Parameters
     ----------
     network, states
-        The network, and its item states of codes 1..M.
+        The network, and its item states of codes 0..M.
     info
         What users consumed.
     users, codes
-        User rows (U, C) and their codes (U,).
+        What users are scored from, and their codes (U,).
     n_rec
         The length of the lists.
     rules
         What may be in them.
     """
-    items = np.arange(1, info.n_items + 1, dtype=np.int32) if rules.candidates is None else np.unique(rules.candidates)
-    if rules.candidates is not None:
-        states = states[torch.from_numpy(items).long().to(network.device) - 1]
-    width = min(n_rec, len(items))
+    items = None if rules.candidates is None else np.unique(rules.candidates)
+    states = states[1:] if items is None else states[torch.from_numpy(items).long().to(network.device)]
+    n_items = info.n_items if items is None else len(items)
+    width = min(n_rec, n_items)
     lists = TopLists(np.zeros((len(codes), width), np.int32), np.zeros((len(codes), width), np.float32))
-    for start in range(0, len(codes), users_per_block(len(items))):
-        block = slice(start, start + users_per_block(len(items)))
-        scores = score_catalogue(network, users[block], states, len(items))
+    for start in range(0, len(codes), users_per_block(n_items)):
+        block = slice(start, start + users_per_block(n_items))
+        scores = score_catalogue(network, users[block], states, n_items)
         if rules.filter_consumed:
             who, what = info.user_consumed.of(codes[block])
             column, there = _columns(items, what)
@@ -103,13 +103,16 @@ def top_lists(
         order = scores if rules.generator is None else gumbel(scores, rules.generator)
         best = top_k(order, width)[0]
         logits = scores.gather(1, best).cpu().numpy()
-        lists.items[block] = np.where(logits > -np.inf, items[best.cpu().numpy()], UNKNOWN)
+        chosen = best.cpu().numpy()
+        lists.items[block] = np.where(logits > -np.inf, chosen + 1 if items is None else items[chosen], UNKNOWN)
         lists.logits[block] = logits
     return lists
 
 
-def _columns(items: Codes, codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The position of each code among ascending items, and whether it is one of them."""
+def _columns(items: Codes | None, codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_] | slice]:
+    """The position of each code among ascending items, all without any, and which of them are there."""
+    if items is None:
+        return codes.astype(np.int64) - 1, slice(None)
     column = np.searchsorted(items, codes)
     there = column < len(items)
     there[there] = items[column[there]] == codes[there]

@@ -52,12 +52,12 @@ def step(net: Net, at: torch.Tensor, target: torch.Tensor) -> None:
 
 
 def optimizer_of(net: Net, name: str) -> Optimizer:
-    return Optimizer(net, [net.table], name, RATES)
+    return Optimizer(net, [[net.table]], name, RATES)
 
 
 def trained(name: str, steps: list[tuple[torch.Tensor, torch.Tensor]], rates: Rates = RATES, clip: float | None = None):
     net = Net()
-    optimizer = Optimizer(net, [net.table], name, rates)
+    optimizer = Optimizer(net, [[net.table]], name, rates)
     for at, target in steps:
         optimizer.zero_grad()
         step(net, at, target)
@@ -204,7 +204,7 @@ def test_gradients_of_tables_are_sparse_where_the_method_wants_them(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_gradient_is_clipped_whole(name):
     net = Net()
-    optimizer = Optimizer(net, [net.table], name, RATES)
+    optimizer = Optimizer(net, [[net.table]], name, RATES)
     step(net, *batches()[0])
     dense = copy.deepcopy(Net())
     step(dense, *batches()[0])
@@ -223,7 +223,7 @@ def test_a_short_gradient_is_not_clipped(name):
 def test_a_weight_without_gradient_stands_still(name):
     net = Net()
     net.table.weight.requires_grad_(False)
-    optimizer, before = Optimizer(net, [net.table], name, RATES), net.table.weight.clone()
+    optimizer, before = Optimizer(net, [[net.table]], name, RATES), net.table.weight.clone()
     for at, target in batches():
         optimizer.zero_grad()
         step(net, at, target)
@@ -240,7 +240,7 @@ def test_what_is_kept_is_enough_to_go_on(name):
     net, optimizer = trained(name, batches()[:4])
     state = {key: tensor.clone() for key, tensor in optimizer.state().items()}
     assert {key.split(".")[0] for key in state} == ({FAMILIES[name]} if METHODS[name].keeps else set())
-    again = Optimizer(net, [net.table], name, RATES)
+    again = Optimizer(net, [[net.table]], name, RATES)
     again.restore(state, RATES)
     assert not again.is_new
     for at, target in batches()[4:]:
@@ -281,7 +281,7 @@ def test_a_state_that_contradicts_itself_is_refused(name, wrong):
     else:
         state[key] = edited[wrong]
     with pytest.raises(ValueError, match="weight"):
-        Optimizer(net, [net.table], name, RATES).restore(state, RATES)
+        Optimizer(net, [[net.table]], name, RATES).restore(state, RATES)
 
 
 def test_a_sum_a_row_is_no_sum_an_element():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,7 +14,7 @@ from recolib.data import DatasetPure
 from recolib.data.rows import ABSENT, Rows
 from recolib.nn import CodeField, Deep, FieldEmbedding, FieldSpec, Linear, Network, Pairwise, SideLayout
 from recolib.nn.embedding import field_numbers
-from recolib.scoring import ItemStates, encode_rows, score_catalogue, score_pairs, users_per_block
+from recolib.scoring import KeptStates, Known, score_catalogue, score_pairs, states_of, users_per_block
 
 BLOCK = 12
 AROUND = [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 5]
@@ -23,7 +24,8 @@ ITEMS = SideLayout((CodeField(40), CodeField(5, width=3, multi=True)), 2)
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(scoring, "PAIRS_PER_BLOCK", BLOCK)
+    monkeypatch.setattr(scoring, "NUMBERS_PER_BLOCK", BLOCK)
+    monkeypatch.setattr(Network, "numbers_per_pair", 1)
 
 
 def random_rows(layout: SideLayout, n: int) -> Rows:
@@ -52,7 +54,7 @@ def network(request) -> Network:
 @pytest.mark.parametrize("n_users", AROUND)
 def test_catalogue_scores_are_the_scores_of_the_pairs(network, n_users, n_items):
     users, items = random_rows(USERS, n_users), random_rows(ITEMS, n_items)
-    whole = score_catalogue(network, users, encode_rows(network, "item", items), n_items)
+    whole = score_catalogue(network, users, states_of(network, "item", items), n_items)
     assert whole.shape == (n_users, n_items)
     u, i = torch.cartesian_prod(torch.arange(n_users), torch.arange(n_items)).T
     torch.testing.assert_close(whole, score_pairs(network, users[u], items[i]).view(n_users, n_items))
@@ -61,11 +63,30 @@ def test_catalogue_scores_are_the_scores_of_the_pairs(network, n_users, n_items)
 @pytest.mark.parametrize("n", AROUND)
 def test_pairs_in_batches_score_as_pairs_alone(network, n):
     users, items = random_rows(USERS, n), random_rows(ITEMS, n)
-    whole = score_pairs(network, users, items, batch_size=1000)
-    for batch_size in (1, BLOCK):
-        torch.testing.assert_close(score_pairs(network, users, items, batch_size), whole)
+    whole = network(users[:, None], items[:, None])[:, 0]
+    torch.testing.assert_close(score_pairs(network, users, items), whole)
     one = torch.stack([network(users[i : i + 1][:, None], items[i : i + 1][:, None])[0, 0] for i in range(n)])
     torch.testing.assert_close(whole, one)
+
+
+@pytest.mark.parametrize("known", ["user", "item", "user item"])
+@pytest.mark.parametrize("n", AROUND)
+def test_pairs_of_known_states_score_as_their_rows(network, known, n):
+    rows = {"user": random_rows(USERS, 9), "item": random_rows(ITEMS, 7)}
+    at = {side: torch.randint(0, len(table), (n,), dtype=torch.int32) for side, table in rows.items()}
+    asked = {side: table[at[side]] for side, table in rows.items()}
+    expected = score_pairs(network, asked["user"], asked["item"])
+    for side in known.split():
+        asked[side] = Known(states_of(network, side, rows[side]), at[side])
+    torch.testing.assert_close(score_pairs(network, asked["user"], asked["item"]), expected)
+
+
+@pytest.mark.parametrize("n_users", AROUND)
+def test_known_users_meet_the_catalogue_as_their_rows(network, n_users):
+    users, items = random_rows(USERS, 9), states_of(network, "item", random_rows(ITEMS, 7))
+    at = torch.randint(0, 9, (n_users,), dtype=torch.int32)
+    whole = score_catalogue(network, Known(states_of(network, "user", users), at), items, 7)
+    torch.testing.assert_close(whole, score_catalogue(network, users[at], items, 7))
 
 
 def tensors(state) -> list[torch.Tensor]:
@@ -77,7 +98,7 @@ def test_items_encoded_in_blocks_equal_items_encoded_whole(network, n_items):
     items = random_rows(ITEMS, n_items)
     with torch.no_grad():
         whole = network.encode("item", items)
-    in_blocks = encode_rows(network, "item", items)
+    in_blocks = states_of(network, "item", items)
     for one, other in zip(tensors(in_blocks), tensors(whole), strict=True):
         assert one.shape[0] == n_items
         torch.testing.assert_close(one, other)
@@ -85,7 +106,7 @@ def test_items_encoded_in_blocks_equal_items_encoded_whole(network, n_items):
 
 def test_scores_know_nothing_of_gradients(network):
     users, items = random_rows(USERS, 3), random_rows(ITEMS, 3)
-    states = encode_rows(network, "item", items)
+    states = states_of(network, "item", items)
     assert not any(tensor.requires_grad for tensor in tensors(states))
     assert not score_catalogue(network, users, states, 3).requires_grad
     assert not score_pairs(network, users, items).requires_grad
@@ -96,7 +117,7 @@ def test_scoring_leaves_the_modules_in_their_mode(network, training):
     users, items = random_rows(USERS, 30), random_rows(ITEMS, 30)
     network.train(training)
     score_pairs(network, users, items)
-    score_catalogue(network, users, encode_rows(network, "item", items), 30)
+    score_catalogue(network, users, states_of(network, "item", items), 30)
     assert {module.training for module in network.modules()} == {training}
 
 
@@ -112,7 +133,7 @@ def test_no_block_has_more_pairs_than_it_may(network, monkeypatch, n_items):
 
     monkeypatch.setattr(network, "score", watched)
     users, items = random_rows(USERS, 29), random_rows(ITEMS, n_items)
-    score_catalogue(network, users, encode_rows(network, "item", items), n_items)
+    score_catalogue(network, users, states_of(network, "item", items), n_items)
     assert sum(sizes) == 29 * n_items
     assert max(sizes) <= BLOCK
 
@@ -128,7 +149,7 @@ def test_scores_of_at_least_one_user_are_held_and_of_no_more_than_fit(n_items):
 
 
 def test_item_states_are_made_once_for_a_key_by_many_threads():
-    cache, made, n_threads = ItemStates(), [], 8
+    cache, made, n_threads = KeptStates("item"), [], 8
     barrier = threading.Barrier(n_threads)
 
     def make():
@@ -147,14 +168,14 @@ def test_item_states_are_made_once_for_a_key_by_many_threads():
 
 
 def test_a_new_key_makes_new_states_and_forgets_the_old():
-    cache = ItemStates()
+    cache = KeptStates("item")
     for key, states in [((1, 0), "a"), ((1, 0), "a"), ((2, 0), "b"), ((2, 1), "c"), ((1, 0), "d")]:
         made = []
         assert cache.get(key, lambda made=made, states=states: made.append(states) or states) == states
 
 
 def test_every_thread_gets_the_states_of_its_own_key():
-    cache = ItemStates()
+    cache = KeptStates("item")
 
     def ask(key):
         return all(cache.get(key, lambda: ("states of", key)) == ("states of", key) for _ in range(200))
@@ -164,7 +185,7 @@ def test_every_thread_gets_the_states_of_its_own_key():
 
 
 def test_states_that_could_not_be_made_are_asked_for_again():
-    cache = ItemStates()
+    cache = KeptStates("item")
 
     def fail():
         raise MemoryError
@@ -180,3 +201,24 @@ def test_scores_beside_a_random_list_are_predictions():
     model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
     items, scores = model.recommend_user(1, 2, random_rec=True, return_scores=True)[1]
     assert scores == pytest.approx(model.predict([1, 1], items.tolist()), abs=1e-5)
+
+
+def test_states_are_kept_as_long_as_they_fit(network, monkeypatch):
+    ids, cache = random_rows(ITEMS, 10), KeptStates("item")
+    n_numbers = sum(tensor.numel() for tensor in tensors(states_of(network, "item", ids)))
+    monkeypatch.setattr(scoring, "KEPT_NUMBERS", n_numbers - 1)
+    assert cache.of(network, ids, "key") is None
+    kept = cache.of(network, ids, "key", at_any_size=True)
+    assert kept is not None
+    monkeypatch.setattr(scoring, "KEPT_NUMBERS", n_numbers)
+    assert cache.of(network, ids, "key") is kept
+
+
+def test_the_state_of_the_unknown_id_is_that_of_the_average(network):
+    ids = random_rows(ITEMS, 10)
+    ids.codes[0, 0] = 0
+    kept = KeptStates("item").of(network, ids, "key")
+    assert kept is not None
+    average = states_of(network, "item", ids[:1].averaged(np.zeros(1, int)))
+    for one, other in zip(tensors(kept), tensors(average), strict=True):
+        torch.testing.assert_close(one[:1], other)

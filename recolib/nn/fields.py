@@ -26,7 +26,7 @@ class State:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The state with ``function`` applied to each tensor."""
-        return _over_tensors(function, self)
+        return type(self)(*[_map(function, part) for part in vars(self).values()])
 
     def __getitem__(self, index: Index) -> Self:
         """The state at an index of the leading dimensions; ``None`` adds one."""
@@ -44,6 +44,12 @@ class State:
     def cat(cls, states: Sequence[Self]) -> Self:
         """States end to end along the first dimension."""
         return _over_tensors(lambda *tensors: torch.cat(tensors), *states)
+
+
+def _map(function: Callable[[Tensor], Tensor], part: Any) -> Any:
+    if isinstance(part, Tensor):
+        return function(part)
+    return tuple(state.map(function) for state in part) if isinstance(part, tuple) else part.map(function)
 
 
 def _over_tensors(function: Callable[..., Tensor], *states: Any) -> Any:
@@ -76,7 +82,8 @@ class Fields(State):
 
     def join(self, other: Fields) -> Fields:
         """These fields and, behind them, those of ``other``; leading dimensions broadcast."""
-        lead = torch.broadcast_shapes(self.present.shape[:-1], other.present.shape[:-1])
+        lead, its_lead = self.present.shape[:-1], other.present.shape[:-1]
+        lead = lead if lead == its_lead else torch.broadcast_shapes(lead, its_lead)
         return _over_tensors(lambda a, b: torch.cat([_lead(a, lead), _lead(b, lead)], len(lead)), self, other)
 
 

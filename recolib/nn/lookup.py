@@ -16,6 +16,9 @@ def lookup(vectors: nn.Embedding, weights: nn.Embedding, at: Tensor) -> tuple[Te
     """
     if vectors.weight.device.type != "cpu" and not vectors.sparse:
         return vectors(at), weights(at).squeeze(-1)
+    if not torch.is_grad_enabled():
+        found, weight = _rows(vectors.weight, weights.weight, at.reshape(-1))
+        return found.view(*at.shape, vectors.embedding_dim), weight.view(at.shape)
     of_rows = _SparseLookup if vectors.sparse else _DenseLookup
     found, weight = cast("tuple[Tensor, Tensor]", of_rows.apply(vectors.weight, weights.weight, at.reshape(-1)))
     return found.view(*at.shape, vectors.embedding_dim), weight.view(at.shape)
@@ -40,10 +43,12 @@ class _DenseLookup(torch.autograd.Function):
         *tables, at = ctx.saved_tensors
         new: list[Tensor | None] = []
         for table, gradient, is_needed in zip(tables, gradients, ctx.needs_input_grad, strict=False):
+            if not is_needed:
+                new.append(None)
+                continue
             whole = torch.zeros_like(table) if table.grad is None else table.grad
-            if is_needed:
-                whole.view(-1, *gradient.shape[1:]).index_add_(0, at, gradient)  # numbers are faster than columns
-            new.append(whole if is_needed and table.grad is None else None)
+            whole.view(-1, *gradient.shape[1:]).index_add_(0, at, gradient)  # numbers are faster than columns
+            new.append(whole if table.grad is None else None)
         return *new, None
 
 

@@ -58,6 +58,34 @@ def fold(norm: BatchNorm | None, layer: nn.Linear) -> tuple[Tensor, Tensor]:
     return layer.weight * scale, layer.bias + layer.weight @ shift
 
 
+def fold_behind(layer: nn.Linear, norm: BatchNorm | None) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer and the batch norm behind it as one layer, as they are in evaluation."""
+    if norm is None:
+        return layer.weight, layer.bias
+    scale, shift = norm.scale_and_shift()
+    return layer.weight * scale.unsqueeze(1), torch.addcmul(shift, layer.bias, scale)
+
+
+class Perceptron(nn.Sequential):
+    """Layers in a row, those of ``after_linear`` and ``mlp``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The layers' output for ``input``, which in evaluation they may overwrite."""
+        return super().forward(input) if self.training else self.folded(input)
+
+    def folded(self, input: Tensor, start: int = 0) -> Tensor:
+        """What the layers from ``start`` on make of ``input`` in evaluation, each batch norm as part of its Linear."""
+        layers = [layer for layer in self if not isinstance(layer, Dropout)][start:]
+        for layer, before, after in zip(layers, [None, *layers], [*layers[1:], None], strict=False):
+            if isinstance(layer, nn.Linear):
+                input = F.linear(input, *fold_behind(layer, after if isinstance(after, BatchNorm) else None))
+            elif isinstance(layer, nn.ReLU):
+                input = input.relu_()
+            elif before is None:  # a batch norm behind no Linear
+                input = layer(input)
+        return input
+
+
 def after_linear(width: int, use_bn: bool, dropout: float) -> list[nn.Module]:
     """What follows a hidden layer: batch norm, ReLU, dropout."""
     return [*([BatchNorm(width)] if use_bn else []), nn.ReLU(), *([Dropout(dropout)] if dropout else [])]

@@ -65,6 +65,11 @@ class Network(nn.Module):
                 component.begin_batch()
         return self.score(self.encode("user", user), self.encode("item", item))
 
+    @property
+    def numbers_per_pair(self) -> int:
+        """How many numbers scoring holds of a pair at once, about."""
+        return max(component.numbers_per_pair for component in self.terms)
+
     def embedding(self, side: Side) -> FieldEmbedding:
         """The embedding of a side."""
         return self.user if side == "user" else self.item
@@ -78,9 +83,9 @@ class Network(nn.Module):
         """What components add to the loss to hold their weights down."""
         return sum((component.penalty() for component in self.terms), start=0.0)
 
-    def tables(self) -> list[nn.Embedding]:
-        """The embedding tables of both sides."""
-        return [self.user.vectors, self.user.weights, self.item.vectors, self.item.weights]
+    def tables(self) -> list[tuple[nn.Embedding, ...]]:
+        """The embedding tables of each side, which are looked up together."""
+        return [(side.vectors, side.weights) for side in (self.user, self.item)]
 
     def fm_weights(self) -> list[nn.Parameter]:
         """What a factorization machine consists of: vectors, linear weights and w0."""

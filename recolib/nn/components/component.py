@@ -21,6 +21,11 @@ class Component(nn.Module, Generic[S]):
     see what an uncut computation would see.
     """
 
+    @property
+    def numbers_per_pair(self) -> int:
+        """How many numbers ``score`` holds of a pair at once, about: the width of its widest layer."""
+        return 128
+
     def begin_batch(self) -> None:
         """Called before a training batch is encoded: draws that both sides share happen here."""
 

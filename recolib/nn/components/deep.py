@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from recolib.nn.components.component import Component
 from recolib.nn.fields import Fields, FieldSpec, Side, State
-from recolib.nn.mlp import after_linear, glorot, mlp
+from recolib.nn.mlp import BatchNorm, Perceptron, after_linear, glorot, mlp
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,8 @@ class Deep(Component[DeepState]):
         self.first = glorot(nn.Linear(spec.n_positions * spec.dim, hidden_units[0]))
         first_is_last = plain_last and len(hidden_units) == 1
         after = [] if first_is_last else after_linear(hidden_units[0], use_bn, dropout)
-        self.rest = nn.Sequential(*after, *mlp(hidden_units, use_bn, dropout, plain_last))
+        self.rest = Perceptron(*after, *mlp(hidden_units, use_bn, dropout, plain_last))
+        self.norm_is_first = isinstance(self.rest[0], BatchNorm)
 
     @torch.no_grad()
     def start_as_fm(self, scale: Tensor) -> bool:
@@ -64,12 +65,24 @@ class Deep(Component[DeepState]):
         last.weight.zero_()
         return False
 
+    @property
+    def numbers_per_pair(self) -> int:
+        """The width of the first hidden layer."""
+        return self.first.out_features
+
     def encode(self, side: Side, fields: Fields) -> DeepState:
-        """The side's columns of the first layer; the bias goes with the user."""
+        """The side's columns of the first layer, in evaluation with its batch norm; the constants go with the user."""
         span, dim = self.spec.span(side), self.spec.dim
-        weight = self.first.weight[:, span.start * dim : span.stop * dim]
-        return DeepState(F.linear(fields.vectors.flatten(-2), weight, self.first.bias if side == "user" else None))
+        weight, bias = self.first.weight[:, span.start * dim : span.stop * dim], self.first.bias
+        norm = self.rest[0]
+        if isinstance(norm, BatchNorm) and not self.training:
+            scale, shift = norm.scale_and_shift()
+            hidden = F.linear(fields.vectors.flatten(-2), weight)
+            return DeepState(hidden * scale if side == "item" else torch.addcmul(shift, hidden + bias, scale))
+        return DeepState(F.linear(fields.vectors.flatten(-2), weight, bias if side == "user" else None))
 
     def score(self, user: DeepState, item: DeepState) -> Tensor:
         """The remaining layers of the pair, (B, n)."""
-        return self.rest(user.hidden + item.hidden).squeeze(-1)
+        hidden = user.hidden + item.hidden
+        rest = self.rest(hidden) if self.training else self.rest.folded(hidden, start=int(self.norm_is_first))
+        return rest.squeeze(-1)

@@ -34,6 +34,11 @@ class Linear(Component[LinearState]):
         self.spec = spec
         self.factors = nn.Parameter(torch.ones(spec.n_positions)) if per_field else None
 
+    @property
+    def numbers_per_pair(self) -> int:
+        """The sum."""
+        return 1
+
     def encode(self, side: Side, fields: Fields) -> LinearState:
         """The side's part of the sum."""
         if self.factors is not None:

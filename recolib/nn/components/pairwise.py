@@ -102,6 +102,11 @@ class Pairwise(Component[PairwiseState]):
         self.weight.copy_(scale)
         return True
 
+    @property
+    def numbers_per_pair(self) -> int:
+        """In evaluation, the inner product."""
+        return 1
+
     def encode(self, side: Side, fields: Fields) -> PairwiseState:
         """The side's vector sum and its own pairs."""
         total, own = own_pairs(fields.vectors)

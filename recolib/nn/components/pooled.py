@@ -13,7 +13,7 @@ from recolib.nn.components.component import Component, linear_of_products
 from recolib.nn.components.pairwise import own_pairs
 from recolib.nn.dropout import Dropout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
-from recolib.nn.mlp import BatchNorm, after_linear, fold, glorot, mlp
+from recolib.nn.mlp import BatchNorm, Perceptron, after_linear, fold, glorot, mlp
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,12 @@ class Pooled(Component[PooledState]):
         self.dropout = Dropout(pair_dropout)
         self.first = glorot(nn.Linear(spec.dim, hidden_units[0]))
         after = after_linear(hidden_units[0], use_bn, dropout)
-        self.rest = nn.Sequential(*after, *mlp(hidden_units, use_bn, dropout))
+        self.rest = Perceptron(*after, *mlp(hidden_units, use_bn, dropout))
+
+    @property
+    def numbers_per_pair(self) -> int:
+        """The width of the first hidden layer."""
+        return self.first.out_features
 
     def encode(self, side: Side, fields: Fields) -> PooledState:
         """The side's vector sum and its own pairs; the bias goes with the user."""

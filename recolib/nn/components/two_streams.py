@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from recolib.nn.components.component import Component, linear_of_products
 from recolib.nn.fields import Fields, FieldSpec, Side, State
-from recolib.nn.mlp import after_linear, glorot, mlp
+from recolib.nn.mlp import Perceptron, after_linear, glorot, mlp
 
 S = TypeVar("S", bound=State)
 
@@ -65,7 +65,7 @@ class Stream(nn.Module):
         self.spec = spec
         self.first = glorot(nn.Linear(spec.n_positions * spec.dim, hidden_units[0]))
         *layers, self.last = mlp(hidden_units, use_bn, dropout)
-        self.rest = nn.Sequential(*after_linear(hidden_units[0], use_bn, dropout), *layers)
+        self.rest = Perceptron(*after_linear(hidden_units[0], use_bn, dropout), *layers)
 
     def columns(self, side: Side) -> Tensor:
         """The side's columns of the first layer, (H, F·K of the side)."""
