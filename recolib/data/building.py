@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recolib.data.consumed import consumed_by
+from recolib.data.consumed import meetings
 from recolib.data.encoding import blank_rows, learn_codes, learn_scale, overlay
 from recolib.data.frame import Frame, Times, factorize, read_column, read_numbers, read_times
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions
+from recolib.data.order import last_of
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.data.schema import Field, Schema, Side
-from recolib.data.table import Numbers, Table, table_of_events
+from recolib.data.table import Numbers, Table, changing_events, table_of_events
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
 
@@ -55,14 +56,12 @@ def build_training(
 
     sides: dict[Side, tuple[Table, Numbers, Numbers]] = {}
     for side in ("user", "item"):
-        codes = learnt[side].reshape(-1).astype(np.int32)
+        codes = learnt[side].reshape(-1).astype(np.int32, copy=False)
         sides[side] = (*_side_table(schema, side, codes, times, learnt, vocabs, feature_frames), codes)
     (users, user_rows, user_codes), (items, item_rows, item_codes) = sides["user"], sides["item"]
 
     n_users, n_items = len(vocabs["user"]), len(vocabs["item"])
-    user_consumed, item_consumed = consumed_by(user_codes, item_codes, n_users, n_items)
-    liked = labels > 0
-    likes = item_consumed if liked.all() else consumed_by(user_codes[liked], item_codes[liked], n_users, n_items)[1]
+    user_consumed, item_consumed, likes = meetings(user_codes, item_codes, labels > 0, n_users, n_items)
     info = DataInfo(
         schema,
         vocabs,
@@ -70,7 +69,7 @@ def build_training(
         items,
         user_consumed,
         item_consumed,
-        likes.counts(),
+        likes,
         len(labels),
         LabelStats(float(labels.mean(dtype=np.float64)), float(labels.min()), float(labels.max())),
     )
@@ -114,10 +113,18 @@ def _side_table(
     blank.codes[: trained + 1, 0] = torch.arange(trained + 1, dtype=torch.int32)
     if feature_codes is not None:
         _fill(blank, schema, side, separate, feature_codes)
-    if not own:
+    some = last_of(codes, len(blank))
+    seen = np.flatnonzero(some >= 0)
+    _fill(blank, schema, side, {name: values[some[seen]] for name, values in own.items()}, seen)
+    changing = changing_events(codes, some, own.values())
+    if not len(changing):
         return Table.of(blank), codes
-    events = _fill(blank[torch.from_numpy(codes)], schema, side, own)
-    return table_of_events(blank, codes, events, times)
+    of_changing = {name: values[changing] for name, values in own.items()}
+    events = _fill(blank[torch.from_numpy(codes[changing])], schema, side, of_changing)
+    table, rows = table_of_events(blank, codes[changing], events, times[changing])
+    codes = codes.copy()
+    codes[changing] = rows
+    return table, codes
 
 
 def _feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Numbers:
@@ -138,7 +145,7 @@ def _fill(
     schema: Schema,
     side: Side,
     learnt: Mapping[str, NDArray[np.float32] | Numbers],
-    at: Numbers | None = None,
+    at: NDArray[np.integer] | None = None,
 ) -> Rows:
     """Write learnt columns into ``rows``, all of them or those numbered ``at``; returns ``rows``."""
     where = slice(None) if at is None else torch.from_numpy(at).long()

@@ -66,11 +66,34 @@ def consumed_by(
     known = (users > 0) & (items > 0)
     if not known.all():
         users, items = users[known], items[known]
-    pairs = sparse.coo_array((np.ones(len(users), bool), (users, items)), (n_users + 1, n_items + 1))
-    by_user = pairs.tocsr()  # sums duplicates, sorts within each row
+    return meetings(users, items, np.ones(len(users), bool), n_users, n_items)[:2]
+
+
+def meetings(
+    users: NDArray[np.int32], items: NDArray[np.int32], liked: NDArray[np.bool_], n_users: int, n_items: int
+) -> tuple[Consumed, Consumed, NDArray[np.int64]]:
+    """The distinct pairs of a log of known users and items.
+
+    Parameters
+    ----------
+    users, items
+        Codes from 1 on, shape (N,).
+    liked
+        Whether the user liked the item, shape (N,).
+    n_users, n_items
+        How many codes there are.
+
+    Returns
+    -------
+    tuple of Consumed, Consumed and array
+        Who met what, by user and by item, and how many users like each item at least once, shape (n_items + 1,).
+    """
+    pairs = sparse.coo_array((liked, (users, items)), (n_users + 1, n_items + 1))
+    by_user = pairs.tocsr()  # sums duplicates, which of booleans is "or"; sorts within each row
     by_user.sum_duplicates()
     by_item = by_user.tocsc()
-    return _consumed(by_user), _consumed(by_item)
+    likes = np.bincount(np.asarray(by_user.indices)[np.asarray(by_user.data, bool)], minlength=n_items + 1)
+    return _consumed(by_user), _consumed(by_item), likes
 
 
 def _consumed(matrix: sparse.csr_array | sparse.csc_array) -> Consumed:

@@ -38,6 +38,11 @@ class _Factored:
     lengths: NDArray[np.int64] | None = None
     present: NDArray[np.bool_] | None = None
 
+    @property
+    def given(self) -> NDArray[np.bool_]:
+        """Which rows have a value."""
+        return self.positions >= 0 if self.present is None else self.present
+
 
 def learn_codes(frame: Frame, field: Field) -> tuple[Field, Vocab, Codes]:
     """Make a field's vocabulary from a frame and encode the frame with it.
@@ -46,7 +51,7 @@ def learn_codes(frame: Frame, field: Field) -> tuple[Field, Vocab, Codes]:
     """
     columns = [_factor(frame, name, field) for name in field.columns]
     for name, column in zip(field.columns, columns, strict=True):
-        refuse_empty(int((column.positions >= 0).sum()), name)
+        refuse_empty(len(column.values), name)
         if column.lengths is not None:
             longest = int(column.lengths.max())
             if longest > LONGEST_LIST:
@@ -57,13 +62,15 @@ def learn_codes(frame: Frame, field: Field) -> tuple[Field, Vocab, Codes]:
         distinct = [values.astype(object) for values in distinct]
     values = np.concatenate(distinct)
     vocab = Vocab.of(values if field.pad_val is None else values[values != field.pad_val])
-    return field, vocab, np.hstack([_encode(column, field, vocab)[0] for column in columns])
+    codes = [_encode(column, field, vocab) for column in columns]
+    return field, vocab, np.hstack(codes) if len(codes) > 1 else codes[0]
 
 
 def learn_scale(frame: Frame, field: Field, scaling: str) -> tuple[Field, NDArray[np.float32]]:
     """The field with its training mean and deviation, and the scaled numbers; missing ones are the mean."""
     numbers = read_numbers(read_column(frame, field.name), field.name)
-    present = numbers[~np.isnan(numbers)]
+    missing = np.isnan(numbers)
+    present = numbers[~missing] if missing.any() else numbers
     refuse_empty(len(present), field.name)
     varies = present.min() < present.max()  # rounded, the mean of equal numbers need not equal them
     field = replace(field, mean=float(present.mean()) if varies else float(present[0]))
@@ -110,13 +117,15 @@ def overlay(
             dense[given, schema.dense(side).index(field)] = numbers[given]
         elif named:
             slots = codes[:, schema.span(field)]
-            encoded = {name: _encode(_factor(frame, name, field), field, vocabs[field.name]) for name in named}
+            factored = {name: _factor(frame, name, field) for name in named}
+            encoded = {name: _encode(column, field, vocabs[field.name]) for name, column in factored.items()}
             if len(named) == len(field.columns):  # all that there is to know: what is missing of a group is absent
-                given = np.logical_or.reduce([there for _, there in encoded.values()]) & may_change
-                slots[given] = np.hstack([new for new, _ in encoded.values()])[given]
+                given = np.logical_or.reduce([column.given for column in factored.values()]) & may_change
+                slots[given] = np.hstack(list(encoded.values()))[given]
                 continue
-            for name, (new, there) in encoded.items():
-                slots[there & may_change, field.columns.index(name)] = new[there & may_change, 0]
+            for name, column in factored.items():
+                given = column.given & may_change
+                slots[given, field.columns.index(name)] = encoded[name][given, 0]
     return Rows(torch.from_numpy(codes), torch.from_numpy(dense))
 
 
@@ -137,16 +146,14 @@ def _factor(frame: Frame, name: str, field: Field) -> _Factored:
     return _Factored(*factorize(flat, name), lengths, present)
 
 
-def _encode(column: _Factored, field: Field, vocab: Vocab) -> tuple[Codes, NDArray[np.bool_]]:
-    """A column's codes (n, slots), and which rows (n,) have a value."""
+def _encode(column: _Factored, field: Field, vocab: Vocab) -> Codes:
+    """A column's codes (n, slots)."""
     missing = UNKNOWN if field.kind == "sparse" else ABSENT
     lookup = np.append(vocab.encode(column.values), np.int32(missing))  # position −1 is its last entry
     if field.pad_val is not None:
         lookup[:-1][column.values == field.pad_val] = ABSENT
     codes = lookup[column.positions]
-    if column.lengths is None or column.present is None:
-        return codes[:, None], column.positions >= 0
-    return _to_slots(codes, column.lengths, field), column.present
+    return codes[:, None] if column.lengths is None else _to_slots(codes, column.lengths, field)
 
 
 def _to_slots(flat: Codes, lengths: NDArray[np.int64], field: Field) -> Codes:

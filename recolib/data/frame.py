@@ -22,6 +22,8 @@ Times = NDArray[Any]
 """Moments that sort: int64 or float64."""
 Values = NDArray[Any]
 """Distinct ids or category values: int64, or objects that are int or str."""
+BLOCK = 2**16
+"""Rows that are gone through at a time where whole columns would not stay in the processor's cache."""
 
 
 def read_frame(data: object, columns: Sequence[str] = (), name: str = "data") -> Frame:
@@ -107,6 +109,8 @@ def factorize(column: pd.Series, name: str, ids: bool = False) -> tuple[NDArray[
         If a value is neither an integer nor a string, or does not fit 64 bits.
     """
     _refuse_kinds(column, name)
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "i":
+        return _factorize_integers(column.to_numpy())
     try:
         codes, uniques = pd.factorize(cast("Any", column))
     except TypeError:
@@ -114,6 +118,28 @@ def factorize(column: pd.Series, name: str, ids: bool = False) -> tuple[NDArray[
     if ids:
         refuse_missing(int((codes < 0).sum()), name)
     return codes.astype(np.int64, copy=False), _exact(uniques, name, ids)
+
+
+def _factorize_integers(numbers: NDArray[np.signedinteger]) -> tuple[NDArray[np.int64], Values]:
+    """What ``pandas.factorize`` gives; by tables in place of hashes where the numbers lie close together."""
+    n = len(numbers)
+    low, high = (int(numbers.min()), int(numbers.max())) if n else (0, 0)
+    if high - low >= n:
+        codes, values = pd.factorize(numbers)
+        return codes.astype(np.int64, copy=False), np.asarray(values, np.int64)
+    blocks = [slice(start, start + BLOCK) for start in range(0, n, BLOCK)]
+    first = np.full(high - low + 1, n, np.int64)  # the row in which each number stands first
+    for block in reversed(blocks):
+        part = numbers[block].astype(np.int64) - low
+        first[part[::-1]] = np.arange(block.start + len(part) - 1, block.start - 1, -1)  # the last write stays
+    values = np.flatnonzero(first < n)
+    values = values[np.argsort(first[values])]
+    code_of = first
+    code_of[values] = np.arange(len(values))
+    codes = np.empty(n, np.int64)
+    for block in blocks:
+        codes[block] = code_of[numbers[block].astype(np.int64) - low]
+    return codes, values + low
 
 
 def read_numbers(column: pd.Series, name: str, missing: bool = True) -> NDArray[np.float64]:
@@ -136,10 +162,13 @@ def read_numbers(column: pd.Series, name: str, missing: bool = True) -> NDArray[
         numbers = column.to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"column {name!r} must hold numbers: {error}") from None
+    largest = np.finfo(np.float32).max
+    if len(numbers) and -largest <= numbers.min() <= numbers.max() <= largest:  # false where one is NaN
+        return numbers
     n_infinite = int(np.isinf(numbers).sum())
     if n_infinite:
         raise ValueError(f"column {name!r} has {n_infinite} infinite values")
-    n_beyond = int((np.abs(numbers) > np.finfo(np.float32).max).sum())
+    n_beyond = int((np.abs(numbers) > largest).sum())
     if n_beyond:
         raise ValueError(f"column {name!r} has {n_beyond} values beyond 3.4e38, the range of float32")
     if not missing:
@@ -168,7 +197,9 @@ def read_times(column: pd.Series, name: str) -> Times:
                 return column.dt.as_unit(unit).to_numpy(f"datetime64[{unit}]").astype(np.int64)
         raise ValueError(f"column {name!r} has dates that 64 bits of microseconds do not reach")
     times = read_numbers(column, name, missing=False)
-    return column.to_numpy(np.int64) if pd.api.types.is_signed_integer_dtype(column.dtype) else times
+    is_integer = pd.api.types.is_signed_integer_dtype(column.dtype)
+    # a view would keep the frame alive and change with it
+    return column.to_numpy(np.int64, copy=True) if is_integer else times.copy()
 
 
 def read_ids(ids: object, name: str) -> Values:
@@ -222,7 +253,8 @@ def _refuse_kinds(column: pd.Series, name: str) -> None:
     if pd.api.types.is_bool_dtype(dtype):
         raise ValueError(f"column {name!r} holds booleans: convert them to int or str")
     if pd.api.types.is_object_dtype(dtype):
-        if {bool, np.bool_} & set(map(type, column)):
+        kind = pd.api.types.infer_dtype(column, skipna=True)  # far faster than to ask each value
+        if kind not in {"string", "integer"} and {bool, np.bool_} & set(map(type, column)):
             raise ValueError(f"column {name!r} holds booleans: convert them to int or str")
     elif not (
         pd.api.types.is_integer_dtype(dtype)

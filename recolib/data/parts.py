@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from recolib.checks import check_bool, check_integer
 from recolib.data.frame import Frame, Values, factorize, read_column, read_frame, refuse_missing
+from recolib.data.order import Rows, rows_by_code, rows_by_code_and_time
+from recolib.data.taking import Source
 
-Codes = NDArray[np.int64]
-Cut = Callable[[Codes], list[Codes]]
+Codes = NDArray[np.int32]
+Counts = NDArray[np.int64]
+Cut = Callable[[Counts], list[Counts]]
 """From the number of rows of each user to the ranks at which the second and later parts begin."""
 
 RARE = 3
@@ -56,8 +59,8 @@ class Log:
     items: Codes
     n_users: int
     n_items: int
-    rows: Codes
-    """All rows in the order in which they are to be cut: the frame's, or that of time."""
+    times: NDArray[np.int64] | None
+    """Numbers that sort as the times do; None for a log whose order is that of its rows."""
 
     @classmethod
     def read(cls, data: object, unknown: UnknownIds, by_time: bool = False) -> Log:
@@ -68,32 +71,38 @@ class Log:
         users, user_values = _read_ids(frame, "user")
         items, item_values = _read_ids(frame, "item")
         users = _rank_values(user_values)[users]
-        rows = _order_of_time(frame) if by_time else np.arange(len(frame))
-        return cls(frame, users, items, len(user_values), len(item_values), rows)
+        times = _read_order(frame) if by_time else None
+        return cls(frame, users, items, len(user_values), len(item_values), times)
 
 
 def _read_ids(frame: Frame, name: str) -> tuple[Codes, Values]:
     codes, values = factorize(read_column(frame, name), name)
     refuse_missing(int((codes < 0).sum()), name)
-    return codes, values
+    return codes.astype(np.int32), values
 
 
 def _rank_values(values: Values) -> Codes:
     """The place of each value when sorted, or its own place if integers and strings cannot be compared."""
     if values.dtype == object and any(isinstance(value, int) for value in values):
-        return np.arange(len(values))
-    ranks = np.empty(len(values), np.int64)
+        return np.arange(len(values), dtype=np.int32)
+    ranks = np.empty(len(values), np.int32)
     ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
     return ranks
 
 
-def _order_of_time(frame: Frame) -> Codes:
+def _read_order(frame: Frame) -> NDArray[np.int64]:
+    """Numbers that sort as the times do: themselves where they are whole, else their places when sorted."""
     times = read_column(frame, "time")
     refuse_missing(int(times.isna().sum()), "time")
+    if isinstance(times.dtype, np.dtype) and times.dtype.kind in "iM":
+        return times.to_numpy().astype(np.int64, copy=False)
     try:
-        return np.asarray(times.array.argsort(kind="stable"), np.int64)
+        order = np.asarray(times.array.argsort(kind="stable"), np.int64)
     except TypeError as error:
         raise ValueError(f"column 'time' cannot be sorted: {error}") from None
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return places
 
 
 def refuse_all_rows(test_size: int, log: Log) -> None:
@@ -165,29 +174,39 @@ def split_users(log: Log, cut: Cut, order: bool, shuffle: bool, unknown: Unknown
     rng = np.random.default_rng(seed)
     counts = np.bincount(log.users, minlength=log.n_users)
     cuts = [np.where(counts <= RARE, counts, ranks) for ranks in cut(counts)]
-    start = log.rows if order else rng.permutation(log.rows)
-    rows = start[np.argsort(log.users[start], kind="stable")]
-    rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)  # of each row within its user
-    part = np.zeros(len(rows), np.int64)
-    for ranks in cuts:
-        part += rank >= np.repeat(ranks, counts)
-    parts = [rows[part == p] for p in range(len(cuts) + 1)]
+    sizes = np.diff([np.zeros_like(counts), *cuts, counts], axis=0)  # of each part, of each user
+    part = np.repeat(np.tile(np.arange(len(sizes), dtype=np.int16), log.n_users), sizes.T.ravel())
+    rows = _rows_by_user(log, order, rng)
+    parts = [rows[part == p] for p in range(len(sizes))]
     return take_parts(log, [rng.permutation(part) for part in parts] if shuffle else parts, unknown)
 
 
-def take_parts(log: Log, parts: Sequence[Codes], unknown: UnknownIds) -> list[Any]:
+def _rows_by_user(log: Log, order: bool, rng: np.random.Generator) -> Rows:
+    """All rows user by user; each user's by time, as they stand, or drawn at random."""
+    if log.times is not None:
+        return rows_by_code_and_time(log.users, log.times, log.n_users)
+    if order:
+        return rows_by_code(log.users, log.n_users)
+    start = rng.permutation(len(log.frame))
+    return start[rows_by_code(log.users[start], log.n_users)]
+
+
+def take_parts(log: Log, parts: Sequence[Rows], unknown: UnknownIds) -> list[Any]:
     """The frames of the given rows, the later ones without what the first does not know."""
     first, *later = parts
     if not len(first):
         raise ValueError(f"no row of {len(log.frame)} is left for the first part: give it a larger share")
+    is_first = np.zeros(len(log.frame), bool)
+    is_first[first] = True
     known_users, known_items = np.zeros(log.n_users, bool), np.zeros(log.n_items, bool)
-    known_users[log.users[first]] = known_items[log.items[first]] = True
-    frames = [log.frame[first]]
+    known_users[log.users[is_first]] = known_items[log.items[is_first]] = True
+    source = Source.of(log.frame)
+    frames = [source.take(first)]
     for rows in later:
         has_user, has_item = known_users[log.users[rows]], known_items[log.items[rows]]
         if unknown.drop:
             rows = rows[has_user & has_item]
-        frame = log.frame[rows]
+        frame = source.take(rows)
         if unknown.pads is not None:
             frame = _pad(_pad(frame, "user", ~has_user, unknown.pads[0]), "item", ~has_item, unknown.pads[1])
         frames.append(frame)

@@ -85,7 +85,8 @@ def random_split(
     ratios = read_ratios(test_size, multi_ratios)
     unknown = UnknownIds.read(filter_unknown, pad_unknown, pad_val)
     log = Log.read(data, unknown)
-    rows = np.random.default_rng(seed).permutation(log.rows) if shuffle else log.rows
+    rows = np.arange(len(log.frame), dtype=np.int32)
+    rows = np.random.default_rng(seed).permutation(rows) if shuffle else rows
     n_left, starts = len(rows), list[int]()
     while len(ratios) > 1:
         n_left -= math.ceil(ratios.pop() * n_left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.data.frame import Times
+from recolib.data.order import last_of, rows_by_code_and_time
 from recolib.data.rows import Rows
 
 Numbers = NDArray[np.int32]
@@ -103,32 +105,30 @@ def table_of_events(blank: Rows, codes: Numbers, rows: Rows, times: Times) -> tu
     times
         When it happened, shape (N,); of equal times the later row of the log counts as later.
     """
-    order = np.argsort(times, kind="stable")
-    last = np.zeros(len(blank), np.int64)
-    last[codes[order]] = order  # a later event overwrites an earlier one
-    latest = torch.from_numpy(last[codes])
-    seen = np.flatnonzero(np.bincount(codes))
+    events = rows_by_code_and_time(codes, times, len(blank))
     current = Rows(blank.codes.clone(), blank.dense.clone())
-    newest = rows[torch.from_numpy(last[seen])]
+    last = last_of(codes[events], len(blank))
+    latest, seen = events[last], np.flatnonzero(last >= 0)
+    newest = rows[torch.from_numpy(latest[seen])]
     current.codes[seen], current.dense[seen] = newest.codes, newest.dense
-    changed = _differ(rows, rows[latest])
+    changed = _differ(rows, rows[torch.from_numpy(latest[codes])])
     if not changed.any():
         return Table.of(current), codes
 
     varying = np.isin(codes, np.unique(codes[changed]))
-    events = order[varying[order]]
-    events = events[np.argsort(codes[events], kind="stable")]  # by id, then time
-    own = np.ascontiguousarray(np.column_stack([codes[events], _bytes(rows[torch.from_numpy(events)])]))
-    _, one, version = np.unique(own, axis=0, return_index=True, return_inverse=True)
-    version = version.reshape(-1)
+    events = events[varying[events]]
+    own = np.column_stack([codes[events], _bytes(rows[torch.from_numpy(events)])])
+    begins = np.append(True, (own[1:] != own[:-1]).any(1))
+    _, one, version = np.unique(own[begins], axis=0, return_index=True, return_inverse=True)
+    one = events[begins][one]
     row_of_version = np.empty(len(one), np.int64)
-    is_current = ~changed[events[one]]
-    row_of_version[is_current] = codes[events[one[is_current]]]
-    older = events[one[~is_current]]
+    is_current = ~changed[one]
+    row_of_version[is_current] = codes[one[is_current]]
+    older = one[~is_current]
     row_of_version[~is_current] = len(blank) + np.arange(len(older))
 
     row = codes.copy()
-    row[events] = row_of_version[version]
+    row[events] = row_of_version[version.reshape(-1)][np.cumsum(begins) - 1]
     ids, at = codes[events].astype(np.int64), row[events].astype(np.int64)
     begins = np.append(True, (ids[1:] != ids[:-1]) | (at[1:] != at[:-1]))
     history = History(ids[begins], times[events][begins], at[begins])
@@ -138,6 +138,30 @@ def table_of_events(blank: Rows, codes: Numbers, rows: Rows, times: Times) -> tu
         history,
     )
     return table, row
+
+
+def changing_events(
+    codes: Numbers, some: NDArray[np.integer], features: Iterable[Numbers | NDArray[np.float32]]
+) -> NDArray[np.integer]:
+    """The events of those ids whose events do not all show the same features.
+
+    Parameters
+    ----------
+    codes
+        Whose event each is, shape (N,).
+    some
+        An event of each code, shape (n_ids + 1,).
+    features
+        Columns of features, shape (N,) or (N, width).
+    """
+    differs = np.zeros(len(codes), bool)
+    for values in features:
+        bits = values.view(np.int32).reshape(len(codes), -1)  # so that −0 differs from 0
+        for column in bits.T:
+            differs |= column != column[some][codes]
+    changes = np.zeros(len(some), bool)
+    changes[codes[differs]] = True
+    return np.flatnonzero(changes[codes]) if differs.any() else np.empty(0, np.int64)
 
 
 def _differ(rows: Rows, others: Rows) -> NDArray[np.bool_]:
