@@ -98,6 +98,15 @@ def _sgd(all_stepped: Sequence[Stepped], rates: Rates) -> None:
     torch._foreach_add_([one.weight for one in all_stepped], [one.gradient for one in all_stepped], alpha=-rates.lr)
 
 
+def _sums_of_rows(gradient: Tensor, distinct: dict[int, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The rows of a sparse gradient, each once, with their sums; ``distinct`` serves all tables of one lookup."""
+    indices, values = gradient._indices(), gradient._values()
+    if indices.data_ptr() not in distinct:
+        distinct[indices.data_ptr()] = indices[0].unique(return_inverse=True)
+    rows, place = distinct[indices.data_ptr()]
+    return rows, values.new_zeros(len(rows), values.shape[1]).index_add_(0, place, values)
+
+
 @dataclass(frozen=True)
 class Method:
     """A way to step: of weights all at once, and of the rows of embedding tables that a batch touches.
@@ -214,6 +223,7 @@ class Optimizer:
     def step(self) -> None:
         """Change the weights by their gradients."""
         alike: dict[int, list[Stepped]] = {}
+        distinct: dict[int, tuple[Tensor, Tensor]] = {}
         for one in self.stepped.values():
             if one.weight.grad is None:
                 continue
@@ -221,8 +231,7 @@ class Optimizer:
                 one.kept = self._start(one)
             one.n_steps += 1
             if one.by_rows and self.method.of_rows is not None:
-                gradient = one.weight.grad.coalesce()
-                self.method.of_rows(one, gradient.indices()[0], gradient.values(), self.rates)
+                self.method.of_rows(one, *_sums_of_rows(one.weight.grad, distinct), self.rates)
             else:
                 alike.setdefault(one.n_steps, []).append(one)
         for some in alike.values():

@@ -5,41 +5,38 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
-import torch
-from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
-from recolib.data.rows import Rows
 from recolib.evaluation import Measurement, check_measure
 from recolib.examples import Examples, training_rows
-from recolib.exceptions import NotFittedError, warn
+from recolib.exceptions import warn
 from recolib.files import file_of, refusing
-from recolib.nn import Component, FieldSpec, Network, NetworkState, Side
-from recolib.queries import Codes, Feats, Id, Ids, codes_of, is_single, item_codes, pair_rows, user_rows
+from recolib.nn import Component, FieldSpec, Precision
+from recolib.queries import Feats, Id, Ids, codes_of, is_single, item_codes, pair_rows
 from recolib.sampling import SAMPLERS
 from recolib.saved import SavedModel, name_of
-from recolib.scoring import KeptStates, Known, score_pairs
-from recolib.settings import Settings
-from recolib.toplists import NOTHING, Rules, TopList, TopLists, as_table, popular_list, top_lists
+from recolib.scorer import Predictions, Scorer
+from recolib.scoring import score_pairs
+from recolib.toplists import Finder, Rules, TopList, as_table, lists_for
 from recolib.training import Plan, Trainer, check_weights, train
+from recolib.vectors import as_array
 from recolib.wiring import build_network, check_start, network_without_memory
 
 COLD_STARTS = ("average", "popular")
-N_DEFAULT_RECS = 100
 UNSAVED = ("data_info", "tf_sess_config")
 """Settings that are not saved as such: the data has a place of its own, and the other one is ignored."""
-Predictions = NDArray[np.float32]
 
 
-class Recommender(Settings):
+class Recommender(Scorer):
     """A model of users and items, by their ids and features.
 
     A subclass is an algorithm: it adds settings as annotated class variables and says its ``components``;
@@ -49,11 +46,7 @@ class Recommender(Settings):
     def __post_init__(self) -> None:
         """Check the settings."""
         super().__post_init__()
-        self._trainer: Trainer | None = None
         self._records: list[dict[str, float]] = []
-        self._version = 0
-        self._kept = {"user": KeptStates("user"), "item": KeptStates("item")}
-        self._generator = torch.Generator().manual_seed(self.seed)
 
     def __repr__(self) -> str:
         """The algorithm, its settings, and how far it was trained."""
@@ -157,6 +150,7 @@ class Recommender(Settings):
         plan = Plan.of(self, neg_sampling, shuffle, freeze_fm)
         fm = None if init_from is None else init_from._fitted()
         trainer = self._trainer or Trainer(build_network(self, self.components, fm), plan)
+        trainer.network.precision = cast("Precision", self.precision)
         if not trainer.is_whole:
             warn("the model was saved with inference_only=True: its optimiser starts anew")
         examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device)
@@ -245,15 +239,6 @@ class Recommender(Settings):
             predictions[(users == 0) | (items == 0)] = self.default_pred
         return float(predictions[0]) if is_single(user) and is_single(item) else predictions
 
-    def score_rows(self, users: Rows, items: Rows) -> Predictions:
-        """Ratings, or for ranking logits, (n,) of n user rows, with their context, and n item rows."""
-        scores = score_pairs(self._fitted(), users, items).cpu().numpy()
-        return self._finished(scores) if self.task == "rating" else scores
-
-    def rank_items(self, users: Rows, codes: Codes, k: int, filter_consumed: bool) -> Codes:
-        """The codes of the k best items of each user row, best first, 0 where a list ends early, (U, at most k)."""
-        return self._top_lists(users, codes, k, Rules(filter_consumed=filter_consumed)).items
-
     def recommend_user(
         self,
         user: Ids,
@@ -269,6 +254,7 @@ class Recommender(Settings):
         candidates: Ids | None = None,
         exclude: Ids | None = None,
         return_scores: bool = False,
+        retriever: Finder | None = None,
     ) -> dict[Id, Any]:
         """The best items for users, best first, each at most once.
 
@@ -300,6 +286,8 @@ class Recommender(Settings):
             Items that may not.
         return_scores
             Whether to return predictions beside the items.
+        retriever
+            A ``recolib.ann.Retriever`` of this model, to score some items instead of all.
 
         Returns
         -------
@@ -337,27 +325,15 @@ class Recommender(Settings):
         if seq is not None:
             raise ValueError(f"{self.model_name} doesn't support arbitrary seq inference: leave seq out")
         ids, codes = codes_of(self.data_info, "user", user, inner_id)
-        if user_feats is None and context is None and not self.data_info.context_col:
-            asked = self._known("user", codes)
-        else:
-            asked = user_rows(self.data_info, ids, codes, user_feats, context, average=cold_start == "average")
+        asked = self._asked(ids, codes, user_feats, context, average=cold_start == "average")
         rules = Rules(
             item_codes(self.data_info, "candidates", candidates, inner_id),
             item_codes(self.data_info, "exclude", exclude, inner_id),
             filter_consumed,
             self._generator if random_rec else None,
         )
-        scored = np.flatnonzero(codes) if cold_start == "popular" else np.arange(len(codes))
-        popular = popular_list(self.data_info, n_rec, rules) if len(scored) < len(codes) else NOTHING
-        lists = [popular] * len(codes)  # who is not scored keeps it
-        if len(scored) < len(codes):
-            asked = asked[torch.from_numpy(scored)]
-        best = self._top_lists(asked, codes[scored], n_rec, rules)
-        for at, top in zip(scored, best.each(), strict=True):
-            lists[at] = top
-        n_short = sum(len(top.items) < n_rec for top in lists)
-        if n_short:
-            warn(f"{n_short} lists are shorter than n_rec={n_rec}: no more items may be recommended")
+        find = partial(self._top_lists, finder=retriever)
+        lists = lists_for(self.data_info, asked, codes, n_rec, rules, cold_start == "popular", find)
         return {one: self._answer(top, inner_id, return_scores) for one, top in zip(ids, lists, strict=True)}
 
     def recommend(
@@ -371,6 +347,7 @@ class Recommender(Settings):
         context: Feats | None = None,
         candidates: Ids | None = None,
         exclude: Ids | None = None,
+        retriever: Finder | None = None,
     ) -> pd.DataFrame:
         """The best items for many users as a table.
 
@@ -378,7 +355,7 @@ class Recommender(Settings):
         ----------
         users
             User ids; by default all known users.
-        n_rec, user_feats, cold_start, filter_consumed, context, candidates, exclude
+        n_rec, user_feats, cold_start, filter_consumed, context, candidates, exclude, retriever
             As in ``recommend_user``.
 
         Returns
@@ -409,6 +386,7 @@ class Recommender(Settings):
             candidates=candidates,
             exclude=exclude,
             return_scores=True,
+            retriever=retriever,
         )
         return as_table(lists)
 
@@ -525,42 +503,64 @@ class Recommender(Settings):
         model._trainer, model._records = trainer, [dict(record) for record in saved.records]
         return model
 
-    @property
-    def default_recs(self) -> Codes:
-        """The codes of the mean user's 100 best items, best first."""
-        nobody = np.zeros(1, np.int32)
-        rows = user_rows(self.data_info, [0], nobody, None, {}, average=True)
-        return self.rank_items(rows, nobody, N_DEFAULT_RECS, filter_consumed=True)[0]
+    # ---- vectors
 
-    def _fitted(self) -> Network:
-        if self._trainer is None:
-            raise NotFittedError(f"{self.model_name} has no weights yet: call fit first")
-        if self._trainer.network.training:
-            raise RuntimeError(f"{self.model_name} is being trained: ask before or after fit, or ask a loaded copy")
-        return self._trainer.network
+    def item_vectors(self) -> Predictions:
+        """Vectors of all items whose inner products with those of users order the items as the model does, or nearly.
 
-    def _states(self, side: Side, at_any_size: bool = False) -> NetworkState | None:
-        network, info = self._fitted(), self.data_info
-        ids = info.users.current if side == "user" else info.items.current
-        return self._kept[side].of(network, ids, (self._version, info.version, network.device), at_any_size)
+        For ``FM`` inner products are logits. No other score is an inner product: item vectors are then the 64
+        directions that say most about the scores of 256 users drawn at random, and inner products come near the
+        logits. Made for an index from which candidates are taken for ``predict``; see ``recolib.ann``, which does it.
 
-    def _known(self, side: Side, codes: Codes) -> Rows | Known:
-        """Ids as they are in the data, of strangers the average: their states, or if these are not kept, rows."""
-        at, states = torch.from_numpy(codes), self._states(side)
-        if states is not None:
-            return Known(states, at.to(self._fitted().device))
-        table = self.data_info.users if side == "user" else self.data_info.items
-        return table.rows[at].averaged(codes)
+        Returns
+        -------
+        ndarray
+            Of codes 1, 2, … in turn: row ``n`` belongs to ``data_info.id2item[n + 1]``. Float32, (n_items, V), and
+            not to be written to.
 
-    def _top_lists(self, users: Rows | Known, codes: Codes, n_rec: int, rules: Rules) -> TopLists:
-        states = self._states("item", at_any_size=True)
-        assert states is not None
-        return top_lists(self._fitted(), states, self.data_info, users, codes, n_rec, rules)
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
 
-    def _finished(self, logits: Predictions) -> Predictions:
-        if self.task == "rating":
-            return np.clip(logits, self.lower_bound, self.upper_bound)
-        return torch.from_numpy(logits).sigmoid().numpy()
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetPure
+        >>> from recolib.datasets import make_movies
+        >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+        >>> model = FM("rating", info, n_epochs=1, embed_size=8).fit(data, neg_sampling=False, verbose=0)
+        >>> user, item = info.id2user[1], info.id2item[1]
+        >>> rating = float(model.user_vectors([user])[0] @ model.item_vectors()[0])
+        >>> abs(rating - model.predict(user, item)) < 1e-4
+        True
+        """
+        return as_array(self.vectors().items)
+
+    def user_vectors(
+        self, users: Ids | None = None, user_feats: Feats | None = None, *, context: Feats | None = None
+    ) -> Predictions:
+        """Vectors of users, to be multiplied with ``item_vectors`` of the same model and data.
+
+        Parameters
+        ----------
+        users
+            User ids; by default all known users, in the order of their codes 1, 2, …. Who is unknown is the average.
+        user_feats, context
+            As in ``recommend_user``.
+
+        Returns
+        -------
+        ndarray
+            Float32, (n_users, V).
+
+        Examples
+        --------
+        See ``item_vectors``.
+        """
+        known = self.data_info.vocabs["user"].values if users is None else users
+        asked = self._asked(*codes_of(self.data_info, "user", known, False), user_feats, context, average=True)
+        return as_array(self.vectors().of_users(self._fitted(), asked))
 
     def _answer(self, top: TopList, inner_id: bool, with_scores: bool) -> Any:
         items = top.items if inner_id else self.data_info.vocabs["item"].decode(top.items)

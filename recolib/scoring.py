@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Generic, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from recolib.data.rows import Rows
 from recolib.nn.fields import Side
 from recolib.nn.network import Network, NetworkState
 
-NUMBERS_PER_BLOCK = 2**19
-"""Numbers of hidden layers held at once, 2 MB: those of a block of pairs stay in a core's cache."""
+T = TypeVar("T")
+NUMBERS_PER_BLOCK = 2**20
+"""Numbers of hidden layers held at once, 4 MB: those of a block of pairs stay near a core."""
 SCORES_PER_BLOCK = 2**23
 """Scores held at once, 32 MB: how many users go through a catalogue together."""
 KEPT_NUMBERS = 2**25
@@ -112,38 +113,30 @@ def users_per_block(n_items: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Cached:
-    """States and what they were made of."""
+class Cached(Generic[T]):
+    """What was made, and what of."""
 
     key: Hashable
-    states: NetworkState
+    made: T
 
 
-class KeptStates:
-    """The states of all ids of a side, made once for each key and then shared by all threads."""
+class Kept(Generic[T]):
+    """What is made once for each key and then shared by all threads."""
 
-    def __init__(self, side: Side) -> None:
-        self.side: Side = side
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._cached: Cached | None = None
-        self._numbers_per_row = 0
+        self._cached: Cached[T] | None = None
 
     def __reduce__(self) -> NoReturn:
         """A model is saved, not pickled."""
         raise TypeError("models are not pickled: use model.save and recolib.load")
 
-    def __deepcopy__(self, memo: object) -> KeptStates:
-        """None are copied: a lock cannot be, and states are made again when they are asked for."""
-        return KeptStates(self.side)
+    def __deepcopy__(self, memo: object) -> Kept[T]:
+        """Nothing is copied: a lock cannot be, and what was made is made again when it is asked for."""
+        return type(self)()
 
-    def of(self, network: Network, ids: Rows, key: Hashable, at_any_size: bool = False) -> NetworkState | None:
-        """The states of all ids, that of code 0 as the average; None if they are too many to be kept."""
-        if not at_any_size and len(ids) * self._count(network, ids) > KEPT_NUMBERS:
-            return None
-        return self.get(key, lambda: states_of(network, self.side, ids.averaged(np.arange(len(ids)))))
-
-    def get(self, key: Hashable, make: Callable[[], NetworkState]) -> NetworkState:
-        """The states for ``key``: those that are there, or new ones."""
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made for ``key``, if it is there, or is made now."""
         cached = self._cached  # one read: another thread may swap it
         if cached is None or cached.key != key:
             with self._lock:
@@ -151,7 +144,26 @@ class KeptStates:
                 if cached is None or cached.key != key:
                     cached = Cached(key, make())
                     self._cached = cached
-        return cached.states
+        return cached.made
+
+
+class KeptStates(Kept[NetworkState]):
+    """The states of all ids of a side."""
+
+    def __init__(self, side: Side) -> None:
+        super().__init__()
+        self.side: Side = side
+        self._numbers_per_row = 0
+
+    def __deepcopy__(self, memo: object) -> KeptStates:
+        """As of any."""
+        return KeptStates(self.side)
+
+    def of(self, network: Network, ids: Rows, key: Hashable, at_any_size: bool = False) -> NetworkState | None:
+        """The states of all ids, that of code 0 as the average; None if they are too many to be kept."""
+        if not at_any_size and len(ids) * self._count(network, ids) > KEPT_NUMBERS:
+            return None
+        return self.get(key, lambda: states_of(network, self.side, ids.averaged(np.arange(len(ids)))))
 
     def _count(self, network: Network, ids: Rows) -> int:
         """The numbers of a row's state."""

@@ -21,6 +21,7 @@ from recolib.data.info import DataInfo
 from recolib.exceptions import warn
 from recolib.losses import RANKING_LOSSES
 from recolib.nn.embedding import Combiner
+from recolib.nn.network import Precision
 from recolib.optimizers import METHODS
 from recolib.sampling import SAMPLERS
 
@@ -143,8 +144,8 @@ class Settings:
         ``"auto"``, or what torch calls a device.
     optimizer
         ``"adam"``, ``"adagrad"`` or ``"sgd"``; ``"lazy_adam"`` and ``"rowwise_adagrad"`` change, of the embedding
-        tables, the rows of the batch alone, and are Adam and Adagrad elsewhere. ``"auto"`` leaves the choice to the
-        library, which is Adam so far.
+        tables, the rows of the batch alone, and are Adam and Adagrad elsewhere. ``"auto"`` is Adam, and lazy Adam for
+        a side whose tables have more than 4 million numbers, so that a step costs as much whatever their size.
     initial_accumulator_value
         What the sums of squared gradients of ``"adagrad"`` and ``"rowwise_adagrad"`` start from. The papers' TensorFlow
         code has 1e-8 with half the sum of a batch's squares; losses are means here, so that the like of it is
@@ -158,6 +159,10 @@ class Settings:
         Share of the vectors' elements that are hidden in training.
     init_std
         Vectors start as N(0, init_std²).
+    precision
+        ``"bf16"`` lets training, and of scoring the layers behind the first, multiply matrices in bfloat16: about
+        twice as fast on processors that have it, with scores a few thousandths of their spread away. Weights, and all
+        sums over batches, stay float32.
     """
 
     task: str
@@ -184,6 +189,7 @@ class Settings:
     ema: float | None = None
     embed_dropout: float = 0.0
     init_std: float = 0.01
+    precision: str = "float32"
 
     def __init_subclass__(cls) -> None:
         """Make the subclass's annotations settings of its constructor."""
@@ -203,6 +209,7 @@ class Settings:
             warn(f"task='rating' has squared error: loss_type={self.loss_type!r} is ignored")
         check_choice("multi_sparse_combiner", self.multi_sparse_combiner, get_args(Combiner))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("precision", self.precision, get_args(Precision))
         if self.sampler is not None:
             check_choice("sampler", self.sampler, SAMPLERS)
         for name, low in (("embed_size", 1), ("n_epochs", 1), ("batch_size", 2), ("num_neg", 1), ("seed", 0)):

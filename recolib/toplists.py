@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recolib.data.info import DataInfo
 from recolib.data.rows import UNKNOWN, Rows
+from recolib.exceptions import warn
 from recolib.nn.network import Network, NetworkState
 from recolib.ranking import gumbel, top_k
 from recolib.scoring import Known, score_catalogue, users_per_block
@@ -64,6 +65,45 @@ class TopLists:
         """The lists, each as long as it is."""
         sizes = np.count_nonzero(self.items, axis=1)
         return [TopList(i[:n], s[:n]) for i, s, n in zip(self.items, self.logits, sizes, strict=True)]
+
+
+class Finder(Protocol):
+    """What makes lists without going through the whole catalogue; see ``recolib.ann.Retriever``."""
+
+    def find(
+        self,
+        network: Network,
+        states: NetworkState,
+        info: DataInfo,
+        users: Rows | Known,
+        codes: Codes,
+        n_rec: int,
+        rules: Rules,
+    ) -> TopLists:
+        """The n_rec best items of each user; see ``top_lists``."""
+        ...
+
+
+def lists_for(
+    info: DataInfo,
+    users: Rows | Known,
+    codes: Codes,
+    n_rec: int,
+    rules: Rules,
+    popular: bool,
+    find: Callable[[Rows | Known, Codes, int, Rules], TopLists],
+) -> list[TopList]:
+    """A list for each user; with ``popular`` the most popular items for those who are unknown."""
+    scored = np.flatnonzero(codes) if popular else np.arange(len(codes))
+    some = len(scored) < len(codes)
+    lists = [popular_list(info, n_rec, rules) if some else NOTHING] * len(codes)  # who is not scored keeps it
+    best = find(users[torch.from_numpy(scored)] if some else users, codes[scored], n_rec, rules)
+    for at, top in zip(scored, best.each(), strict=True):
+        lists[at] = top
+    n_short = sum(len(top.items) < n_rec for top in lists)
+    if n_short:
+        warn(f"{n_short} lists are shorter than n_rec={n_rec}: no more items may be recommended")
+    return lists
 
 
 @torch.inference_mode()

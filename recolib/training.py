@@ -132,6 +132,7 @@ class Trainer:
             self._swap_average()
         self._predicts = False
         self.network.train()
+        self.network.user.reg = self.network.item.reg = self.plan.reg
 
     def _end(self) -> None:
         self.optimizer.drop_grad()
@@ -147,8 +148,6 @@ class Trainer:
         penalty = self.network.penalty()
         if isinstance(penalty, Tensor):
             objective = objective + penalty
-        if plan.reg:
-            objective = objective + plan.reg * self.network.squared_norm(users, items)
         objective.backward()
         if plan.clip_norm is not None:
             self.optimizer.clip(plan.clip_norm)

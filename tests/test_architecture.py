@@ -21,10 +21,11 @@ RANKS = [
     {"nn", "sampling", "losses", "metrics", "ranking", "optimizers"},
     {"relevance"},
     {"settings", "queries", "scoring", "evaluation"},
-    {"examples", "wiring", "toplists", "saved"},
+    {"examples", "wiring", "toplists", "vectors", "saved"},
     {"training"},
+    {"scorer"},
     {"recommender"},
-    {"algorithms"},
+    {"algorithms", "ann"},
     {"loading"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

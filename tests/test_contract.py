@@ -193,6 +193,40 @@ def test_a_plain_device_is_what_auto_means(make: Maker, model: Recommender) -> N
     assert same(make(device=found), model)
 
 
+def test_bfloat16_trains_and_keeps_weights_whole(make: Maker, model: Recommender) -> None:
+    half = make(precision="bf16")
+    assert np.isfinite(half.history_["train_loss"]).all()
+    assert half.history_["train_loss"].iloc[-1] < 1.2 * model.history_["train_loss"].iloc[-1] + 0.05
+    assert [one.dtype for one in weights(half)] == [one.dtype for one in weights(model)]
+    assert torch.bfloat16 not in {one.dtype for one in half._trainer.state().values()}  # pyright: ignore
+
+
+def test_bfloat16_scores_about_the_same(model: Recommender, world: World) -> None:
+    user, items = world.frame["user"][0], [f"i{number}" for number in range(N_ITEMS)]
+    exact = [model.predict(user, item) for item in items]
+    model.precision = "bf16"
+    try:
+        rough = [model.predict(user, item) for item in items]
+        best = model.recommend_user(user, N_ITEMS, filter_consumed=False, return_scores=True)[user]
+    finally:
+        model.precision = "float32"
+    np.testing.assert_allclose(rough, exact, atol=0.02 * (np.ptp(exact) + 1))
+    assert set(best[0]) == set(items)
+    if not model.data_info.context_col:
+        np.testing.assert_allclose(best[1], [rough[items.index(item)] for item in best[0]], atol=0.02)
+    assert [model.predict(user, item) for item in items] == exact
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_cuda_device_trains_and_scores_as_the_cpu_does(make: Maker, model: Recommender, world: World) -> None:
+    there = make(device="cuda")
+    assert {one.device.type for one in weights(there)} == {"cuda"}
+    np.testing.assert_allclose(there.history_["train_loss"], model.history_["train_loss"], rtol=0.05)
+    users = world.frame["user"].unique()[:3].tolist()
+    assert [len(there.recommend_user(users, 3, context=hours(world))[user]) for user in users] == [3, 3, 3]
+    assert np.isfinite(there.predict(users[0], "i0"))
+
+
 def test_the_order_of_columns_changes_no_bit(make: Maker, world: World) -> None:
     """Neither in the frame, nor in the lists that say which side a column is of."""
     users = world.frame["user"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -372,6 +373,39 @@ def test_the_name_of_the_optimiser_is_shown(name):
 
 def test_auto_is_adam():
     assert all(torch.equal(a, b) for a, b in zip(weights(fitted("auto")), weights(fitted("adam")), strict=True))
+
+
+def test_auto_steps_the_rows_of_the_side_that_is_large(monkeypatch):
+    """The users' tables have more numbers than the items': a bound between them is the one's alone."""
+    data, info = make_world("ranking", "pure").build()
+    settings: dict[str, Any] = {"embed_size": 4, "hidden_units": (8,), "batch_size": 32, "lr": 0.02, "n_epochs": 1}
+    sizes = {"user": (info.n_users + 3) * 5, "item": (info.n_items + 3) * 5}
+    assert sizes["user"] != sizes["item"]
+    small, large = sorted(sizes, key=lambda side: sizes[side])
+    bound = sizes[small]
+    monkeypatch.setitem(METHODS, "auto", replace(METHODS["auto"], rows_above=bound))
+    model = DeepFM("ranking", info, **settings).fit(data, neg_sampling=True, verbose=0)
+    network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+    for side, is_sparse in ((small, False), (large, True)):
+        embedding = network.embedding(side)  # pyright: ignore[reportArgumentType]
+        assert [embedding.vectors.sparse, embedding.weights.sparse] == [is_sparse] * 2, side
+    lazy = DeepFM("ranking", info, **settings, optimizer="lazy_adam").fit(data, neg_sampling=True, verbose=0)
+    dense = DeepFM("ranking", info, **settings, optimizer="adam").fit(data, neg_sampling=True, verbose=0)
+    for one in (lazy, dense):  # neither of both throughout
+        assert not all(torch.equal(a, b) for a, b in zip(weights(model), weights(one), strict=True))
+
+
+def test_adam_goes_over_to_rows_with_what_it_keeps():
+    data = make_world("ranking", "all kinds").build()[0]
+    model = fitted("adam", 2)
+    model.optimizer, model.n_epochs = "lazy_adam", 1
+    before = model._trainer.optimizer.state()  # pyright: ignore
+    steps = {name: tensor.item() for name, tensor in before.items() if name.endswith("step")}
+    model.fit(data, neg_sampling=True, verbose=0)
+    after = model._trainer.optimizer.state()  # pyright: ignore
+    assert steps
+    assert all(after[name].item() > n for name, n in steps.items())
+    assert all(after[name].item() == pytest.approx(1.5 * n) for name, n in steps.items())
 
 
 def test_a_start_of_sums_slows_adagrad_down():

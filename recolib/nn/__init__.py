@@ -18,7 +18,7 @@ from recolib.nn.components import (
 from recolib.nn.embedding import CodeField, FieldEmbedding, SideLayout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 from recolib.nn.mlp import BatchNorm
-from recolib.nn.network import Network, NetworkState
+from recolib.nn.network import Network, NetworkState, Precision
 
 __all__ = [
     "Attention",
@@ -39,6 +39,7 @@ __all__ = [
     "NetworkState",
     "Pairwise",
     "Pooled",
+    "Precision",
     "SelfAttention",
     "Side",
     "SideLayout",

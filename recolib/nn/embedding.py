@@ -63,6 +63,12 @@ class FieldEmbedding(nn.Module):
     init_std
         Vectors start as N(0, init_std²), linear weights at 0: one-dimensional weights that start as noise
         cost more than a hundredth of AUC on MovieLens.
+
+    Attributes
+    ----------
+    reg
+        In training, the gradient of the table rows is that of the loss and of ``reg`` times their ‖v‖² + w², a mean
+        over the rows of the batch.
     """
 
     offsets: Tensor
@@ -88,28 +94,25 @@ class FieldEmbedding(nn.Module):
         nn.init.normal_(self.vectors.weight, std=init_std)
         nn.init.normal_(self.dense_vectors, std=init_std)
         nn.init.zeros_(self.weights.weight)
+        self.reg = 0.0
         self._has_slots = any(field.multi for field in layout.code_fields)
 
     def forward(self, rows: Rows) -> Fields:
         """Embed rows (..., C), (..., D) as fields (..., F, K)."""
         at = self._at(rows.codes)
-        vectors, weights = lookup(self.vectors, self.weights, at)
+        decay = 2 * self.reg / max(1, rows.codes.shape[:-1].numel()) if self.training and self.reg else 0.0
         if self._has_slots:
             present = rows.codes != ABSENT
+            vectors, weights = lookup(self.vectors, self.weights, at, present * decay if decay else 0.0)
             fields = self._pool(Fields(vectors * present.unsqueeze(-1), weights * present, present))
         else:
+            vectors, weights = lookup(self.vectors, self.weights, at, decay)
             fields = Fields(vectors, weights, self.present.expand(weights.shape))
         if self.layout.n_dense:
             x = rows.dense
             always = self.present.expand(x.shape)  # a missing number is the mean, and that is a value
             fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, always))
         return Fields(dropout(fields.vectors, self.dropout, self.training), fields.weights, fields.present)
-
-    def squared_norm(self, rows: Rows) -> Tensor:
-        """‖v‖² + w² of the table rows that ``rows`` touches, summed; a scalar."""
-        at, present = self._at(rows.codes), rows.codes != ABSENT
-        vectors, weights = lookup(self.vectors, self.weights, at)
-        return (vectors.square().sum(-1) + weights.square())[present].sum()
 
     @torch.no_grad()
     def mark_trained(self, codes: Tensor, first: int = 0) -> None:
@@ -122,9 +125,11 @@ class FieldEmbedding(nn.Module):
         """Give each block its average, and that average to every row of it that was never trained."""
         for block in self.blocks:
             trained = self.trained[block]
+            untrained = (~trained).nonzero().squeeze(-1)
+            counted = trained.to(self.vectors.weight.dtype) / max(1, len(trained) - len(untrained))
             for table in (self.vectors.weight, self.weights.weight):
                 rows = table[block]
-                rows[~trained] = rows[trained].mean(0) if trained.any() else torch.zeros_like(rows[0])
+                rows.index_copy_(0, untrained, (counted @ rows).expand(len(untrained), -1))
 
     def _at(self, codes: Tensor) -> Tensor:
         return codes.clamp_min(AVERAGE) + self.offsets if self._has_slots else codes + self.offsets

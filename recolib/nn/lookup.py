@@ -8,19 +8,31 @@ import torch
 from torch import Tensor, nn
 
 
-def lookup(vectors: nn.Embedding, weights: nn.Embedding, at: Tensor) -> tuple[Tensor, Tensor]:
+def lookup(
+    vectors: nn.Embedding, weights: nn.Embedding, at: Tensor, decay: Tensor | float = 0.0
+) -> tuple[Tensor, Tensor]:
     """The rows ``at`` (..., C) of two tables of as many rows: (..., C, K) and, of the one that is a column, (..., C).
 
-    Their gradients are sparse where the tables say so, and name each row once. Dense gradients are added in place to
+    Their gradients are sparse where the tables say so. Dense gradients are added in place to
     those that a table has already, as ``zero_grad(set_to_none=False)`` leaves them, so that a step makes no table anew.
+    Each row that is looked up adds ``decay`` times itself to its gradient, as a penalty of decay/2 · ‖row‖² would.
+
+    Parameters
+    ----------
+    vectors, weights
+        The tables.
+    at
+        Row numbers, int64.
+    decay
+        A number, or one for each row looked up, of the shape of ``at``.
     """
-    if vectors.weight.device.type != "cpu" and not vectors.sparse:
-        return vectors(at), weights(at).squeeze(-1)
+    tables, flat = (vectors.weight, weights.weight), at.reshape(-1)
     if not torch.is_grad_enabled():
-        found, weight = _rows(vectors.weight, weights.weight, at.reshape(-1))
-        return found.view(*at.shape, vectors.embedding_dim), weight.view(at.shape)
-    of_rows = _SparseLookup if vectors.sparse else _DenseLookup
-    found, weight = cast("tuple[Tensor, Tensor]", of_rows.apply(vectors.weight, weights.weight, at.reshape(-1)))
+        found, weight = _rows(*tables, flat)
+    else:
+        is_many = isinstance(decay, Tensor)
+        of_tables = _SparseLookup if vectors.sparse else _DenseLookup
+        found, weight = cast("Any", of_tables.apply(*tables, flat, decay.reshape(-1) if is_many else decay))
     return found.view(*at.shape, vectors.embedding_dim), weight.view(at.shape)
 
 
@@ -28,52 +40,67 @@ def _rows(vectors: Tensor, weights: Tensor, at: Tensor) -> tuple[Tensor, Tensor]
     return vectors.index_select(0, at), weights.view(-1).index_select(0, at)
 
 
-class _DenseLookup(torch.autograd.Function):
-    """Gradients are added to those of the tables in place."""
+def _decayed(gradient: Tensor, rows: Tensor, decay: Tensor | float) -> Tensor:
+    if isinstance(decay, Tensor):
+        return torch.addcmul(gradient, rows, decay if rows.dim() == 1 else decay.unsqueeze(-1))
+    return gradient.add(rows, alpha=decay) if decay else gradient
+
+
+class _Lookup(torch.autograd.Function):
+    """Rows of both tables, and what their gradients need."""
 
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, weights: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Rows of both tables."""
-        ctx.save_for_backward(vectors, weights, at)
-        return _rows(vectors, weights, at)
+    def forward(ctx: Any, vectors: Tensor, weights: Tensor, at: Tensor, decay: Tensor | float) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Look up."""
+        found = _rows(vectors, weights, at)
+        ctx.save_for_backward(vectors, weights, at, *(found if isinstance(decay, Tensor) or decay else ()))
+        ctx.decay = decay
+        return found
+
+    @staticmethod
+    def tables_with_gradients(ctx: Any, gradients: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor] | None]:
+        """Each table that needs a gradient, and that of the rows that were looked up."""
+        tables, rows = ctx.saved_tensors[:2], ctx.saved_tensors[3:]
+        if rows:
+            gradients = tuple(_decayed(one, row, ctx.decay) for one, row in zip(gradients, rows, strict=True))
+        needed = zip(tables, gradients, ctx.needs_input_grad, strict=False)
+        return [(table, gradient) if is_needed else None for table, gradient, is_needed in needed]
+
+
+class _DenseLookup(_Lookup):
+    """Gradients are added to those of the tables in place."""
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """A table of gradients, or none where they went into that which was there."""
-        *tables, at = ctx.saved_tensors
-        new: list[Tensor | None] = []
-        for table, gradient, is_needed in zip(tables, gradients, ctx.needs_input_grad, strict=False):
-            if not is_needed:
+        at, new = ctx.saved_tensors[2], list[Tensor | None]()
+        for needed in _Lookup.tables_with_gradients(ctx, gradients):
+            if needed is None:
                 new.append(None)
                 continue
+            table, gradient = needed
             whole = torch.zeros_like(table) if table.grad is None else table.grad
-            whole.view(-1, *gradient.shape[1:]).index_add_(0, at, gradient)  # numbers are faster than columns
+            whole_rows = whole.view(-1, *gradient.shape[1:])  # numbers are faster than columns
+            if whole.device.type == "cpu":
+                whole_rows.index_add_(0, at, gradient)
+            else:  # which sorts first, so that sums do not depend on who comes when
+                whole_rows.index_put_((at,), gradient, accumulate=True)
             new.append(whole if table.grad is None else None)
-        return *new, None
+        return *new, None, None
 
 
-class _SparseLookup(torch.autograd.Function):
-    """Gradients are sparse tensors of the distinct rows."""
-
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor, weights: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Rows of both tables."""
-        ctx.save_for_backward(at)
-        ctx.n_rows = len(vectors)
-        return _rows(vectors, weights, at)
+class _SparseLookup(_Lookup):
+    """Gradients are sparse tensors with an entry for each row that was looked up, twice if it was twice."""
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """The distinct rows are found once for both tables."""
-        rows, place = ctx.saved_tensors[0].unique(return_inverse=True)
-        sums = [
-            gradient.new_zeros(len(rows), *gradient.shape[1:]).index_add_(0, place, gradient) if is_needed else None
-            for gradient, is_needed in zip(gradients, ctx.needs_input_grad, strict=False)
-        ]
-        return *(None if one is None else _sparse(rows, one.view(len(rows), -1), ctx.n_rows) for one in sums), None
-
-
-def _sparse(rows: Tensor, values: Tensor, n_rows: int) -> Tensor:
-    return torch.sparse_coo_tensor(
-        rows.unsqueeze(0), values, (n_rows, values.shape[1]), check_invariants=False, is_coalesced=True
-    )
+        """Both on the same indices."""
+        indices, new = ctx.saved_tensors[2].unsqueeze(0), list[Tensor | None]()
+        for needed in _Lookup.tables_with_gradients(ctx, gradients):
+            if needed is not None:
+                table, gradient = needed
+                values = gradient.view(-1, table.shape[1])
+                new.append(torch.sparse_coo_tensor(indices, values, table.shape, check_invariants=False))
+            else:
+                new.append(None)
+        return *new, None, None

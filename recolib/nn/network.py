@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from recolib.data.rows import Rows
 from recolib.nn.components import Component
 from recolib.nn.embedding import FieldEmbedding
 from recolib.nn.fields import Side, State
+
+Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,12 @@ class Network(nn.Module):
         The terms.
     bias
         The starting value of w0.
+
+    Attributes
+    ----------
+    precision
+        What training multiplies matrices in, and scoring those behind what each side keeps; weights and sums are
+        float32 in any case.
     """
 
     def __init__(
@@ -44,18 +53,23 @@ class Network(nn.Module):
         self.user, self.item = user, item
         self.components = nn.ModuleList(components)
         self.bias = nn.Parameter(torch.tensor(float(bias)))
+        self.precision: Precision = "float32"
 
     def encode(self, side: Side, rows: Rows) -> NetworkState:
         """What each component keeps of rows (..., C), (..., D) of one side."""
         fields = self.embedding(side)(rows)
-        return NetworkState(tuple(component.encode(side, fields) for component in self.terms))
+        states = tuple(component.encode(side, fields) for component in self.terms)
+        if self.precision == "bf16" and not self.training:
+            states = tuple(component.lowered(state) for component, state in zip(self.terms, states, strict=True))
+        return NetworkState(states)
 
     def score(self, user: NetworkState, item: NetworkState) -> Tensor:
         """Logits (B, n) of users (B, 1, …) and items (B or 1, n, …)."""
         parts = zip(self.terms, user.parts, item.parts, strict=True)
         total = self.bias
-        for component, of_user, of_item in parts:
-            total = total + component.score(of_user, of_item)
+        with self._lowered():
+            for component, of_user, of_item in parts:
+                total = total + component.score(of_user, of_item).float()
         return total
 
     def forward(self, user: Rows, item: Rows) -> Tensor:
@@ -63,7 +77,25 @@ class Network(nn.Module):
         if self.training:
             for component in self.terms:
                 component.begin_batch()
+            with self._lowered():  # in evaluation sides are encoded once, and exactly
+                return self.score(self.encode("user", user), self.encode("item", item))
         return self.score(self.encode("user", user), self.encode("item", item))
+
+    def _lowered(self) -> AbstractContextManager[Any]:
+        """Matrix products in bfloat16, if that is the precision."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def vectors(self, side: Side, state: NetworkState) -> Tensor | None:
+        """The vectors (..., V) of states of one side whose inner products with the other's are logits, if there are."""
+        parts = [component.inner_product(side, of_it) for component, of_it in zip(self.terms, state.parts, strict=True)]
+        exact = [part for part in parts if part is not None]
+        if len(exact) < len(parts):
+            return None
+        constant = sum((part.constant for part in exact), self.bias if side == "user" else torch.zeros_like(self.bias))
+        ends = [constant, torch.ones_like(constant)]
+        return torch.cat([*(part.vector for part in exact), torch.stack(ends[:: 1 if side == "user" else -1], -1)], -1)
 
     @property
     def numbers_per_pair(self) -> int:
@@ -73,11 +105,6 @@ class Network(nn.Module):
     def embedding(self, side: Side) -> FieldEmbedding:
         """The embedding of a side."""
         return self.user if side == "user" else self.item
-
-    def squared_norm(self, user: Rows, item: Rows) -> Tensor:
-        """‖v‖² + w² of the embedding rows that a batch touches: the mean of users' rows plus that of items' rows."""
-        of_user = self.user.squared_norm(user) / user.codes[..., 0].numel()
-        return of_user + self.item.squared_norm(item) / item.codes[..., 0].numel()
 
     def penalty(self) -> Tensor | float:
         """What components add to the loss to hold their weights down."""

@@ -215,12 +215,31 @@ def test_vectors_start_as_noise_and_linear_weights_at_zero(std):
     assert embedding.dense_weights.abs().max().item() == 0.0
 
 
-def test_squared_norm_counts_each_present_code_once_an_occurrence():
-    embedding = filled(SideLayout((ID, GENRES)))
-    rows = rows_of([2, 1, ABSENT, 4], [2, ABSENT, ABSENT, ABSENT])
-    found = [of_id(embedding, 2), of_id(embedding, 2), of_genre(embedding, 1), of_genre(embedding, 4)]
-    expected = sum((vector**2).sum() + weight**2 for vector, weight in found)
-    torch.testing.assert_close(embedding.squared_norm(rows), expected)
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("layout", [SideLayout((ID, GENRES)), SideLayout((ID, CodeField(5)))], ids=["slots", "none"])
+def test_reg_adds_the_gradient_of_the_mean_squared_norm_of_what_is_present(sparse, layout):
+    embedding = filled(layout)
+    embedding.vectors.sparse = embedding.weights.sparse = sparse
+    slots = layout.code_fields[1].width == 3
+    rows = rows_of([2, 1, ABSENT, 4], [2, ABSENT, ABSENT, ABSENT]) if slots else rows_of([2, 1], [2, 3])
+    pull = torch.randn(2, 2, 3)
+
+    def gradients(reg: float) -> list[torch.Tensor]:
+        embedding.zero_grad()
+        embedding.reg = reg
+        fields = embedding(rows)
+        (fields.vectors * pull[..., : fields.vectors.shape[-1]]).sum().backward()
+        return [table.weight.grad.to_dense().clone() for table in (embedding.vectors, embedding.weights)]
+
+    plain, more = gradients(0.0), gradients(0.3)
+    at = (rows.codes.clamp_min(-1).long() + embedding.offsets)[rows.codes != ABSENT]
+    norm = sum(table.weight[at].square().sum() for table in (embedding.vectors, embedding.weights)) / 2
+    expected = torch.autograd.grad(0.3 * norm, [embedding.vectors.weight, embedding.weights.weight])
+    for one, other, of_norm in zip(more, plain, expected, strict=True):
+        torch.testing.assert_close(one, other + of_norm)
+    embedding.eval()
+    for one, other in zip(gradients(0.3), plain, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
@@ -11,6 +12,22 @@ from torch.nn import functional as F
 from recolib.nn.fields import Fields, Side, State
 
 S = TypeVar("S", bound=State)
+
+
+@dataclass(frozen=True, eq=False)
+class InnerProduct(State):
+    """A side's part of a score that is user.vector · item.vector + user.constant + item.constant.
+
+    Attributes
+    ----------
+    vector
+        Shape (..., V).
+    constant
+        Shape (...).
+    """
+
+    vector: Tensor
+    constant: Tensor
 
 
 class Component(nn.Module, Generic[S]):
@@ -47,9 +64,17 @@ class Component(nn.Module, Generic[S]):
         """What to keep of a side's fields (..., F, K)."""
         raise NotImplementedError
 
+    def lowered(self, state: S) -> S:
+        """A state of evaluation with that in bfloat16 which a perceptron will read; by default all as it is."""
+        return state
+
     def score(self, user: S, item: S) -> Tensor:
         """The term of each pair, shape (B, n), from states of users (B, 1, …) and items (B or 1, n, …)."""
         raise NotImplementedError
+
+    def inner_product(self, side: Side, state: S) -> InnerProduct | None:
+        """A side's part of the term in evaluation, if that is an inner product of both sides' parts; else None."""
+        return None
 
 
 class Joined(Component[Fields]):
@@ -71,7 +96,8 @@ def cross(user: Tensor, item: Tensor) -> Tensor:
     product and a sum, which is faster than many tiny matrix products.
     """
     if item.shape[0] == 1:
-        return user.squeeze(1) @ item.squeeze(0).T
+        with torch.autocast(user.device.type, enabled=False):  # which would round what is most of an FM's score
+            return user.squeeze(1) @ item.squeeze(0).T
     return torch.sum(user * item, -1)
 
 

@@ -81,6 +81,10 @@ class Deep(Component[DeepState]):
             return DeepState(hidden * scale if side == "item" else torch.addcmul(shift, hidden + bias, scale))
         return DeepState(F.linear(fields.vectors.flatten(-2), weight, bias if side == "user" else None))
 
+    def lowered(self, state: DeepState) -> DeepState:
+        """All of it."""
+        return DeepState(state.hidden.bfloat16())
+
     def score(self, user: DeepState, item: DeepState) -> Tensor:
         """The remaining layers of the pair, (B, n)."""
         hidden = user.hidden + item.hidden

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recolib.nn.components.component import Component
+from recolib.nn.components.component import Component, InnerProduct
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 
 
@@ -48,3 +48,7 @@ class Linear(Component[LinearState]):
     def score(self, user: LinearState, item: LinearState) -> Tensor:
         """The whole sum, (B, n)."""
         return user.total + item.total
+
+    def inner_product(self, side: Side, state: LinearState) -> InnerProduct:
+        """The sum, as a constant."""
+        return InnerProduct(state.total.new_zeros(*state.total.shape, 0), state.total)

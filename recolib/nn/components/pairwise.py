@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from recolib.nn.components.component import Component, cross
+from recolib.nn.components.component import Component, InnerProduct, cross
 from recolib.nn.dropout import Dropout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 from recolib.nn.mlp import BatchNorm
@@ -128,6 +128,10 @@ class Pairwise(Component[PairwiseState]):
         pairs = torch.addcmul(user.own + item.own, user.total, item.total)  # (B, n, K)
         pairs = self.dropout(pairs if self.norm is None else self.norm(pairs))
         return pairs.sum(-1) if self.weight is None else pairs @ self.weight
+
+    def inner_product(self, side: Side, state: PairwiseState) -> InnerProduct:
+        """The vector sum, and the own pairs as a constant."""
+        return InnerProduct(state.total, state.own)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """What becomes of the pair vector in evaluation: factors (K,) of its elements, and a constant."""

@@ -1,0 +1,198 @@
+"""Retriever: lists out of catalogues of millions, by vectors first and by the model's own scores then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recolib.checks import check_choice, check_integer
+from recolib.data.info import DataInfo
+from recolib.data.rows import Rows
+from recolib.nn import Network, NetworkState
+from recolib.queries import Feats, Ids, as_list
+from recolib.ranking import top_k
+from recolib.recommender import Recommender
+from recolib.scoring import Known, score_catalogue, states_of, users_per_block
+from recolib.toplists import Codes, Rules, TopLists, top_lists
+
+INDEXES = ("exact", "hnsw")
+N_LINKS = 32
+"""Neighbours that an item has in each layer of the graph of ``"hnsw"``."""
+N_MORE = 100
+"""How many more items than asked for are kept in view on the way through the graph."""
+USERS_AT_ONCE = 128
+SIZE_STEP = 256
+"""Users who need about as many items, up to a multiple of this, are searched for together."""
+Search = Callable[[Tensor, int], NDArray[np.int64]]
+"""From users' vectors (U, V) and a number n to the codes (U, n) of items, best first, 0 where fewer were found."""
+
+
+class Retriever:
+    """An index of a fitted model's item vectors, for ``recommend_user(..., retriever=retriever)``.
+
+    A list is made in two steps: the items of the largest inner products with the user's vector are found, as many as
+    ``n_candidates`` beyond those that the user consumed; then the model scores these and no others. So the scores of a
+    list are the model's own, and all that can be amiss is that an item was not found; ``recall`` tells how often.
+    For ``FM`` inner products are the scores. For other models they come near them; see ``Recommender.item_vectors``.
+
+    Parameters
+    ----------
+    model
+        A fitted model. When it is trained further, or features of its data are assigned, build a new retriever: this
+        one is refused.
+    index
+        ``"exact"`` compares the user's vector with those of all items. ``"hnsw"`` goes through a graph of them and
+        sees few, but may miss some; it needs faiss: ``pip install "recolib[ann]"``.
+    n_candidates
+        How many items the model scores for a list; if lists are longer, as many as these are long.
+
+    Raises
+    ------
+    NotFittedError
+        If the model is not fitted.
+    ImportError
+        If ``index="hnsw"`` and there is no faiss.
+
+    See Also
+    --------
+    recolib.recommender.Recommender.item_vectors : the vectors, for an index of one's own.
+
+    References
+    ----------
+    Malkov and Yashunin, *Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small
+    World graphs*, TPAMI 2020; with inner products as distances by Bachrach et al., *Speeding Up the Xbox Recommender
+    System Using a Euclidean Transformation for Inner-Product Spaces*, RecSys 2014.
+
+    Examples
+    --------
+    >>> from recolib.algorithms import FM
+    >>> from recolib.ann import Retriever
+    >>> from recolib.data import DatasetPure
+    >>> from recolib.datasets import make_movies
+    >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+    >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    >>> retriever = Retriever(model, n_candidates=10)
+    >>> user = info.id2user[1]
+    >>> len(model.recommend_user(user, n_rec=5, retriever=retriever)[user])
+    5
+    >>> retriever.recall([user], n_rec=5)
+    1.0
+    """
+
+    def __init__(self, model: Recommender, index: str = "exact", n_candidates: int = 1000) -> None:
+        check_choice("index", index, INDEXES)
+        check_integer("n_candidates", n_candidates, 1)
+        self.model, self.index, self.n_candidates = model, index, n_candidates
+        make = exact if index == "exact" else hnsw
+        self._vectors = model.vectors()
+        self._search = make(self._vectors.items)
+
+    def __repr__(self) -> str:
+        """The model, the index and its size."""
+        n_items, size = self._vectors.items.shape
+        how = f"index={self.index!r}, n_candidates={self.n_candidates}"
+        return f"Retriever({self.model.model_name}, {how}; {n_items} vectors of {size})"
+
+    def recall(self, users: Ids, n_rec: int = 10, *, context: Feats | None = None) -> float:
+        """The share of users' true lists that is found.
+
+        Parameters
+        ----------
+        users
+            User ids.
+        n_rec
+            The length of the lists.
+        context
+            As in ``recommend_user``.
+        """
+        asked = as_list(users, "users")
+        true = self.model.recommend_user(asked, n_rec, context=context)
+        found = self.model.recommend_user(asked, n_rec, context=context, retriever=self)
+        hits = [np.isin(items, found[user]) for user, items in true.items()]
+        return float(np.concatenate(hits).mean())
+
+    def find(
+        self,
+        network: Network,
+        states: NetworkState,
+        info: DataInfo,
+        users: Rows | Known,
+        codes: Codes,
+        n_rec: int,
+        rules: Rules,
+    ) -> TopLists:
+        """What ``toplists.top_lists`` gives, as far as it is found.
+
+        Lists of some candidates alone, and lists drawn at random, are made by ``top_lists`` itself.
+        """
+        if states is not self._vectors.states:
+            raise ValueError("the retriever is of another model, or of this one before it changed: build a new one")
+        if rules.candidates is not None or rules.generator is not None:
+            return top_lists(network, states, info, users, codes, n_rec, rules)
+        width = min(n_rec, info.n_items)
+        lists = TopLists(np.zeros((len(codes), width), np.int32), np.zeros((len(codes), width), np.float32))
+        none = np.empty(0, np.int32)
+        exclude = none if rules.exclude is None else rules.exclude
+        for start in range(0, len(codes), USERS_AT_ONCE):
+            block = slice(start, start + USERS_AT_ONCE)
+            known = [info.user_consumed[code] if code and rules.filter_consumed else none for code in codes[block]]
+            sizes = np.array([max(self.n_candidates, width) + len(consumed) + len(exclude) for consumed in known])
+            found = self._found(self._vectors.of_users(network, users[block]), np.minimum(sizes, info.n_items))
+            for at, (row, consumed) in enumerate(zip(found, known, strict=True), start):
+                items = np.setdiff1d(row, np.concatenate([consumed, exclude, [0]]))
+                user = users[at : at + 1]
+                if len(items) < width:  # nothing is left, or a graph has dead ends
+                    one = top_lists(network, states, info, user, codes[at : at + 1], n_rec, rules)
+                    lists.items[at], lists.logits[at] = one.items[0], one.logits[0]
+                    continue
+                candidates = Known(states, torch.from_numpy(items).to(network.device))
+                scores = score_catalogue(network, user, states_of(network, "item", candidates), len(items))
+                best, logits = top_k(scores, width)
+                lists.items[at], lists.logits[at] = items[best[0].cpu().numpy()], logits[0].cpu().numpy()
+        return lists
+
+    def _found(self, users: Tensor, sizes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The codes of as many items as each user needs, the same whoever is asked for beside them."""
+        found: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(sizes)
+        rounded = np.minimum(-(-sizes // SIZE_STEP) * SIZE_STEP, len(self._vectors.items))
+        for size in np.unique(rounded):
+            at = np.flatnonzero(rounded == size)
+            for one, row in zip(at, self._search(users[torch.from_numpy(at).to(users.device)], int(size)), strict=True):
+                found[one] = row[: sizes[one]]
+        return found
+
+
+def exact(items: Tensor) -> Search:
+    """A search through all item vectors (n_items, V)."""
+
+    def search(users: Tensor, n: int) -> NDArray[np.int64]:
+        blocks = users.split(users_per_block(len(items)))
+        return torch.cat([(block @ items.T).topk(n).indices for block in blocks]).cpu().numpy() + 1
+
+    return search
+
+
+def hnsw(items: Tensor) -> Search:
+    """A search through a graph of item vectors (n_items, V).
+
+    Each gets a number more that makes all equally long, and each user's vector a 0. The nearest items are then those
+    of the largest inner products; a graph of inner products themselves misses a tenth and more of the best.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError('index="hnsw" needs faiss: pip install "recolib[ann]"') from error
+    squares = items.square().sum(1, keepdim=True)
+    graph: Any = faiss.IndexHNSWFlat(items.shape[1] + 1, N_LINKS)
+    graph.add(torch.cat([items, (squares.max() - squares).clamp_min(0).sqrt()], 1).cpu().numpy())
+
+    def search(users: Tensor, n: int) -> NDArray[np.int64]:
+        how = cast("Any", faiss).SearchParametersHNSW(efSearch=n + N_MORE)
+        return graph.search(torch.nn.functional.pad(users, (0, 1)).cpu().numpy(), n, params=how)[1] + 1
+
+    return search
