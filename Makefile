@@ -3,6 +3,7 @@
 #   make quickstart
 #   make test PYTEST_ARGS="tests/nn -x"
 #   make bench ARGS="--help"
+#   make bench BENCH=speed ARGS=training
 
 PYTHON ?= python3
 
@@ -12,6 +13,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 
 PYTEST_ARGS ?=
+BENCH ?= accuracy
 ARGS ?=
 
 # Threads that wait for work sleep instead of spinning: on a shared machine, spinning slows everybody.
@@ -20,10 +22,11 @@ export OMP_WAIT_POLICY
 
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint check bench docs clean
+.PHONY: help quickstart test lint check bench peers docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,8 +47,10 @@ check:  ## run what CI runs: the static checks, then the tests
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 
-bench: $(VENV)/.stamp-bench  ## measure accuracy (ARGS="--help")
-	$(BIN)/python -m benchmarks.accuracy $(ARGS)
+bench: $(VENV)/.stamp-bench  ## measure accuracy, or speed (BENCH=speed ARGS="--help")
+	$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)
+
+peers: $(patsubst benchmarks/peers/%.txt,$(PEERS)/%/.stamp,$(wildcard benchmarks/peers/*.txt))  ## install the libraries that speed is compared with
 
 docs: $(VENV)/.stamp-docs  ## build the site into docs/_build/html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
@@ -73,4 +78,12 @@ $(VENV)/.stamp-core: pyproject.toml $(VENV)/.stamp-torch
 
 $(VENV)/.stamp-dev $(VENV)/.stamp-bench $(VENV)/.stamp-docs: $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp-torch
 	$(PIP) install -e '.[$*]'
+	@touch $@
+
+# The other libraries: an environment for each, with exactly what its file lists. What they would pull in beyond that is
+# not used (ray, for one), and of torch they might take another build.
+$(PEERS)/%/.stamp: benchmarks/peers/%.txt
+	$(PYTHON) -m venv $(PEERS)/$*
+	$(PEERS)/$*/bin/python -m pip --disable-pip-version-check install $(TORCH)
+	$(PEERS)/$*/bin/python -m pip --disable-pip-version-check install --no-deps -r $<
 	@touch $@

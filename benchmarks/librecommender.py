@@ -5,11 +5,8 @@ score one file, ``user,item,label``: the test rows of LibRecommender's tutorial,
 neither in training nor in the test. Both train on the rows of one split; LibRecommender's own has the same sizes, but
 its unstable sort takes other rows where times are equal.
 
-PYTHON is an interpreter of its own, 3.11, filled by
-
-    pip install LibRecommender==1.5.2 tensorflow-cpu==2.15.1 torch==2.13.0 "numpy<2" pandas scikit-learn
-
-(with a CPU build of torch; LibRecommender's batches are torch's). The data is a sample of MovieLens 1M,
+PYTHON is the interpreter of an environment that has LibRecommender: after ``make peers`` that is
+``.venv-peers/librecommender/bin/python``. The data is a sample of MovieLens 1M,
 ``ml1m_sample_merged.csv`` in the folder that RECOLIB_DATA_HOME names. It may not be redistributed: leave the file of
 pairs outside the project.
 
@@ -20,9 +17,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
-import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,13 +27,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from recolib.algorithms import DeepFM
-from recolib.data import DatasetFeat, split_by_ratio_chrono
-from recolib.evaluation import evaluate
+from benchmarks.protocol import ask
+from recolib.data import split_by_ratio_chrono
 
-PEER_SCRIPT = Path(__file__).parent / "peers" / "librecommender.py"
 COLUMNS = {
     "user_col": ["sex", "age", "occupation"],
     "item_col": ["genre1", "genre2", "genre3"],
@@ -113,28 +106,31 @@ def add_negatives(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([positives, positives.assign(item=negatives, label=0)], ignore_index=True)
 
 
+def write_task(task: Task, folder: Path) -> dict[str, str]:
+    """The task's frames as files, by name."""
+    files: dict[str, str] = {}
+    for name, frame in (("train", task.train), ("pairs", task.pairs)):
+        files[name] = str(folder / f"{name}.csv")
+        frame.to_csv(files[name], index=False)
+    return files
+
+
+def run_side(module: str, python: str, settings: Settings, task: Task, seed: int) -> pd.DataFrame:
+    """Train for ``n_epochs`` in a process of its own, and score the pairs after each."""
+    with tempfile.TemporaryDirectory() as folder:
+        request = {"columns": COLUMNS, "settings": {**settings}, "changes": {}, "seed": seed}
+        records = ask(module, request | write_task(task, Path(folder)), python)
+    return pd.DataFrame([record for record in records if "epoch" in record])
+
+
 def run_recolib(settings: Settings, task: Task, seed: int) -> pd.DataFrame:
-    """Train for ``n_epochs``, an epoch a call, and score the pairs after each."""
-    data, info = DatasetFeat.build_trainset(task.train, **COLUMNS)
-    model = DeepFM("ranking", info, seed=seed, **{**settings, "n_epochs": 1})
-    records: list[dict[str, float]] = []
-    for epoch in range(1, settings["n_epochs"] + 1):
-        model.fit(data, neg_sampling=True, verbose=0)
-        records.append({"epoch": epoch, **evaluate(model, task.pairs, neg_sampling=False, metrics=METRICS)})
-    return pd.DataFrame(records)
+    """Ours."""
+    return run_side("benchmarks.own.tutorial", sys.executable, settings, task, seed)
 
 
 def run_peer(python: str, settings: Settings, task: Task, seed: int) -> pd.DataFrame:
     """The same in LibRecommender's environment."""
-    with tempfile.TemporaryDirectory() as folder:
-        request: dict[str, object] = {"columns": COLUMNS, "settings": {**settings, "seed": seed}}
-        for name, frame in (("train", task.train), ("pairs", task.pairs)):
-            request[name] = f"{folder}/{name}.csv"
-            frame.to_csv(request[name], index=False)
-        done = subprocess.run([python, PEER_SCRIPT], input=json.dumps(request), capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{PEER_SCRIPT.name} failed:\n{done.stderr[-2000:]}")
-    return pd.DataFrame([json.loads(line) for line in done.stdout.splitlines()])
+    return run_side("benchmarks.peers.librecommender", python, settings, task, seed)
 
 
 def run_seeds(run: Run, task: Task, n_seeds: int) -> pd.DataFrame:
@@ -186,7 +182,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (arguments.peer or arguments.search):
         parser.error("pass --peer PYTHON or --search")
-    torch.set_num_threads(1)
 
     data = pd.read_csv(Path(os.environ["RECOLIB_DATA_HOME"]) / "ml1m_sample_merged.csv")
     final = make_task(data, test_size=0.2)

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from inspect import signature
 
@@ -20,16 +19,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmarks.measures import peak_mib
 from recolib import algorithms
 from recolib.algorithms import DeepFM
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.examples import Examples
 from recolib.wiring import build_network
-
-
-def peak_mib() -> float:
-    """The process's highest resident memory so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def catalogue(n_items: int, n_users: int, embed_size: int) -> None:

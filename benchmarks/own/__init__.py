@@ -1,0 +1,1 @@
+"""Our own sides of the speed tables; each module is a process."""
