@@ -92,13 +92,14 @@ def score_catalogue(network: Network, users: Rows | Known, items: NetworkState, 
     logits = torch.empty(len(users), n_items, device=network.device)
     users_at_once = max(1, min(len(users), size // max(n_items, 1)))
     items_at_once = max(1, size // users_at_once)
-    states = states_of(network, "user", users)
+    states = states_of(network, "user", users)[:, None]
+    blocks = [slice(start, start + items_at_once) for start in range(0, n_items, items_at_once)]
+    of_blocks = [items[None, block] for block in blocks]
     for first in range(0, len(users), users_at_once):
         some = slice(first, first + users_at_once)
-        state = states[some][:, None]
-        for start in range(0, n_items, items_at_once):
-            block = slice(start, start + items_at_once)
-            logits[some, block] = network.score(state, items[None, block])
+        state = states[some]
+        for block, of_block in zip(blocks, of_blocks, strict=True):
+            logits[some, block] = network.score(state, of_block)
     return logits
 
 

@@ -212,6 +212,9 @@ def read_ids(ids: object, name: str) -> Values:
     """
     if isinstance(ids, str | int | float | np.integer | np.floating):
         return as_values([_exact_value(ids, name)])
+    if isinstance(ids, list) and set(map(type, cast("list[object]", ids))) == {int}:
+        with suppress(OverflowError):
+            return np.array(ids, np.int64)
     column = pd.Series(cast("Any", ids), dtype=None if hasattr(ids, "dtype") else object)
     if not pd.api.types.is_object_dtype(column.dtype):
         refuse_missing(int(column.isna().sum()), name)

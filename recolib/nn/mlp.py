@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recolib.nn.dropout import Dropout
+
+Step = Callable[[Tensor], Tensor]
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -69,21 +72,47 @@ def fold_behind(layer: nn.Linear, norm: BatchNorm | None) -> tuple[Tensor, Tenso
 class Perceptron(nn.Sequential):
     """Layers in a row, those of ``after_linear`` and ``mlp``."""
 
+    _kept: tuple[object, list[Step]] | None = None
+
     def forward(self, input: Tensor) -> Tensor:
         """The layers' output for ``input``, which in evaluation they may overwrite."""
         return super().forward(input) if self.training else self.folded(input)
 
     def folded(self, input: Tensor, start: int = 0) -> Tensor:
-        """What the layers from ``start`` on make of ``input`` in evaluation, each batch norm as part of its Linear."""
+        """What the layers from ``start`` on make of ``input`` in evaluation, each batch norm as part of its Linear.
+
+        Without gradients the folded layers are kept as long as no weight changes.
+        """
+        if torch.is_grad_enabled():
+            steps = self._steps(start)
+        else:
+            tensors = [*self.parameters(), *self.buffers()]
+            made_of = start, *((tensor.data_ptr(), _version(tensor)) for tensor in tensors)
+            kept = self._kept  # one read: another thread may swap it
+            if kept is None or kept[0] != made_of:
+                self._kept = kept = made_of, self._steps(start)
+            steps = kept[1]
+        for step in steps:
+            input = step(input)
+        return input
+
+    def _steps(self, start: int) -> list[Step]:
         layers = [layer for layer in self if not isinstance(layer, Dropout)][start:]
+        steps: list[Step] = []
         for layer, before, after in zip(layers, [None, *layers], [*layers[1:], None], strict=False):
             if isinstance(layer, nn.Linear):
-                input = F.linear(input, *fold_behind(layer, after if isinstance(after, BatchNorm) else None))
+                weight, bias = fold_behind(layer, after if isinstance(after, BatchNorm) else None)
+                steps.append(partial(F.linear, weight=weight, bias=bias))
             elif isinstance(layer, nn.ReLU):
-                input = input.relu_()
+                steps.append(torch.relu_)
             elif before is None:  # a batch norm behind no Linear
-                input = layer(input)
-        return input
+                steps.append(layer)
+        return steps
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was written to."""
+    return tensor._version  # pyright: ignore[reportPrivateUsage]
 
 
 def after_linear(width: int, use_bn: bool, dropout: float) -> list[nn.Module]:

@@ -69,7 +69,7 @@ class Network(nn.Module):
         total = self.bias
         with self._lowered():
             for component, of_user, of_item in parts:
-                total = total + component.score(of_user, of_item).float()
+                total = total + component.score(of_user, of_item).to(self.bias.dtype)
         return total
 
     def forward(self, user: Rows, item: Rows) -> Tensor:
