@@ -193,8 +193,8 @@ VOCABULARY = Table(
     ],
     prepare=prepare_vocabulary,
     references=[f"{SIZES[0]:,} users"],
-    epochs=3,
-    rows=400_000,
+    epochs=2,
+    rows=2_000_000,
 )
 
 
