@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from recolib.averaging import MovingAverage
 from recolib.data.rows import Rows
 from recolib.examples import Examples
 from recolib.files import prefixed, under
@@ -88,7 +89,7 @@ class Trainer:
         self.parameters = list(network.parameters())
         self.epoch = self.steps = 0
         self.optimizer = Optimizer(network, network.tables(), plan.optimizer, plan.rates(0))
-        self.average = None if plan.ema is None else self._copies()
+        self.average = None if plan.ema is None else MovingAverage(self.parameters)
         self._predicts = False  # whether the network holds the weights to predict with
         self.is_whole = True  # whether nothing of the training before was lost
 
@@ -128,15 +129,17 @@ class Trainer:
         return float(total) / len(order), time.perf_counter() - start
 
     def _begin(self) -> None:
-        if self._predicts:
-            self._swap_average()
+        if self._predicts and self.average is not None:
+            self.average.swap()
         self._predicts = False
         self.network.train()
         self.network.user.reg = self.network.item.reg = self.plan.reg
 
     def _end(self) -> None:
         self.optimizer.drop_grad()
-        self._swap_average()
+        if self.average is not None:
+            self.average.settle()
+            self.average.swap()
         self._predicts = True
         self.network.settle()
         self.network.eval()
@@ -151,13 +154,12 @@ class Trainer:
         objective.backward()
         if plan.clip_norm is not None:
             self.optimizer.clip(plan.clip_norm)
+        if self.average is not None:
+            self.average.catch_up()
         self.optimizer.step()
         self.steps += 1
         if self.average is not None and plan.ema is not None:
-            decay = min(plan.ema, self.steps / (self.steps + 9))  # at first a plain mean: the start is noise
-            with torch.no_grad():
-                for average, weight in zip(self.average, self.parameters, strict=True):
-                    average.lerp_(weight, 1 - decay)
+            self.average.mix(min(plan.ema, self.steps / (self.steps + 9)))  # at first a plain mean: the start is noise
         return loss.detach()
 
     def _order(self, n: int) -> NDArray[np.int64]:
@@ -183,10 +185,10 @@ class Trainer:
         if plan.freeze_fm and len(self.network.fm_weights()) == len(self.parameters):
             raise ValueError("freeze_fm=True leaves nothing to train: the model has no weights but those of an FM")
         if plan.ema is None and self.average is not None:
-            self._swap_average()
+            self.average.swap()
             self.average = None
         elif plan.ema is not None and self.average is None:
-            self.average = self._copies()
+            self.average = MovingAverage(self.parameters)
         if plan.optimizer != self.optimizer.name:
             rates, before = plan.rates(self.epoch), self.optimizer.state()
             self.optimizer = Optimizer(self.network, self.network.tables(), plan.optimizer, rates)
@@ -201,7 +203,7 @@ class Trainer:
             if id(weight) in of_fm:
                 weight.requires_grad_(not frozen)
                 if frozen and self.average is not None and self._predicts:  # the raw weight is where its average was
-                    self.average[at].copy_(weight.detach())
+                    self.average.values[at].copy_(weight.detach())
 
     def state(self, with_optimizer: bool = True) -> dict[str, Tensor]:
         """A copy of all that training changes, by name; without the optimiser's part, what predicts."""
@@ -211,7 +213,7 @@ class Trainer:
             parts |= self.optimizer.state()
             if self.average is not None:
                 own = dict(self.network.named_parameters())
-                parts |= prefixed("average", dict(zip(own, self.average, strict=True)))
+                parts |= prefixed("average", dict(zip(own, self.average.values, strict=True)))
         return {name: tensor.detach().clone() for name, tensor in parts.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -232,21 +234,11 @@ class Trainer:
         self.network.load_state_dict(under("network", state))
         self.optimizer.restore(state, self.plan.rates(int(progress[0])))
         copies = {name: torch.empty_like(own[name]).copy_(one).detach() for name, one in average.items()}
-        self.average = [copies[name] for name in own] if average else None
+        self.average = MovingAverage(self.parameters, [copies[name] for name in own]) if average else None
         self.is_whole = not self.optimizer.is_new and (self.plan.ema is None or self.average is not None)
         self.epoch, self.steps = progress.tolist()
         self._predicts = True
         self.network.eval()
-
-    def _copies(self) -> list[Tensor]:
-        return [weight.detach().clone() for weight in self.parameters]
-
-    def _swap_average(self) -> None:
-        """Exchange the weights with their moving average, if one is kept; a second call undoes it."""
-        if self.average is None:
-            return
-        for at, weight in enumerate(self.parameters):
-            weight.data, self.average[at] = self.average[at], weight.data
 
 
 def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbose: int) -> Iterator[dict[str, float]]:

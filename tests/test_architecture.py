@@ -18,7 +18,7 @@ RANKS = [
     {"exceptions", "version"},
     {"checks", "randomness", "files"},
     {"data", "datasets"},
-    {"nn", "sampling", "losses", "metrics", "ranking", "optimizers"},
+    {"nn", "sampling", "losses", "metrics", "ranking", "optimizers", "averaging"},
     {"relevance"},
     {"settings", "queries", "scoring", "evaluation"},
     {"examples", "wiring", "toplists", "vectors", "saved"},
