@@ -90,6 +90,7 @@ class Examples:
         for group in _together(bounds, NUMBERS_AT_ONCE // width):
             first, last = group[0][0], group[-1][1]
             users, items, labels = self.batch(order[first:last], candidates)
+            users, items = users.wide(), items.wide()
             for begin, end in group:
                 cut = slice(begin - first, end - first)
                 yield users[cut], items[cut], labels[cut]

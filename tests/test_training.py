@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm.auto import tqdm
 
+from recolib import examples as examples_module
 from recolib.algorithms import FM, DeepFM
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.evaluation import Measurement
@@ -188,6 +189,25 @@ def test_a_batch_carries_the_context_of_its_events(world, frame):
     users, _, _ = examples.batch(torch.tensor([5, 0]), own_items(data))
     hours = info.vocabs["hour"].decode(users.codes[:, 0, -1].numpy())
     assert hours.tolist() == frame["hour"].iloc[[5, 0]].tolist()
+
+
+@pytest.mark.parametrize("at_once", [1, 100, 2**20])
+@pytest.mark.parametrize("num_neg", [0, 2])
+def test_batches_are_the_events_between_their_bounds(world, monkeypatch, at_once, num_neg):
+    monkeypatch.setattr(examples_module, "NUMBERS_AT_ONCE", at_once)
+    data, info = world
+    draw = SAMPLERS["random"](info) if num_neg else None
+    examples = Examples.of(data, draw, num_neg, CPU)
+    candidates, order = examples.candidates(3, 1), torch.randperm(len(data))
+    bounds = batch_bounds(len(data), 7)
+    batches = list(examples.batches(order, candidates, bounds))
+    assert len(batches) == len(bounds)
+    for (begin, end), batch in zip(bounds, batches, strict=True):
+        users, items, labels = examples.batch(order[begin:end], candidates)
+        for one, other in ((users, batch[0]), (items, batch[1])):
+            assert torch.equal(one.codes, other.codes)
+            assert torch.equal(one.dense, other.dense)
+        assert torch.equal(labels, batch[2])
 
 
 def before_steps(trainer: Trainer, look: Callable[[], object]) -> None:

@@ -59,6 +59,10 @@ class Rows:
         """The same rows on another device."""
         return Rows(self.codes.to(device), self.dense.to(device))
 
+    def wide(self) -> Rows:
+        """The same rows with codes of 64 bits, as row numbers of tables are."""
+        return Rows(self.codes.long(), self.dense)
+
     def averaged(self, ids: NDArray[np.integer]) -> Rows:
         """Unknown codes replaced by the column's average, in the rows whose id ``ids`` (n,) is unknown."""
         stranger = torch.from_numpy(ids == UNKNOWN).unsqueeze(-1)

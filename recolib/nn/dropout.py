@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 LEVELS = 2**16
 """Rates are rounded to 1/65,536: 16 bits of its own say whether an element is hidden."""
+SMALL = 2**18
+"""Elements up to which the factors themselves are kept for the gradient, four bytes each, instead of made again."""
 
 
 def dropout(input: Tensor, rate: float, training: bool = True) -> Tensor:
@@ -20,7 +22,10 @@ def dropout(input: Tensor, rate: float, training: bool = True) -> Tensor:
         return F.dropout(input, rate)
     bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = bits.view(torch.int16)[: input.numel()].view(input.shape)
-    return cast("Tensor", _Dropout.apply(input, bits, min(round(rate * LEVELS), LEVELS - 1)))
+    n_hidden = min(round(rate * LEVELS), LEVELS - 1)
+    if input.numel() <= SMALL:
+        return input * _factors(bits, n_hidden, input.dtype)
+    return cast("Tensor", _Dropout.apply(input, bits, n_hidden))
 
 
 def _factors(bits: Tensor, n_hidden: int, dtype: torch.dtype) -> Tensor:
@@ -29,7 +34,7 @@ def _factors(bits: Tensor, n_hidden: int, dtype: torch.dtype) -> Tensor:
 
 
 class _Dropout(torch.autograd.Function):
-    """``input`` times its factors; of these the bits are kept for the gradient, two bytes an element."""
+    """A large ``input`` times its factors; of these the bits are kept for the gradient, two bytes an element."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, bits: Tensor, n_hidden: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -31,11 +31,11 @@ class BatchNorm(nn.BatchNorm1d):
             return torch.addcmul(shift, input, scale)
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        rows = input.flatten(0, -2)
+        rows = input if input.dim() == 2 else input.flatten(0, -2)
         normed = F.batch_norm(
             rows, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum or 0.0, self.eps
         )
-        return normed.view(input.shape)
+        return normed if input.dim() == 2 else normed.view(input.shape)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Scale and shift, both (H,), of what it does in evaluation: x·scale + shift."""
@@ -76,7 +76,10 @@ class Perceptron(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         """The layers' output for ``input``, which in evaluation they may overwrite."""
-        return super().forward(input) if self.training else self.folded(input)
+        if not self.training:
+            return self.folded(input)
+        rows = super().forward(input.flatten(0, -2))  # as rows once, not at each layer
+        return rows.view(*input.shape[:-1], rows.shape[-1])
 
     def folded(self, input: Tensor, start: int = 0) -> Tensor:
         """What the layers from ``start`` on make of ``input`` in evaluation, each batch norm as part of its Linear.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from recolib.nn import dropout as dropout_module
 from recolib.nn.dropout import Dropout, dropout
 
 N = 400_000
@@ -58,7 +59,9 @@ def test_views_are_hidden_by_their_own_order():
     assert torch.equal(across, dropout(torch.ones(4, 6), 0.5))
 
 
-def test_the_gradient_goes_where_the_values_went():
+@pytest.mark.parametrize("small", [0, 2**18])
+def test_the_gradient_goes_where_the_values_went(monkeypatch, small):
+    monkeypatch.setattr(dropout_module, "SMALL", small)
     x = torch.randn(50, requires_grad=True)
     out = dropout(x, 0.4)
     out.sum().backward()

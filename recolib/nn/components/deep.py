@@ -73,13 +73,16 @@ class Deep(Component[DeepState]):
     def encode(self, side: Side, fields: Fields) -> DeepState:
         """The side's columns of the first layer, in evaluation with its batch norm; the constants go with the user."""
         span, dim = self.spec.span(side), self.spec.dim
+        lead, rows = fields.vectors.shape[:-2], fields.vectors.flatten(0, -3).flatten(-2)
         weight, bias = self.first.weight[:, span.start * dim : span.stop * dim], self.first.bias
         norm = self.rest[0]
         if isinstance(norm, BatchNorm) and not self.training:
             scale, shift = norm.scale_and_shift()
-            hidden = F.linear(fields.vectors.flatten(-2), weight)
-            return DeepState(hidden * scale if side == "item" else torch.addcmul(shift, hidden + bias, scale))
-        return DeepState(F.linear(fields.vectors.flatten(-2), weight, bias if side == "user" else None))
+            hidden = F.linear(rows, weight)
+            hidden = hidden * scale if side == "item" else torch.addcmul(shift, hidden + bias, scale)
+        else:
+            hidden = F.linear(rows, weight, bias if side == "user" else None)
+        return DeepState(hidden.view(*lead, hidden.shape[-1]))
 
     def lowered(self, state: DeepState) -> DeepState:
         """All of it."""
