@@ -135,7 +135,7 @@ class Method:
 
 OF_ADAM, OF_ADAGRAD = ("exp_avg", "exp_avg_sq"), ("sum",)
 NEVER_NEGATIVE = {"step", "exp_avg_sq", "sum"}
-ROWS_ABOVE = 2**22
+ROWS_ABOVE = 2**21
 """Numbers in a table from which on ``"auto"`` steps it by rows; see docs/performance.md."""
 METHODS = {
     "auto": Method("adam", OF_ADAM, _adam, _adam_of_rows, ROWS_ABOVE),

@@ -145,7 +145,7 @@ class Settings:
     optimizer
         ``"adam"``, ``"adagrad"`` or ``"sgd"``; ``"lazy_adam"`` and ``"rowwise_adagrad"`` change, of the embedding
         tables, the rows of the batch alone, and are Adam and Adagrad elsewhere. ``"auto"`` is Adam, and lazy Adam for
-        a side whose tables have more than 4 million numbers, so that a step costs as much whatever their size.
+        a side whose tables have more than 2 million numbers, so that a step costs as much whatever their size.
     initial_accumulator_value
         What the sums of squared gradients of ``"adagrad"`` and ``"rowwise_adagrad"`` start from. The papers' TensorFlow
         code has 1e-8 with half the sum of a batch's squares; losses are means here, so that the like of it is
