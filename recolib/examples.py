@@ -20,6 +20,8 @@ from recolib.settings import Settings
 
 ROWS_AT_ONCE = 2**18
 """Rows whose negatives are drawn together: bounds the memory of a draw."""
+HIDING = (1,)
+"""Sets what ``id_dropout`` draws apart from the negatives."""
 NUMBERS_AT_ONCE = 2**20
 """Codes and numbers that are gathered together for the batches to come, 4 MB."""
 
@@ -40,9 +42,12 @@ class Examples:
     item_rows: Tensor
     context: Rows
     labels: Tensor
+    id_dropout: float = 0.0
 
     @classmethod
-    def of(cls, data: Interactions, draw: Draw | None, num_neg: int, device: torch.device) -> Examples:
+    def of(
+        cls, data: Interactions, draw: Draw | None, num_neg: int, device: torch.device, id_dropout: float = 0.0
+    ) -> Examples:
         """Take a set to the device."""
         labels = torch.from_numpy(np.ascontiguousarray(data.labels, np.float32)).to(device)
         positive = torch.zeros(1, 1 + num_neg, device=device)
@@ -57,6 +62,7 @@ class Examples:
             torch.from_numpy(data.item_rows).to(device),
             data.context.to(device),
             positive if draw else labels.unsqueeze(1),
+            id_dropout,
         )
 
     def candidates(self, seed: int, epoch: int) -> Tensor:
@@ -73,6 +79,13 @@ class Examples:
             negatives[rows] = data.items.at(drawn, data.times[rows])
         return torch.cat([own, torch.from_numpy(negatives).to(own.device)], 1)
 
+    def hidden(self, seed: int, epoch: int) -> Tensor | None:
+        """Which ids an epoch hides, (N, 2 + num_neg): each event's user, then its item and the negatives; or None."""
+        if not self.id_dropout:
+            return None
+        uniform = uniforms(seed, epoch, np.arange(len(self.data)), 2 + self.num_neg, purpose=HIDING)
+        return torch.from_numpy(uniform < self.id_dropout).to(self.labels.device)
+
     def mark_trained(self, network: Network) -> None:
         """Note in the network which of its embedding rows training will touch."""
         users = self.user_table.codes[self.user_rows.unique()]
@@ -81,9 +94,12 @@ class Examples:
         items = self.item_table.codes
         items = items[items[:, 0] != UNKNOWN] if self.draw else items[self.item_rows.unique()]
         network.item.mark_trained(items)
+        if self.id_dropout:
+            network.user.mark_trained(torch.full_like(users[:1, :1], UNKNOWN))
+            network.item.mark_trained(torch.full_like(items[:1, :1], UNKNOWN))
 
     def batches(
-        self, order: Tensor, candidates: Tensor, bounds: Sequence[tuple[int, int]]
+        self, order: Tensor, candidates: Tensor, bounds: Sequence[tuple[int, int]], hidden: Tensor | None = None
     ) -> Iterator[tuple[Rows, Rows, Tensor]]:
         """The batches of events ``order[begin:end]``, gathered many at a time: a step then only cuts."""
         width = self.user_table.width + self.context.width + candidates.shape[1] * self.item_table.width
@@ -91,6 +107,10 @@ class Examples:
             first, last = group[0][0], group[-1][1]
             users, items, labels = self.batch(order[first:last], candidates)
             users, items = users.wide(), items.wide()
+            if hidden is not None:
+                hide = hidden[order[first:last]]
+                users.codes[..., 0].masked_fill_(hide[:, :1], UNKNOWN)
+                items.codes[..., 0].masked_fill_(hide[:, 1:], UNKNOWN)
             for begin, end in group:
                 cut = slice(begin - first, end - first)
                 yield users[cut], items[cut], labels[cut]

@@ -6,7 +6,7 @@ depend on how its rows are shared out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,12 @@ Draw = Callable[[Codes, Codes, Uniforms], Codes]
 POPULARITY_POWER = 0.75
 
 
-def uniforms(seed: int, epoch: int, rows: NDArray[np.integer], n: int) -> Uniforms:
-    """Numbers in [0, 1), shape (len(rows), n), each a hash of (seed, epoch, row, column).
+def uniforms(seed: int, epoch: int, rows: NDArray[np.integer], n: int, purpose: Sequence[int] = ()) -> Uniforms:
+    """Numbers in [0, 1), shape (len(rows), n), each a hash of (seed, epoch, row, column) and of what they are for.
 
     The hash is SplitMix64 over a counter (Steele et al., *Fast Splittable Pseudorandom Number Generators*, 2014).
     """
-    key = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
+    key = np.random.SeedSequence([seed, epoch, *purpose]).generate_state(1, np.uint64)[0]
     with np.errstate(over="ignore"):
         counter = rows.astype(np.uint64)[:, None] * np.uint64(n) + np.arange(1, n + 1, dtype=np.uint64)
         bits = counter * np.uint64(0x9E3779B97F4A7C15) + key

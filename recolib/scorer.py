@@ -85,7 +85,8 @@ class Scorer(Settings):
     def _asked(
         self, ids: list[Id], codes: Codes, feats: Feats | None, context: Feats | None, average: bool
     ) -> Rows | Known:
-        if feats is None and context is None and not self.data_info.context_col:
+        as_average = average or bool(codes.all())
+        if feats is None and context is None and as_average and not self.data_info.context_col:
             return self._known("user", codes)
         return user_rows(self.data_info, ids, codes, feats, context, average)
 

@@ -157,6 +157,9 @@ class Settings:
         None predicts with the last weights.
     embed_dropout
         Share of the vectors' elements that are hidden in training.
+    id_dropout
+        How often training hides who the user is, and which item it is, each by itself: code 0 then learns to speak from
+        features alone, which ``cold_start="features"`` asks it to.
     init_std
         Vectors start as N(0, init_std²).
     precision
@@ -188,6 +191,7 @@ class Settings:
     clip_norm: float | None = None
     ema: float | None = None
     embed_dropout: float = 0.0
+    id_dropout: float = 0.0
     init_std: float = 0.01
     precision: str = "float32"
 
@@ -218,7 +222,9 @@ class Settings:
         for name in ("lr", "epsilon", "init_std"):
             check_number(name, getattr(self, name), 0, open_low=True)
         check_number("initial_accumulator_value", self.initial_accumulator_value, 0, 3e38)
-        for name, high in (("embed_dropout", 1.0), ("reg", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
+        for name in ("embed_dropout", "id_dropout"):
+            check_number(name, getattr(self, name), 0, 1)
+        for name, high in (("reg", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 0, high)
         if not isinstance(self.lr_decay, bool):

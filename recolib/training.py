@@ -109,13 +109,15 @@ class Trainer:
         start = time.perf_counter()
         self.optimizer.adopt(self.plan.rates(self.epoch))
         candidates = examples.candidates(self.plan.seed, self.epoch)
+        hidden = examples.hidden(self.plan.seed, self.epoch)
         order = torch.from_numpy(self._order(len(examples.data))).to(candidates.device)
         total = torch.zeros((), device=candidates.device)
         self._begin()
         try:
             with seeded(candidates.device, self.plan.seed, self.epoch):
                 bounds = batch_bounds(len(order), self.plan.batch_size)
-                for step, (users, items, labels) in enumerate(examples.batches(order, candidates, bounds), start=1):
+                batches = examples.batches(order, candidates, bounds, hidden)
+                for step, (users, items, labels) in enumerate(batches, start=1):
                     total.add_(self._step(users, items, labels), alpha=len(labels))
                     if step % CHECK_EVERY == 0:
                         self._check(total)

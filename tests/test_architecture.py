@@ -24,6 +24,7 @@ RANKS = [
     {"examples", "wiring", "toplists", "vectors", "saved"},
     {"training"},
     {"scorer"},
+    {"predictor"},
     {"recommender"},
     {"algorithms", "ann"},
     {"loading"},
