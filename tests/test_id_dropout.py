@@ -93,10 +93,8 @@ def test_without_it_code_0_is_the_average():
 def test_known_users_are_asked_about_as_ever():
     model = fitted(id_dropout=0.2)
     assert model.predict(100, "i4", cold_start="features") == model.predict(100, "i4")
-    lists = [model.recommend_user([100, 101], 4, cold_start=how) for how in ("features", "average")]
-    assert [{user: one.tolist() for user, one in some.items()} for some in lists][0] == {
-        user: one.tolist() for user, one in lists[1].items()
-    }
+    one, other = (model.recommend_user([100, 101], 4, cold_start=how) for how in ("features", "average"))
+    assert all(one[user].tolist() == other[user].tolist() for user in (100, 101))
 
 
 def test_it_is_saved_and_trains_on_to_the_bit(tmp_path):
