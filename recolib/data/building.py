@@ -12,7 +12,7 @@ from recolib.data.consumed import meetings
 from recolib.data.encoding import blank_rows, learn_codes, learn_scale, overlay
 from recolib.data.frame import Frame, Times, factorize, read_column, read_numbers, read_times
 from recolib.data.info import DataInfo, LabelStats
-from recolib.data.interactions import Interactions
+from recolib.data.interactions import Interactions, equal_weights
 from recolib.data.order import last_of
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.data.schema import Field, Schema, Side
@@ -42,12 +42,12 @@ def build_training(
         ``"standard"`` or ``"none"``.
     """
     labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
-    times = _times(frame)
+    times, weights = times_of(frame), weights_of(frame, schema)
     vocabs: dict[str, Vocab] = {}
     fields: dict[str, Field] = {}
     learnt: dict[str, Numbers | NDArray[np.float32]] = {}
     for field in schema.fields:
-        source = _source(field, frame, feature_frames)
+        source = source_of(field, frame, feature_frames)
         if field.kind == "dense":
             fields[field.name], learnt[field.name] = learn_scale(source, field, scaling)
         else:
@@ -61,7 +61,7 @@ def build_training(
     (users, user_rows, user_codes), (items, item_rows, item_codes) = sides["user"], sides["item"]
 
     n_users, n_items = len(vocabs["user"]), len(vocabs["item"])
-    user_consumed, item_consumed, likes = meetings(user_codes, item_codes, labels > 0, n_users, n_items)
+    user_consumed, item_consumed, liked = meetings(user_codes, item_codes, labels > 0, n_users, n_items)
     info = DataInfo(
         schema,
         vocabs,
@@ -69,12 +69,12 @@ def build_training(
         items,
         user_consumed,
         item_consumed,
-        likes,
+        liked,
         len(labels),
         LabelStats(float(labels.mean(dtype=np.float64)), float(labels.min()), float(labels.max())),
     )
-    context = _fill(blank_rows(schema, "context", len(labels)), schema, "context", learnt)
-    return Interactions(info, users, items, user_rows, item_rows, labels, context, times), info
+    context = fill(blank_rows(schema, "context", len(labels)), schema, "context", learnt)
+    return Interactions(info, users, items, user_rows, item_rows, labels, context, times, weights), info
 
 
 def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
@@ -89,7 +89,8 @@ def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
     users, user_rows = _known_or_new(frame, info, "user")
     items, item_rows = _known_or_new(frame, info, "item")
     context = overlay(blank_rows(info.schema, "context", n), frame, info.schema, info.vocabs, "context")
-    return Interactions(info, users, items, user_rows, item_rows, labels, context, _times(frame))
+    times, weights = times_of(frame), equal_weights(n)
+    return Interactions(info, users, items, user_rows, item_rows, labels, context, times, weights)
 
 
 def _side_table(
@@ -107,40 +108,44 @@ def _side_table(
     separate: dict[str, NDArray[np.float32] | Numbers] = {}
     feature_codes: Numbers | None = None
     if side in feature_frames:
-        feature_codes = _feature_ids(feature_frames[side], side, vocabs)
+        feature_codes = feature_ids(feature_frames[side], side, vocabs)
+        _warn_of_bare(side, trained, feature_codes)
         separate = {name: own.pop(name) for name in list(own) if name in feature_frames[side].columns}
     blank = blank_rows(schema, side, len(vocabs[side]) + 1)
     blank.codes[: trained + 1, 0] = torch.arange(trained + 1, dtype=torch.int32)
     if feature_codes is not None:
-        _fill(blank, schema, side, separate, feature_codes)
+        fill(blank, schema, side, separate, feature_codes)
     some = last_of(codes, len(blank))
     seen = np.flatnonzero(some >= 0)
-    _fill(blank, schema, side, {name: values[some[seen]] for name, values in own.items()}, seen)
+    fill(blank, schema, side, {name: values[some[seen]] for name, values in own.items()}, seen)
     changing = changing_events(codes, some, own.values())
     if not len(changing):
         return Table.of(blank), codes
     of_changing = {name: values[changing] for name, values in own.items()}
-    events = _fill(blank[torch.from_numpy(codes[changing])], schema, side, of_changing)
+    events = fill(blank[torch.from_numpy(codes[changing])], schema, side, of_changing)
     table, rows = table_of_events(blank, codes[changing], events, times[changing])
     codes = codes.copy()
     codes[changing] = rows
     return table, codes
 
 
-def _feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Numbers:
+def feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Numbers:
     """The codes of a feature frame's ids; unseen ids are appended to the vocabulary."""
     positions, ids = factorize(read_column(frame, side), side, ids=True)
     if len(ids) < len(positions):
         twice = ids[np.bincount(positions) > 1][:3].tolist()
         raise ValueError(f"{side}_features must have one row for each {side}; several rows of {twice}")
-    n_without = len(vocabs[side]) - int((vocabs[side].encode(ids) > 0).sum())
-    if n_without:
-        warn(f"{n_without} {side}s of the data are not in {side}_features: their features are unknown")
     vocabs[side] = vocabs[side].extend(ids)
     return vocabs[side].encode(ids)[positions]
 
 
-def _fill(
+def _warn_of_bare(side: Side, n_trained: int, feature_codes: Numbers) -> None:
+    n_without = n_trained - int((feature_codes <= n_trained).sum())
+    if n_without:
+        warn(f"{n_without} {side}s of the data are not in {side}_features: their features are unknown")
+
+
+def fill(
     rows: Rows,
     schema: Schema,
     side: Side,
@@ -173,12 +178,28 @@ def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Table, Numb
     return table.now(new, strangers), numbers
 
 
-def _source(field: Field, frame: Frame, feature_frames: Sources) -> Frame:
+def source_of(field: Field, frame: Frame, feature_frames: Sources) -> Frame:
+    """The frame that a field is read from."""
     source = feature_frames.get(field.side)
     return source if source is not None and not field.is_id and field.name in source.columns else frame
 
 
-def _times(frame: Frame) -> Times:
+def times_of(frame: Frame) -> Times:
+    """When each event happened; without a column that says so, their order."""
     if "time" in frame.columns:
         return read_times(read_column(frame, "time"), "time")
     return np.arange(len(frame))
+
+
+def weights_of(frame: Frame, schema: Schema) -> NDArray[np.float32]:
+    """How much each event counts: what the column ``weight`` says, unless it is a feature; else all the same."""
+    if "weight" not in frame.columns or any("weight" in field.columns for field in schema.fields):
+        return equal_weights(len(frame))
+    weights = read_numbers(read_column(frame, "weight"), "weight", missing=False).astype(np.float32)
+    if weights.min() < 0:
+        raise ValueError(
+            f"column 'weight' must not be negative, found {weights.min():g}: it says how much a row counts"
+        )
+    if not weights.any():
+        raise ValueError("column 'weight' is 0 in all rows: leave the column out, or let some rows count")
+    return weights

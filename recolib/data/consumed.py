@@ -71,7 +71,7 @@ def consumed_by(
 
 def meetings(
     users: NDArray[np.int32], items: NDArray[np.int32], liked: NDArray[np.bool_], n_users: int, n_items: int
-) -> tuple[Consumed, Consumed, NDArray[np.int64]]:
+) -> tuple[Consumed, Consumed, NDArray[np.bool_]]:
     """The distinct pairs of a log of known users and items.
 
     Parameters
@@ -86,14 +86,15 @@ def meetings(
     Returns
     -------
     tuple of Consumed, Consumed and array
-        Who met what, by user and by item, and how many users like each item at least once, shape (n_items + 1,).
+        Who met what, by user and by item, and whether the pairs by user were liked at least once.
     """
     pairs = sparse.coo_array((liked, (users, items)), (n_users + 1, n_items + 1))
     by_user = pairs.tocsr()  # sums duplicates, which of booleans is "or"; sorts within each row
     by_user.sum_duplicates()
     by_item = by_user.tocsc()
-    likes = np.bincount(np.asarray(by_user.indices)[np.asarray(by_user.data, bool)], minlength=n_items + 1)
-    return _consumed(by_user), _consumed(by_item), likes
+    some = np.asarray(by_user.data, bool)
+    some.flags.writeable = False
+    return _consumed(by_user), _consumed(by_item), some
 
 
 def _consumed(matrix: sparse.csr_array | sparse.csc_array) -> Consumed:

@@ -12,6 +12,7 @@ from recolib.data.building import Sources, build_training, encode_evaluation
 from recolib.data.frame import Frame, read_frame
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
+from recolib.data.merging import merge_events
 from recolib.data.schema import Group, Schema, Side, make_schema
 
 SCALINGS = ("standard", "none")
@@ -34,7 +35,7 @@ class _Dataset:
         ----------
         eval_data
             A frame with ``user`` and ``item``, and ``label`` unless each row only was observed; context
-            columns, where the data has them.
+            columns, where the data has them. A column ``weight`` is ignored, unless it is a feature.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
         data_info
@@ -84,19 +85,117 @@ class _Dataset:
         return cls.build_evalset(test_data, shuffle, seed, data_info=data_info)
 
     @classmethod
+    def merge_trainset(
+        cls,
+        train_data: object,
+        data_info: DataInfo,
+        merge_behavior: bool = True,
+        shuffle: bool = False,
+        seed: int = 42,
+        *,
+        user_features: object = None,
+        item_features: object = None,
+    ) -> tuple[Interactions, DataInfo]:
+        """Encode further events, to train a model on with what it learnt before.
+
+        New users, items and values get codes behind those that are there; no code moves, so that sets and models of
+        ``data_info`` stay good. ``data_info`` itself stays as it is.
+
+        Parameters
+        ----------
+        train_data
+            A frame of further events, with the columns of the first. Feature columns of a side may be left out, all of
+            them together: known ids then keep their features, and those of new ids are unknown.
+        data_info
+            What is known.
+        merge_behavior
+            Whether what users consumed before, and what was popular, still counts.
+        shuffle, seed
+            Whether to shuffle the rows, and the seed for it.
+        user_features, item_features
+            As in ``DatasetFeat.build_trainset``; ids that it does not tell of keep their features.
+
+        Returns
+        -------
+        tuple of Interactions and DataInfo
+            The new events alone, encoded, and what is known with them. Mean, lowest and highest label and the number of
+            rows are those of all events so far. Numbers are scaled as at first, and lists are no longer than at first.
+
+        Raises
+        ------
+        ValueError
+            If the frame lacks a column or has a bad value; the message names the column.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> first = pd.DataFrame({"user": [7, 7, 9], "item": ["a", "b", "a"], "label": [1, 1, 1]})
+        >>> data, info = DatasetPure.build_trainset(first)
+        >>> later = pd.DataFrame({"user": [5, 9], "item": ["b", "c"], "label": [1, 1]})
+        >>> data, info = DatasetPure.merge_trainset(later, info)
+        >>> len(data), info.user2id[7], info.user2id[5], info.data_size
+        (2, 1, 3, 5)
+        """
+        for name, flag in (("merge_behavior", merge_behavior), ("shuffle", shuffle)):
+            check_bool(name, flag)
+        check_integer("seed", seed, 0)
+        if not isinstance(data_info, DataInfo):
+            raise TypeError(f"data_info must be what build_trainset returned, got {type(data_info).__name__}")
+        schema = data_info.schema
+        sources = _feature_frames(user_features, item_features)
+        needed: dict[Side, Frame] = {
+            side: source.select(_wanted(source, schema, side)) for side, source in sources.items()
+        }
+        frame = read_frame(train_data, ["user", "item", "label", *data_info.context_col], "train_data")
+        _refuse_both(frame, schema, needed)
+        for side in ("user", "item"):
+            columns = [*frame.columns, *(needed[side].columns if side in needed else ())]
+            missing = [column for column in schema.columns(side) if column not in columns]
+            if missing and len(missing) < len(schema.columns(side)):
+                raise ValueError(
+                    f"columns {missing} are missing: give all features of {side}s, in train_data or {side}_features, "
+                    "or none"
+                )
+        data, info = merge_events(frame, data_info, needed, merge_behavior)
+        cls._last = info
+        return (_shuffled(data, seed) if shuffle else data), info
+
+    @classmethod
+    def merge_evalset(
+        cls, eval_data: object, data_info: DataInfo, shuffle: bool = False, seed: int = 42
+    ) -> Interactions:
+        """Encode a frame for evaluation with what ``merge_trainset`` returned; ``build_evalset`` by another name.
+
+        Examples
+        --------
+        See ``build_evalset``.
+        """
+        return cls.build_evalset(eval_data, shuffle, seed, data_info=data_info)
+
+    @classmethod
+    def merge_testset(
+        cls, test_data: object, data_info: DataInfo, shuffle: bool = False, seed: int = 42
+    ) -> Interactions:
+        """Encode a frame for testing; the same as ``merge_evalset``.
+
+        Examples
+        --------
+        See ``build_evalset``.
+        """
+        return cls.build_evalset(test_data, shuffle, seed, data_info=data_info)
+
+    @classmethod
     def _build(
         cls, train_data: object, schema: Schema, sources: Sources, scaling: str, shuffle: bool, seed: int
     ) -> tuple[Interactions, DataInfo]:
         check_bool("shuffle", shuffle)
         check_integer("seed", seed, 0)
-        elsewhere = {column for side, source in sources.items() for column in source.columns if column != side}
+        elsewhere = _columns(sources)
         features = [column for side in ("user", "item", "context") for column in schema.columns(side)]
         frame = read_frame(
             train_data, ["user", "item", "label", *(c for c in features if c not in elsewhere)], "train_data"
         )
-        both = sorted({column for column in features if column in elsewhere and column in frame.columns})
-        if both:
-            raise ValueError(f"columns {both} stand in train_data and in a feature frame: drop them from one")
+        _refuse_both(frame, schema, sources)
         # order is time where no column says so: features are read before the shuffle
         data, info = build_training(frame, schema, sources, scaling)
         cls._last = info
@@ -113,7 +212,8 @@ class DatasetPure(_Dataset):
         Parameters
         ----------
         train_data
-            A pandas, polars or pyarrow frame; further columns are ignored.
+            A pandas, polars or pyarrow frame; further columns but ``time`` and ``weight`` are ignored: ``weight`` says
+            how much each row counts in training.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
 
@@ -169,7 +269,8 @@ class DatasetFeat(_Dataset):
         Parameters
         ----------
         train_data
-            A pandas, polars or pyarrow frame with ``user``, ``item``, ``label`` and the feature columns.
+            A pandas, polars or pyarrow frame with ``user``, ``item``, ``label`` and the feature columns. A column
+            ``weight`` that is not among these says how much each row counts in training, at least 0.
         user_col, item_col
             Columns that describe users and items.
         sparse_col
@@ -214,17 +315,30 @@ class DatasetFeat(_Dataset):
         ['age']
         """
         check_choice("dense_scaling", dense_scaling, SCALINGS)
-        sources: dict[Side, Frame] = {}
-        if user_features is not None:
-            sources["user"] = read_frame(user_features, ["user"], "user_features")
-        if item_features is not None:
-            sources["item"] = read_frame(item_features, ["item"], "item_features")
+        sources = _feature_frames(user_features, item_features)
         present = {*read_frame(train_data, (), "train_data").columns, *(c for s in sources.values() for c in s.columns)}
         schema = make_schema(user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val, present)
         needed: dict[Side, Frame] = {
             side: frame.select(_wanted(frame, schema, side)) for side, frame in sources.items()
         }
         return cls._build(train_data, schema, needed, dense_scaling, shuffle, seed)
+
+
+def _feature_frames(user_features: object, item_features: object) -> dict[Side, Frame]:
+    frames: dict[Side, object] = {"user": user_features, "item": item_features}
+    return {side: read_frame(one, [side], f"{side}_features") for side, one in frames.items() if one is not None}
+
+
+def _columns(sources: Sources) -> set[str]:
+    return {column for side, source in sources.items() for column in source.columns if column != side}
+
+
+def _refuse_both(frame: Frame, schema: Schema, sources: Sources) -> None:
+    """Raise if a feature stands both in the events and in a frame of features."""
+    features = [column for side in ("user", "item", "context") for column in schema.columns(side)]
+    both = sorted({column for column in features if column in _columns(sources) and column in frame.columns})
+    if both:
+        raise ValueError(f"columns {both} stand in train_data and in a feature frame: drop them from one")
 
 
 def _wanted(frame: Frame, schema: Schema, side: Side) -> list[str]:

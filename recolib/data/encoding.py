@@ -44,13 +44,15 @@ class _Factored:
         return self.positions >= 0 if self.present is None else self.present
 
 
-def learn_codes(frame: Frame, field: Field) -> tuple[Field, Vocab, Codes]:
-    """Make a field's vocabulary from a frame and encode the frame with it.
+def learn_codes(frame: Frame, field: Field, known: Vocab | None = None) -> tuple[Field, Vocab, Codes]:
+    """Make a field's vocabulary from a frame, or extend the one that is known, and encode the frame with it.
 
-    A column of lists gives the field its width, the longest list.
+    A column of lists gives a new field its width, the longest list.
     """
     columns = [_factor(frame, name, field) for name in field.columns]
     for name, column in zip(field.columns, columns, strict=True):
+        if known is not None:
+            continue
         refuse_empty(len(column.values), name)
         if column.lengths is not None:
             longest = int(column.lengths.max())
@@ -61,7 +63,8 @@ def learn_codes(frame: Frame, field: Field) -> tuple[Field, Vocab, Codes]:
     if any(values.dtype == object for values in distinct):
         distinct = [values.astype(object) for values in distinct]
     values = np.concatenate(distinct)
-    vocab = Vocab.of(values if field.pad_val is None else values[values != field.pad_val])
+    values = values if field.pad_val is None else values[values != field.pad_val]
+    vocab = Vocab.of(values) if known is None else known.extend(values)
     codes = [_encode(column, field, vocab) for column in columns]
     return field, vocab, np.hstack(codes) if len(codes) > 1 else codes[0]
 

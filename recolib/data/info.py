@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from recolib.checks import check_names
 from recolib.data.consumed import Consumed
+from recolib.data.decoding import decode_rows
 from recolib.data.encoding import overlay
 from recolib.data.frame import factorize, read_column, read_frame
 from recolib.data.persist import Parts, pack, unpack
-from recolib.data.rows import Rows
+from recolib.data.rows import UNKNOWN, Rows
 from recolib.data.schema import Kind, Schema, Side
 from recolib.data.table import Table
 from recolib.data.vocab import CodeToId, IdToCode, Vocab
+from recolib.exceptions import UnknownIdWarning, warn
 from recolib.files import Arrays, file_of, prefixed, read_file, refusing, require, under, write_file
 
 N_POPULAR = 100
@@ -63,14 +66,16 @@ class DataInfo:
         The feature rows. An item's code ("inner id") counts from 1; 0 means unknown.
     user_consumed, item_consumed
         Mappings from a code to the distinct codes that it met in the training rows.
-    popularity
-        Of each item code, how many distinct users gave it a label above 0, shape (n_items + 1,).
+    liked
+        Whether the user ever gave the item a label above 0, for each of ``user_consumed.codes``.
     data_size
         The number of training rows.
     labels
         Mean, lowest and highest training label.
     version
-        How often features were assigned.
+        How often features were assigned, or more was merged into it.
+    ancestors
+        The fingerprints of the data that more was merged into, the first data's first.
     """
 
     schema: Schema
@@ -79,10 +84,11 @@ class DataInfo:
     items: Table
     user_consumed: Consumed
     item_consumed: Consumed
-    popularity: NDArray[np.int64]
+    liked: NDArray[np.bool_]
     data_size: int
     labels: LabelStats
     version: int = 0
+    ancestors: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Users, items and density in one line."""
@@ -130,6 +136,11 @@ class DataInfo:
         return self.labels.low, self.labels.high
 
     @cached_property
+    def popularity(self) -> NDArray[np.int64]:
+        """How many distinct users liked each item, by code, shape (n_items + 1,)."""
+        return np.bincount(self.user_consumed.codes[self.liked], minlength=self.n_items + 1)
+
+    @cached_property
     def ranked_items(self) -> NDArray[np.int32]:
         """All item codes, most popular first, ties by code."""
         return (np.argsort(-self.popularity[1:], kind="stable") + 1).astype(np.int32)
@@ -141,8 +152,8 @@ class DataInfo:
 
     @cached_property
     def trained_items(self) -> NDArray[np.int32]:
-        """The codes of the items that have interactions, ascending: those a negative is drawn from."""
-        return np.flatnonzero(self.item_consumed.counts()).astype(np.int32)
+        """The codes of the items that had interactions, ascending: those a negative is drawn from."""
+        return np.flatnonzero(self.items.current.codes[:, 0].numpy()).astype(np.int32)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -156,9 +167,47 @@ class DataInfo:
                 digest.update(vocab.values.tobytes())
         return digest.hexdigest()
 
+    def extends(self, other: DataInfo) -> bool:
+        """Whether this is other data, or such with more merged into it: codes of it then mean the same here."""
+        return self is other or other.fingerprint in (self.fingerprint, *self.ancestors)
+
     def table(self, side: Side) -> Table:
         """The feature rows of users or of items."""
         return self.items if side == "item" else self.users
+
+    def user_frame(self) -> pd.DataFrame:
+        """The known users, in the order of their codes 1, 2, …, with their features as they are now.
+
+        Returns
+        -------
+        DataFrame
+            ``user`` and the users' feature columns, as values: a missing one is missing, but for a number, which is the
+            training mean, as the model sees it.
+
+        Examples
+        --------
+        See ``item_frame``.
+        """
+        return decode_rows(self.users.current, self.schema, self.vocabs, "user")
+
+    def item_frame(self) -> pd.DataFrame:
+        """The known items, in the order of their codes 1, 2, …, with their features as they are now.
+
+        Returns
+        -------
+        DataFrame
+            ``item`` and the items' feature columns, as in ``user_frame``. A value that training did not see is missing.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from recolib.data import DatasetFeat
+        >>> frame = pd.DataFrame({"user": [7, 9], "item": ["b", "a"], "label": [1, 1], "price": [9.99, 5]})
+        >>> info = DatasetFeat.build_trainset(frame, item_col=["price"], dense_col=["price"])[1]
+        >>> info.item_frame().to_dict("list")
+        {'item': ['a', 'b'], 'price': [5.0, 9.99]}
+        """
+        return decode_rows(self.items.current, self.schema, self.vocabs, "item")
 
     def save(self, path: str | os.PathLike[str], model_name: str) -> Path:
         """Write the file ``path/model_name_data_info.safetensors``. A model's own file holds its DataInfo too.
@@ -214,8 +263,14 @@ class DataInfo:
     def packed(self) -> tuple[dict[str, Any], Arrays]:
         """All of it as JSON and arrays."""
         consumed = self.user_consumed, self.item_consumed
-        schema, arrays = pack(Parts(self.schema, self.vocabs, self.users, self.items, *consumed, self.popularity))
-        header = {"schema": schema, "data_size": self.data_size, "labels": list(self.labels), "version": self.version}
+        schema, arrays = pack(Parts(self.schema, self.vocabs, self.users, self.items, *consumed, self.liked))
+        header = {
+            "schema": schema,
+            "data_size": self.data_size,
+            "labels": list(self.labels),
+            "version": self.version,
+            "ancestors": list(self.ancestors),
+        }
         return header, prefixed("data_info", arrays)
 
     @classmethod
@@ -229,13 +284,15 @@ class DataInfo:
         require(np.isfinite(labels).all() and labels.low <= labels.high, "labels have a range")
         rounding = 1e-6 * (abs(labels.low) + abs(labels.high))
         require(labels.low - rounding <= labels.mean <= labels.high + rounding, "the mean label is in their range")
-        return cls(*parts, data_size, labels, version)
+        ancestors = header.get("ancestors", [])
+        require(isinstance(ancestors, list) and all(isinstance(one, str) for one in ancestors), "ancestors have names")
+        return cls(*parts, data_size, labels, version, tuple(ancestors))
 
     def assign_user_features(self, user_data: object) -> None:
         """Give known users new features, in place, for predictions and for sets that are encoded from now on.
 
-        Sets that are there keep the features that were true of their events. Unknown users are ignored, and so are
-        columns of other sides.
+        Sets that are there keep the features that were true of their events. Unknown users are left out with a
+        warning, and columns of other sides without one.
 
         Parameters
         ----------
@@ -260,7 +317,7 @@ class DataInfo:
         self._assign("user", user_data)
 
     def assign_item_features(self, item_data: object) -> None:
-        """Give known items new features, in place.
+        """Give known items new features, in place; see ``assign_user_features``.
 
         Parameters
         ----------
@@ -284,6 +341,9 @@ class DataInfo:
         check_names(frame.columns, known, f"a column of the data that {side}_data can have")
         positions, ids = factorize(read_column(frame, side), side, ids=True)
         codes = self.vocabs[side].encode(ids)[positions]
+        unknown = ids[self.vocabs[side].encode(ids) == UNKNOWN].tolist()
+        if unknown:
+            warn(f"{len(unknown)} unknown {side}s, such as {unknown[0]!r}: they are left out", UnknownIdWarning)
         table = self.table(side)
         changed = overlay(table.rows[torch.from_numpy(codes)], frame, self.schema, self.vocabs, side)
         last = np.zeros(len(self.vocabs[side]) + 1, np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,11 @@ from recolib.data.rows import UNKNOWN, Rows
 from recolib.data.table import Table
 
 Numbers = NDArray[np.int32]
+
+
+def equal_weights(n: int) -> NDArray[np.float32]:
+    """A weight of 1 for each of n events, in the memory of one; not to be written to."""
+    return np.broadcast_to(np.float32(1), n)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +43,9 @@ class Interactions:
         The context of each event, shape (N, ...); zero columns without context columns.
     times
         When each event happened, shape (N,).
+    weights
+        How much each event counts in training, float32, at least 0, shape (N,). Where the training frame has no
+        ``weight`` column, and in evaluation sets, all are 1, and not to be written to.
     """
 
     data_info: DataInfo
@@ -47,6 +56,7 @@ class Interactions:
     labels: NDArray[np.float32]
     context: Rows
     times: Times
+    weights: NDArray[np.float32]
 
     def __len__(self) -> int:
         """The number of events."""
@@ -62,8 +72,8 @@ class Interactions:
         return f"{type(self).__name__}({len(self)} rows; {self.data_info!r})"
 
     def refuse_other(self, info: DataInfo) -> None:
-        """Raise a ValueError if the set was encoded for other data than ``info``."""
-        if self.data_info is not info and self.data_info.fingerprint != info.fingerprint:
+        """Raise a ValueError unless the set was encoded for ``info``, or before more was merged into that."""
+        if not info.extends(self.data_info):
             raise ValueError(
                 f"the set is of other data ({self.data_info}) than the model ({info}): without data_info=, "
                 "build_evalset and build_testset take the data built last; pass data_info=model.data_info"
@@ -78,7 +88,22 @@ class Interactions:
             labels=self.labels[order],
             context=self.context[torch.from_numpy(order)],
             times=self.times[order],
+            weights=equal_weights(len(order)) if self.weights.strides == (0,) else self.weights[order],
         )
+
+    def digest(self) -> str:
+        """A hash of all that training and measuring see of the set: equal sets have it in common."""
+        hashed = hashlib.sha256(self.data_info.fingerprint.encode())
+        tensors = [
+            part for rows in (self.users.rows, self.items.rows, self.context) for part in (rows.codes, rows.dense)
+        ]
+        consumed = self.data_info.user_consumed
+        known = consumed.codes, consumed.counts(), self.data_info.popularity
+        events = self.user_rows, self.item_rows, self.labels, self.times, self.weights
+        for array in (*(tensor.numpy() for tensor in tensors), *known, *events):
+            hashed.update(f"{array.dtype.str} {array.shape}".encode())
+            hashed.update(np.ascontiguousarray(array).view(np.uint8).data)
+        return hashed.hexdigest()
 
     @property
     def user_keys(self) -> Numbers:

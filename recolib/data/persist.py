@@ -30,12 +30,12 @@ class Parts(NamedTuple):
     items: Table
     user_consumed: Consumed
     item_consumed: Consumed
-    popularity: NDArray[np.int64]
+    liked: NDArray[np.bool_]
 
 
 def pack(parts: Parts) -> tuple[str, Packed]:
     """The schema as JSON, and all the rest as arrays; who consumed an item follows from what users consumed."""
-    arrays: Packed = {"popularity": parts.popularity}
+    arrays: Packed = {"liked": parts.liked}
     for name, vocab in parts.vocabs.items():
         arrays |= prefixed(f"vocab.{name}", pack_vocab(vocab))
     arrays |= prefixed("users", pack_table(parts.users)) | prefixed("items", pack_table(parts.items))
@@ -58,10 +58,22 @@ def unpack(schema_json: str, arrays: Arrays) -> Parts:
     users = unpack_table("user", under("users", arrays), schema, sizes)
     items = unpack_table("item", under("items", arrays), schema, sizes)
     consumed = unpack_consumed(under("consumed", arrays), sizes["user"], sizes["item"])
-    popularity = arrays["popularity"]
-    require(popularity.shape == (sizes["item"] + 1,) and popularity.dtype == np.int64, "each item has its popularity")
-    _within(popularity, 0, sizes["user"], "popularities")
-    return Parts(schema, vocabs, users, items, *consumed, popularity)
+    is_format_1 = "popularity" in arrays
+    liked = _liked_of_format_1(arrays, *consumed) if is_format_1 else _flat(arrays, "liked", np.bool_)
+    require(len(liked) == len(consumed[0].codes), "each pair was liked or not")
+    return Parts(schema, vocabs, users, items, *consumed, liked)
+
+
+def _liked_of_format_1(arrays: Arrays, user_consumed: Consumed, item_consumed: Consumed) -> NDArray[np.bool_]:
+    """Who liked what, where a file says only how many did: of an item's users, the first."""
+    popularity, counts = _flat(arrays, "popularity"), item_consumed.counts()
+    require(popularity.shape == counts.shape, "each item has its popularity")
+    require(((popularity >= 0) & (popularity <= counts)).all(), "popularities are numbers of users")
+    by_item = np.argsort(user_consumed.codes, kind="stable")
+    rank = np.arange(len(by_item)) - np.repeat(np.cumsum(counts) - counts, counts)
+    liked = np.empty(len(by_item), bool)
+    liked[by_item] = rank < np.repeat(popularity, counts)
+    return liked
 
 
 def unpack_schema(text: str) -> Schema:

@@ -111,7 +111,7 @@ def table_of_events(blank: Rows, codes: Numbers, rows: Rows, times: Times) -> tu
     latest, seen = events[last], np.flatnonzero(last >= 0)
     newest = rows[torch.from_numpy(latest[seen])]
     current.codes[seen], current.dense[seen] = newest.codes, newest.dense
-    changed = _differ(rows, rows[torch.from_numpy(latest[codes])])
+    changed = differ(rows, rows[torch.from_numpy(latest[codes])])
     if not changed.any():
         return Table.of(current), codes
 
@@ -164,7 +164,8 @@ def changing_events(
     return np.flatnonzero(changes[codes]) if differs.any() else np.empty(0, np.int64)
 
 
-def _differ(rows: Rows, others: Rows) -> NDArray[np.bool_]:
+def differ(rows: Rows, others: Rows) -> NDArray[np.bool_]:
+    """Which of n rows are not alike."""
     return ((rows.codes != others.codes).any(-1) | (rows.dense != others.dense).any(-1)).numpy()
 
 

@@ -433,7 +433,7 @@ def test_a_refused_frame_leaves_the_last_data_in_place(info):
 
 def test_a_set_of_other_data_is_refused(info):
     data = DatasetFeat.build_testset(log())
-    other = DatasetFeat.build_trainset(log(user=[1, 1, 2, 2, 3, 4]), **COLUMNS)[1]
+    other = DatasetFeat.build_trainset(log(user=[0, 1, 2, 2, 3, 1]), **COLUMNS)[1]
     with pytest.raises(
         ValueError, match=r"the set is of other data .*n_users: 3.* than the model .*n_users: 4.*data_info="
     ):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recolib import UnknownIdWarning
 from recolib.data import DataInfo, DatasetFeat, DatasetPure, Feature, Interactions
 from recolib.data.rows import ABSENT, UNKNOWN
 
@@ -396,7 +397,8 @@ def test_the_set_built_last_is_the_default_but_data_info_comes_first(data):
 
 
 def test_assigned_features_are_those_of_the_known_ids_alone(info):
-    info.assign_user_features(pd.DataFrame({"user": [5, 6, "7"], "sex": ["m", "m", "f"], "age": [1.0, 2.0, 3.0]}))
+    with pytest.warns(UnknownIdWarning, match="2 unknown users, such as 6: they are left out"):
+        info.assign_user_features(pd.DataFrame({"user": [5, 6, "7"], "sex": ["m", "m", "f"], "age": [1.0, 2.0, 3.0]}))
     assert info.users.rows.codes.tolist() == [[0, 0, 0], [1, 2, 2], [2, 2, 1], [3, 2, 3]]
     assert info.users.rows.dense[1:, 0].tolist() == [1, 30, 40]
     assert list(info.user2id) == [5, 7, 9]
@@ -517,7 +519,8 @@ def test_columns_of_the_other_sides_change_nothing(info):
 
 def test_unknown_ids_alone_are_ignored(info):
     before = info.users.rows.codes.tolist()
-    info.assign_user_features(pd.DataFrame({"user": [99], "sex": ["m"]}))
+    with pytest.warns(UnknownIdWarning, match="1 unknown users, such as 99"):
+        info.assign_user_features(pd.DataFrame({"user": [99], "sex": ["m"]}))
     assert info.users.rows.codes.tolist() == before
 
 

@@ -55,14 +55,15 @@ def test_the_events_of_ids_whose_features_change(log, numbers):
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.booleans()), min_size=1, max_size=20))
 def test_meetings_are_distinct_pairs_and_an_item_is_liked_by_who_liked_it_once(events):
     users, items = (np.array([event[side] for event in events], np.int32) for side in (0, 1))
-    by_user, by_item, likes = meetings(users, items, np.array([liked for *_, liked in events]), 3, 4)
+    by_user, by_item, some = meetings(users, items, np.array([liked for *_, liked in events]), 3, 4)
     assert {user: by_user[user].tolist() for user in by_user} == {
         user: sorted({item for who, item, _ in events if who == user}) for user in (1, 2, 3)
     }
     assert {item: by_item[item].tolist() for item in by_item} == {
         item: sorted({user for user, what, _ in events if what == item}) for item in (1, 2, 3, 4)
     }
-    assert likes.tolist() == [0, *(len({u for u, i, liked in events if i == item and liked}) for item in (1, 2, 3, 4))]
+    pairs = [(user, item) for user in by_user for item in by_user[user].tolist()]
+    assert some.tolist() == [(*pair, True) in {(u, i, bool(liked)) for u, i, liked in events} for pair in pairs]
 
 
 # ---- integers without hashes

@@ -217,6 +217,16 @@ def change(name: str, function: Callable[[np.ndarray], np.ndarray]) -> Edit:
     return lambda _, arrays: arrays.update({name: function(arrays[name])})
 
 
+def as_format_1(function: Callable[[np.ndarray], np.ndarray]) -> Edit:
+    """How many users like each item, as format 1 said it, and not who."""
+
+    def edit(_: Entry, arrays: Arrays) -> None:
+        codes = arrays["data_info.consumed.codes"][arrays.pop("data_info.liked")]
+        arrays["data_info.popularity"] = function(np.bincount(codes, minlength=len(arrays["data_info.items.owner"])))
+
+    return edit
+
+
 def header(**values: object) -> Edit:
     return lambda entry, _: entry["header"]["data_info"].update(values)
 
@@ -358,13 +368,16 @@ CONTRADICTIONS: dict[str, tuple[Edit, str]] = {
         ),
         "user",
     ),
-    # popularity
-    "a popularity that is negative": (put("data_info.popularity", 3, -1), "popularities are 0 to 25"),
-    "a popularity above all users": (put("data_info.popularity", 3, 26), "popularities are 0 to 25"),
-    "too few popularities": (change("data_info.popularity", lambda a: a[:-1]), "each item has its popularity"),
-    "popularities of another type": (
-        change("data_info.popularity", lambda a: a.astype(np.float64)), "each item has its popularity",
+    # what was liked
+    "too few likes": (change("data_info.liked", lambda a: a[:-1]), "each pair was liked or not"),
+    "likes of another type": (
+        change("data_info.liked", lambda a: a.astype(np.uint8)), "'liked' is a flat array of bool",
     ),
+    # what format 1 had in its place
+    "a popularity that is negative": (as_format_1(lambda a: a - 1), "popularities are numbers of users"),
+    "a popularity above all users": (as_format_1(lambda a: a + 26), "popularities are numbers of users"),
+    "too few popularities": (as_format_1(lambda a: a[:-1]), "each item has its popularity"),
+    "popularities of another type": (as_format_1(lambda a: a.astype(np.float64)), "'popularity' is a flat array"),
     # the schema
     "an unknown kind": (of_field("sex", kind="virus"), "field 'sex' has a side and a kind"),
     "a kind that is null": (of_field("sex", kind=None), "field 'sex' has a side and a kind"),

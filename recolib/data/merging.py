@@ -1,0 +1,216 @@
+"""More data merged into what is known: codes stay, vocabularies, tables and lists grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recolib.checks import check_names
+from recolib.data.building import Sources, feature_ids, fill, source_of, times_of, weights_of
+from recolib.data.consumed import Consumed, meetings
+from recolib.data.encoding import apply_scale, blank_rows, learn_codes
+from recolib.data.frame import Frame, Times, factorize, read_column, read_frame, read_numbers
+from recolib.data.info import DataInfo, LabelStats
+from recolib.data.interactions import Interactions
+from recolib.data.order import last_of
+from recolib.data.rows import UNKNOWN, Rows
+from recolib.data.schema import Field, Schema, Side
+from recolib.data.table import Numbers, Table, changing_events, differ, table_of_events
+from recolib.data.vocab import Vocab
+from recolib.exceptions import warn
+
+Met = tuple[Consumed, Consumed, NDArray[np.bool_]]
+"""Who met what, by user and by item, and whether the pairs by user were liked."""
+SIDES: tuple[Side, Side] = ("user", "item")
+
+
+def merge_events(
+    frame: Frame, info: DataInfo, feature_frames: Sources, merge_behavior: bool = True
+) -> tuple[Interactions, DataInfo]:
+    """Encode further events; new users, items and values get codes behind those that are there.
+
+    Without a ``time`` column they are later than all before. Features that events or frames do not show stay
+    as they are known, and of new ids are unknown. Scales of numbers and widths of lists stay.
+
+    Parameters
+    ----------
+    frame
+        The events, checked to have ``user``, ``item``, ``label`` and the context columns.
+    info
+        What is known.
+    feature_frames
+        Frames of features by side, one row an id. What they say holds for the past, too.
+    merge_behavior
+        Whether what users consumed before still counts.
+    """
+    labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
+    times = _later(info, times_of(frame)) if "time" not in frame.columns else times_of(frame)
+    weights = weights_of(frame, info.schema)
+    vocabs, learnt = dict(info.vocabs), dict[str, Any]()
+    for field in info.schema.fields:
+        source = source_of(field, frame, feature_frames)
+        if _has(source, field):
+            learnt[field.name] = _encoded(source, field, vocabs)
+    codes = {side: cast("Numbers", learnt[side].reshape(-1)) for side in SIDES}
+    tables, rows = dict[Side, Table](), dict[Side, Numbers]()
+    for side in SIDES:
+        of_side = {field.name: learnt[field.name] for field in info.schema.features(side) if field.name in learnt}
+        tables[side], rows[side] = _merged_side(info, side, vocabs, feature_frames, codes[side], times, of_side)
+    consumed = _consumed(info, vocabs, codes["user"], codes["item"], labels > 0, merge_behavior)
+    size = info.data_size + len(labels)
+    stats = LabelStats(
+        (info.labels.mean * info.data_size + float(labels.sum(dtype=np.float64))) / size,
+        min(info.labels.low, float(labels.min())),
+        max(info.labels.high, float(labels.max())),
+    )
+    users, items = tables["user"], tables["item"]
+    grown = _grown(info, vocabs, {"users": users, "items": items}, consumed)
+    merged = replace(grown, data_size=size, labels=stats)
+    context = fill(blank_rows(info.schema, "context", len(labels)), info.schema, "context", learnt)
+    return Interactions(merged, users, items, rows["user"], rows["item"], labels, context, times, weights), merged
+
+
+def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
+    """The data with users or items more, who have features and no event.
+
+    Parameters
+    ----------
+    info
+        What is known.
+    side
+        Of which side they are.
+    features
+        A frame with their ids and any feature columns of the side, one row each.
+
+    Raises
+    ------
+    ValueError
+        If a column is none of the side's, or an id is known, or stands twice.
+    """
+    frame, vocabs = read_frame(features, [side], f"{side}_features"), dict(info.vocabs)
+    check_names(frame.columns, [side, *info.schema.columns(side)], f"a column that {side}_features can have")
+    ids = factorize(read_column(frame, side), side, ids=True)[1]
+    known = ids[vocabs[side].encode(ids) > UNKNOWN]
+    if len(known):
+        raise ValueError(
+            f"{len(known)} {side}s are known already, such as {known[:3].tolist()}: data_info.assign_{side}_features "
+            "gives them new features"
+        )
+    learnt = {field.name: _encoded(frame, field, vocabs) for field in info.schema.features(side) if _has(frame, field)}
+    nobody = np.empty(0, np.int32)
+    table, _ = _merged_side(info, side, vocabs, {side: frame}, nobody, np.empty(0, np.int64), learnt)
+    consumed = _consumed(info, vocabs, nobody, nobody, np.empty(0, bool), both=True)
+    return _grown(info, vocabs, {f"{side}s": table}, consumed)
+
+
+def _grown(info: DataInfo, vocabs: Mapping[str, Vocab], tables: Mapping[str, Any], consumed: Met) -> DataInfo:
+    """The data with more in it; it remembers what it was."""
+    met = dict(zip(("user_consumed", "item_consumed", "liked"), consumed, strict=True))
+    ancestors = (*info.ancestors, info.fingerprint)
+    return replace(info, vocabs=vocabs, version=info.version + 1, ancestors=ancestors, **tables, **met)
+
+
+def _merged_side(
+    info: DataInfo,
+    side: Side,
+    vocabs: dict[str, Vocab],
+    feature_frames: Sources,
+    codes: Numbers,
+    times: Times,
+    learnt: Mapping[str, Any],
+) -> tuple[Table, Numbers]:
+    """The table of one side, and the row of each event; may append ids to the side's vocabulary."""
+    schema, old, own = info.schema, info.table(side), dict(learnt)
+    separate: dict[str, Any] = {}
+    of_frame = np.empty(0, np.int32)
+    if side in feature_frames:
+        of_frame = feature_ids(feature_frames[side], side, vocabs)
+        separate = {name: own.pop(name) for name in list(own) if name in feature_frames[side].columns}
+    n_old, n = len(old.current), len(vocabs[side]) + 1
+    _warn_of_bare(schema, side, np.setdiff1d(codes[codes >= n_old], of_frame), own)
+
+    rows = Rows.cat([old.current, blank_rows(schema, side, n - n_old), old.rows[n_old:]])
+    had_vector = rows.codes[:n, 0].numpy() > UNKNOWN
+    frame_row = last_of(of_frame, n)[np.concatenate([np.arange(n), old.owner[n_old:]])]
+    told = np.flatnonzero(frame_row >= 0)
+    fill(rows, schema, side, {name: values[frame_row[told]] for name, values in separate.items()}, told)
+
+    history = old.history
+    past = rows[torch.from_numpy(np.where(history.rows < n_old, history.rows, history.rows + n - n_old))]
+    some = last_of(codes, n)
+    seen = np.flatnonzero(some >= 0)
+    before = rows[torch.from_numpy(seen)]
+    rows.codes[seen, 0] = torch.from_numpy(seen.astype(np.int32))
+    fill(rows, schema, side, {name: values[some[seen]] for name, values in own.items()}, seen)
+    changes = np.zeros(n, bool)
+    changes[codes[changing_events(codes, some, own.values())]] = True
+    changes[seen[had_vector[seen] & differ(before, rows[torch.from_numpy(seen)])]] = True
+    changes[history.codes] = True
+    if not changes.any():
+        return Table.of(rows), codes
+    events = np.flatnonzero(changes[codes])
+    of_events = {name: values[events] for name, values in own.items()}
+    shown = fill(rows[torch.from_numpy(codes[events])], schema, side, of_events)
+    until_now = np.flatnonzero(changes[seen] & had_vector[seen] & ~np.isin(seen, history.codes))
+    whose = [history.codes.astype(np.int32), seen[until_now].astype(np.int32), codes[events]]
+    when = [history.times, np.full(len(until_now), _before_all(times)), times[events]]
+    table, at = table_of_events(
+        rows[:n],
+        np.concatenate(whose),
+        Rows.cat([past, before[torch.from_numpy(until_now)], shown]),
+        np.concatenate([some_times for some_times in when if len(some_times)]),
+    )
+    codes = codes.copy()
+    codes[events] = at[len(at) - len(events) :]
+    return table, codes
+
+
+def _warn_of_bare(schema: Schema, side: Side, new: Numbers, own: Mapping[str, Any]) -> None:
+    """Say whose features are unknown: of new ids that no frame of features tells of, what the events do not show."""
+    missing = [field.name for field in schema.features(side) if field.name not in own]
+    if len(new) and missing:
+        warn(f"{len(new)} new {side}s come without {missing}: these features of theirs are unknown")
+
+
+def _before_all(times: Times) -> int | float:
+    return np.iinfo(np.int64).min if times.dtype.kind == "i" else -np.inf
+
+
+def _has(frame: Frame, field: Field) -> bool:
+    """Whether a frame has a field's columns; to have some of a group is an error."""
+    missing = [column for column in field.columns if column not in frame.columns]
+    if missing and len(missing) < len(field.columns):
+        raise ValueError(f"columns {missing} are missing, which with {list(field.columns)} make a group")
+    return not missing
+
+
+def _encoded(frame: Frame, field: Field, vocabs: dict[str, Vocab]) -> Numbers | NDArray[np.float32]:
+    """A field's column, its new values appended to the vocabulary."""
+    if field.kind == "dense":
+        numbers = apply_scale(frame, field)
+        return np.where(np.isnan(numbers), np.float32(field.missing), numbers)
+    _, vocabs[field.name], codes = learn_codes(frame, field, vocabs[field.name])
+    return codes
+
+
+def _later(info: DataInfo, order: Times) -> Times:
+    """Times of events that are later than all before."""
+    last = [table.history.times.max() for table in (info.users, info.items) if len(table.history.times)]
+    return order + max([info.data_size, *(int(time) + 1 for time in last)])
+
+
+def _consumed(
+    info: DataInfo, vocabs: Mapping[str, Vocab], users: Numbers, items: Numbers, liked: NDArray[np.bool_], both: bool
+) -> Met:
+    """Who consumed and liked what, with or without what was so before."""
+    if both:
+        before = info.user_consumed
+        owners = np.repeat(np.arange(len(before.starts) - 1, dtype=np.int32), before.counts())
+        users, items = np.concatenate([owners, users]), np.concatenate([before.codes, items])
+        liked = np.concatenate([info.liked, liked])
+    return meetings(users, items, liked, len(vocabs["user"]), len(vocabs["item"]))
