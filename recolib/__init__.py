@@ -5,6 +5,7 @@ from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
 from recolib.exceptions import NotFittedError, UnknownIdWarning
 from recolib.loading import load
+from recolib.stopping import EarlyStopping
 from recolib.version import __version__
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "DatasetPure",
     "DeepFM",
     "DeepIFM",
+    "EarlyStopping",
     "FinalMLP",
     "NotFittedError",
     "UnknownIdWarning",

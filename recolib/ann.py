@@ -15,10 +15,9 @@ from recolib.data.info import DataInfo
 from recolib.data.rows import Rows
 from recolib.nn import Network, NetworkState
 from recolib.queries import Feats, Ids, as_list
-from recolib.ranking import top_k
 from recolib.recommender import Recommender
 from recolib.scoring import Known, score_catalogue, states_of, users_per_block
-from recolib.toplists import Codes, Rules, TopLists, top_lists
+from recolib.toplists import NOTHING, Codes, Rules, TopLists, choose, top_lists
 
 INDEXES = ("exact", "hnsw")
 N_LINKS = 32
@@ -29,14 +28,15 @@ USERS_AT_ONCE = 128
 SIZE_STEP = 256
 """Users who need about as many items, up to a multiple of this, are searched for together."""
 Search = Callable[[Tensor, int], NDArray[np.int64]]
-"""From users' vectors (U, V) and a number n to the codes (U, n) of items, best first, 0 where fewer were found."""
+"""From users' vectors (U, V) and a number n to items (U, n), numbered from 1, best first, 0 where fewer were found."""
 
 
 class Retriever:
     """An index of a fitted model's item vectors, for ``recommend_user(..., retriever=retriever)``.
 
     A list is made in two steps: the items of the largest inner products with the user's vector are found, as many as
-    ``n_candidates`` beyond those that the user consumed; then the model scores these and no others. So the scores of a
+    ``n_candidates`` beyond those that the user consumed; then the model scores these and no others. Items without any
+    interaction are not in the index. So the scores of a
     list are the model's own, and all that can be amiss is that an item was not found; ``recall`` tells how often.
     For ``FM`` inner products are the scores. For other models they come near them; see ``Recommender.item_vectors``.
 
@@ -90,7 +90,10 @@ class Retriever:
         self.model, self.index, self.n_candidates = model, index, n_candidates
         make = exact if index == "exact" else hnsw
         self._vectors = model.vectors()
-        self._search = make(self._vectors.items)
+        trained = model.data_info.trained_items
+        self._codes = np.append(np.int32(0), trained)
+        has_cold = len(trained) < len(self._vectors.items)
+        self._search = make(self._vectors.items[torch.from_numpy(trained - 1)] if has_cold else self._vectors.items)
 
     def __repr__(self) -> str:
         """The model, the index and its size."""
@@ -128,38 +131,43 @@ class Retriever:
     ) -> TopLists:
         """What ``toplists.top_lists`` gives, as far as it is found.
 
-        Lists of some candidates alone, and lists drawn at random, are made by ``top_lists`` itself.
+        Lists of some candidates alone or with items that have no interactions, with limits, or drawn at random are made
+        by ``top_lists`` itself.
         """
         if states is not self._vectors.states:
             raise ValueError("the retriever is of another model, or of this one before it changed: build a new one")
-        if rules.candidates is not None or rules.generator is not None:
+        n_found = len(self._codes) - 1
+        has_cold = rules.include_cold and n_found < info.n_items
+        if rules.candidates is not None or rules.generator is not None or rules.limits or has_cold:
             return top_lists(network, states, info, users, codes, n_rec, rules)
         width = min(n_rec, info.n_items)
-        lists = TopLists(np.zeros((len(codes), width), np.int32), np.zeros((len(codes), width), np.float32))
-        none = np.empty(0, np.int32)
-        exclude = none if rules.exclude is None else rules.exclude
+        lists = TopLists.empty(len(codes), width)
+        shared = NOTHING if rules.exclude is None else rules.exclude
         for start in range(0, len(codes), USERS_AT_ONCE):
             block = slice(start, start + USERS_AT_ONCE)
-            known = [info.user_consumed[code] if code and rules.filter_consumed else none for code in codes[block]]
-            sizes = np.array([max(self.n_candidates, width) + len(consumed) + len(exclude) for consumed in known])
-            found = self._found(self._vectors.of_users(network, users[block]), np.minimum(sizes, info.n_items))
-            for at, (row, consumed) in enumerate(zip(found, known, strict=True), start):
-                items = np.setdiff1d(row, np.concatenate([consumed, exclude, [0]]))
-                user = users[at : at + 1]
+            own = rules.exclude_each[block] if rules.exclude_each is not None else [NOTHING] * len(codes[block])
+            known = [info.user_consumed[code] if code and rules.filter_consumed else NOTHING for code in codes[block]]
+            barred = [np.concatenate([shared, *parts]) for parts in zip(own, known, strict=True)]
+            sizes = np.array([max(self.n_candidates, width) + len(parts) for parts in barred])
+            found = self._found(self._vectors.of_users(network, users[block]), np.minimum(sizes, n_found))
+            for at, (row, left_out) in enumerate(zip(found, barred, strict=True), start):
+                items = np.setdiff1d(self._codes[row], np.append(left_out, 0))
+                one = slice(at, at + 1)
+                user = users[one]
                 if len(items) < width:  # nothing is left, or a graph has dead ends
-                    one = top_lists(network, states, info, user, codes[at : at + 1], n_rec, rules)
-                    lists.items[at], lists.logits[at] = one.items[0], one.logits[0]
+                    lists.put(one, top_lists(network, states, info, user, codes[one], n_rec, rules.of(one)))
                     continue
                 candidates = Known(states, torch.from_numpy(items).to(network.device))
                 scores = score_catalogue(network, user, states_of(network, "item", candidates), len(items))
-                best, logits = top_k(scores, width)
-                lists.items[at], lists.logits[at] = items[best[0].cpu().numpy()], logits[0].cpu().numpy()
+                if rules.too_low is not None:
+                    scores = scores.masked_fill(rules.too_low(scores), -torch.inf)
+                lists.put(one, choose(scores, items, width))
         return lists
 
     def _found(self, users: Tensor, sizes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """The codes of as many items as each user needs, the same whoever is asked for beside them."""
+        """As many items as each user needs, numbered from 1, the same whoever is asked for beside them."""
         found: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(sizes)
-        rounded = np.minimum(-(-sizes // SIZE_STEP) * SIZE_STEP, len(self._vectors.items))
+        rounded = np.minimum(-(-sizes // SIZE_STEP) * SIZE_STEP, len(self._codes) - 1)
         for size in np.unique(rounded):
             at = np.flatnonzero(rounded == size)
             for one, row in zip(at, self._search(users[torch.from_numpy(at).to(users.device)], int(size)), strict=True):

@@ -37,7 +37,9 @@ class Model(Protocol):
         """Ratings, or for ranking logits, of n user rows (with their context) and n item rows."""
         ...
 
-    def rank_items(self, users: Rows, codes: NDArray[np.int32], k: int, filter_consumed: bool) -> NDArray[np.int32]:
+    def rank_items(
+        self, users: Rows, codes: NDArray[np.int32], k: int, filter_consumed: bool, include_cold_items: bool
+    ) -> NDArray[np.int32]:
         """The codes of the k best items of each user, best first, 0 where a list ends early, (U, at most k)."""
         ...
 
@@ -53,6 +55,7 @@ def evaluate(
     seed: int = 42,
     *,
     filter_consumed: bool = True,
+    include_cold_items: bool = False,
 ) -> dict[str, float]:
     """Measure a fitted model.
 
@@ -61,7 +64,8 @@ def evaluate(
     model
         A fitted model.
     data
-        A frame, or a set that ``build_evalset`` or ``build_testset`` made. It is not changed.
+        A frame, or a set that ``build_evalset`` or ``build_testset`` made. It is not changed. A column ``weight`` is
+        ignored: each row counts once.
     neg_sampling
         Whether to add negatives to what pointwise metrics see: for each row with a label above 0,
         ``model.num_neg`` items that its user consumed neither in training nor in ``data``. Rows with label 0
@@ -82,6 +86,8 @@ def evaluate(
     filter_consumed
         Leave out of lists what the user consumed in training, as ``recommend_user`` does. Where people consume
         again what they know, False is the honest setting.
+    include_cold_items
+        Let items stand in lists that have features and no interaction, as ``recommend_user`` does if told so.
 
     Returns
     -------
@@ -108,7 +114,16 @@ def evaluate(
     ['ndcg', 'roc_auc']
     """
     return Measurement.of(
-        model, data, neg_sampling, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed
+        model,
+        data,
+        neg_sampling,
+        eval_batch_size,
+        metrics,
+        k,
+        sample_user_num,
+        seed,
+        filter_consumed,
+        include_cold_items,
     ).measure(model)
 
 
@@ -132,6 +147,7 @@ class Measurement:
     eval_batch_size: int
     k: int
     filter_consumed: bool
+    include_cold_items: bool
 
     @classmethod
     def of(
@@ -145,9 +161,11 @@ class Measurement:
         sample_user_num: int | None,
         seed: int,
         filter_consumed: bool,
+        include_cold_items: bool = False,
     ) -> Measurement:
         """Check all that ``evaluate`` is given, and prepare it; nothing of the model is used but its settings."""
         names = check_measure(model.task, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed)
+        check_bool("include_cold_items", include_cold_items)
         encoded = as_encoded(data, model.data_info)
         of_lists, of_pairs = set(names) & set(LISTS), set(names) - set(LISTS)
         check_labels(encoded, model.task, neg_sampling, need_labels=bool(of_pairs))
@@ -155,34 +173,30 @@ class Measurement:
         pairs = None
         if of_pairs:
             pairs = with_negatives(encoded, model.num_neg, seed) if neg_sampling else encoded
-        return cls(names, pairs, requests, eval_batch_size, k, filter_consumed)
+        return cls(names, pairs, requests, eval_batch_size, k, filter_consumed, include_cold_items)
 
     def measure(self, model: Model) -> dict[str, float]:
         """The value of each metric, in their order."""
         values = self._of_pairs(model) | self._of_lists(model)
         return {name: values[name] for name in self.names}
 
+    def scores(self, model: Model, pairs: Interactions) -> NDArray[np.float32]:
+        """Ratings, or for ranking logits, of pairs."""
+        starts = range(0, len(pairs), self.eval_batch_size)
+        blocks = (pairs.take(np.arange(at, min(at + self.eval_batch_size, len(pairs)))) for at in starts)
+        return np.concatenate([model.score_rows(*pair_rows(block)) for block in blocks])
+
     def _of_pairs(self, model: Model) -> dict[str, float]:
         if self.pairs is None:
             return {}
-        data, starts = self.pairs, range(0, len(self.pairs), self.eval_batch_size)
-        blocks = (data.take(np.arange(at, min(at + self.eval_batch_size, len(data)))) for at in starts)
-        scores = np.concatenate([model.score_rows(*_pair_rows(block)) for block in blocks])
-        labels = data.labels.astype(np.float64)
-        pointwise = RATING_METRICS if model.task == "rating" else RANKING_METRICS
-        return {
-            name: pointwise[name](labels, scores)
-            if name in pointwise
-            else GROUPED_METRICS[name](labels, scores, data.user_keys)
-            for name in self.names
-            if name not in LISTS
-        }
+        data, scores = self.pairs, self.scores(model, self.pairs)
+        return {name: measure_pairs(model.task, name, data, scores) for name in self.names if name not in LISTS}
 
     def _of_lists(self, model: Model) -> dict[str, float]:
         if self.requests is None:
             return {}
         info, requests = model.data_info, self.requests
-        found = model.rank_items(requests.users, requests.codes, self.k, self.filter_consumed)
+        found = model.rank_items(requests.users, requests.codes, self.k, self.filter_consumed, self.include_cold_items)
         items = np.zeros((len(found), self.k), np.int32)
         items[:, : found.shape[1]] = found
         hits, consumers = requests.hits(items), info.item_consumed.counts()
@@ -195,7 +209,15 @@ class Measurement:
         }
 
 
-def _pair_rows(data: Interactions) -> tuple[Rows, Rows]:
+def measure_pairs(task: str, metric: str, data: Interactions, scores: NDArray[np.float32]) -> float:
+    """A metric of predictions, whose scores are there."""
+    labels, pointwise = data.labels.astype(np.float64), RATING_METRICS if task == "rating" else RANKING_METRICS
+    if metric in pointwise:
+        return pointwise[metric](labels, scores)
+    return GROUPED_METRICS[metric](labels, scores, data.user_keys)
+
+
+def pair_rows(data: Interactions) -> tuple[Rows, Rows]:
     """The rows of both sides as ``cold_start="average"`` has them, the context on the user's."""
     users = data.users.rows[torch.from_numpy(data.user_rows)].averaged(data.user_indices)
     items = data.items.rows[torch.from_numpy(data.item_rows)].averaged(data.item_indices)

@@ -30,7 +30,8 @@ NUMBERS_AT_ONCE = 2**20
 class Examples:
     """N events as tensors on a device, beside what their negatives are drawn from.
 
-    With a ``draw``, each event is a positive and gets ``num_neg`` negatives; without, its label counts.
+    With a ``draw``, each event is a positive and gets ``num_neg`` negatives; without, its label counts. ``weights``
+    (N, 1) have mean 1; where all events count alike there are none.
     """
 
     data: Interactions
@@ -42,11 +43,17 @@ class Examples:
     item_rows: Tensor
     context: Rows
     labels: Tensor
-    id_dropout: float = 0.0
+    weights: Tensor | None = None
+    hidden_shares: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def of(
-        cls, data: Interactions, draw: Draw | None, num_neg: int, device: torch.device, id_dropout: float = 0.0
+        cls,
+        data: Interactions,
+        draw: Draw | None,
+        num_neg: int,
+        device: torch.device,
+        hidden_shares: tuple[float, float] = (0.0, 0.0),
     ) -> Examples:
         """Take a set to the device."""
         labels = torch.from_numpy(np.ascontiguousarray(data.labels, np.float32)).to(device)
@@ -62,7 +69,8 @@ class Examples:
             torch.from_numpy(data.item_rows).to(device),
             data.context.to(device),
             positive if draw else labels.unsqueeze(1),
-            id_dropout,
+            _weights(data, device),
+            hidden_shares,
         )
 
     def candidates(self, seed: int, epoch: int) -> Tensor:
@@ -81,10 +89,12 @@ class Examples:
 
     def hidden(self, seed: int, epoch: int) -> Tensor | None:
         """Which ids an epoch hides, (N, 2 + num_neg): each event's user, then its item and the negatives; or None."""
-        if not self.id_dropout:
+        if not any(self.hidden_shares):
             return None
+        of_user, of_item = self.hidden_shares
         uniform = uniforms(seed, epoch, np.arange(len(self.data)), 2 + self.num_neg, purpose=HIDING)
-        return torch.from_numpy(uniform < self.id_dropout).to(self.labels.device)
+        below = np.array([of_user, *[of_item] * (1 + self.num_neg)])
+        return torch.from_numpy(uniform < below).to(self.labels.device)
 
     def mark_trained(self, network: Network) -> None:
         """Note in the network which of its embedding rows training will touch."""
@@ -94,14 +104,19 @@ class Examples:
         items = self.item_table.codes
         items = items[items[:, 0] != UNKNOWN] if self.draw else items[self.item_rows.unique()]
         network.item.mark_trained(items)
-        if self.id_dropout:
-            network.user.mark_trained(torch.full_like(users[:1, :1], UNKNOWN))
-            network.item.mark_trained(torch.full_like(items[:1, :1], UNKNOWN))
+        for embedding, share, rows in zip(
+            (network.user, network.item), self.hidden_shares, (users, items), strict=True
+        ):
+            if share:
+                embedding.mark_trained(torch.full_like(rows[:1, :1], UNKNOWN))
 
     def batches(
         self, order: Tensor, candidates: Tensor, bounds: Sequence[tuple[int, int]], hidden: Tensor | None = None
-    ) -> Iterator[tuple[Rows, Rows, Tensor]]:
-        """The batches of events ``order[begin:end]``, gathered many at a time: a step then only cuts."""
+    ) -> Iterator[tuple[Rows, Rows, Tensor, Tensor | None]]:
+        """The batches of events ``order[begin:end]``, gathered many at a time: a step then only cuts.
+
+        User rows, item rows and labels as ``batch`` has them, and weights (B, 1) if there are any.
+        """
         width = self.user_table.width + self.context.width + candidates.shape[1] * self.item_table.width
         for group in _together(bounds, NUMBERS_AT_ONCE // width):
             first, last = group[0][0], group[-1][1]
@@ -111,15 +126,24 @@ class Examples:
                 hide = hidden[order[first:last]]
                 users.codes[..., 0].masked_fill_(hide[:, :1], UNKNOWN)
                 items.codes[..., 0].masked_fill_(hide[:, 1:], UNKNOWN)
+            weights = None if self.weights is None else self.weights[order[first:last]]
             for begin, end in group:
                 cut = slice(begin - first, end - first)
-                yield users[cut], items[cut], labels[cut]
+                yield users[cut], items[cut], labels[cut], None if weights is None else weights[cut]
 
     def batch(self, at: Tensor, candidates: Tensor) -> tuple[Rows, Rows, Tensor]:
         """User rows (B, 1, C), item rows (B, 1+N, C) and labels (B, 1+N) of the events numbered ``at``."""
         users = self.user_table[self.user_rows[at].unsqueeze(1)].join(self.context[at.unsqueeze(1)])
         labels = self.labels.expand(len(at), -1) if self.draw else self.labels[at]
         return users, self.item_table[candidates[at]], labels
+
+
+def _weights(data: Interactions, device: torch.device) -> Tensor | None:
+    """How much each event counts beside the others, with mean 1, (N, 1); None where all count alike."""
+    weights = data.weights
+    if weights.strides == (0,) or weights.min() == weights.max():
+        return None
+    return torch.from_numpy((weights / weights.mean(dtype=np.float64)).astype(np.float32)).unsqueeze(1).to(device)
 
 
 def _together(bounds: Sequence[tuple[int, int]], n: int) -> Iterator[Sequence[tuple[int, int]]]:
@@ -162,4 +186,6 @@ def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) ->
         warn(f"all labels are {data.labels[0]:g}: there is nothing to tell apart, or neg_sampling=True is meant")
     if len(data) < 2:
         raise ValueError(f"training needs at least 2 rows, got {len(data)}")
+    if not (data.weights.min() >= 0 and 0 < data.weights.max() < np.inf):
+        raise ValueError("column 'weight' must be finite, at least 0, and above 0 in some of the rows to train on")
     return data

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -45,7 +45,7 @@ REFUSED = (IndexError, TypeError, AttributeError, OverflowError, RuntimeError)
 """What wrong contents can make a reader raise beside ValueError and KeyError."""
 
 
-def file_of(path: str | os.PathLike[str], name: str, ending: str = "") -> Path:
+def file_of(path: str | os.PathLike[str], name: str, ending: str = "", argument: str = "model_name") -> Path:
     """The file of a name in a folder.
 
     Raises
@@ -55,10 +55,10 @@ def file_of(path: str | os.PathLike[str], name: str, ending: str = "") -> Path:
     """
     plain = isinstance(name, str) and re.fullmatch(r"[^\x00-\x1f/\\:.][^\x00-\x1f/\\:]*", name)
     if plain and name.endswith(SUFFIX):
-        raise ValueError(f"model_name {name!r} must come without {SUFFIX!r}, which is added")
+        raise ValueError(f"{argument} {name!r} must come without {SUFFIX!r}, which is added")
     if not plain or len(os.fsencode(name)) > LONGEST_NAME:
         raise ValueError(
-            f"model_name must be a plain file name of at most {LONGEST_NAME} bytes, without folders and not starting "
+            f"{argument} must be a plain file name of at most {LONGEST_NAME} bytes, without folders and not starting "
             f"with '.', got {name!r}"
         )
     return Path(path) / f"{name}{ending}{SUFFIX}"
@@ -78,9 +78,10 @@ def write_file(file: Path, kind: str, header: Mapping[str, object], arrays: Arra
     content = safetensors.numpy.save(contiguous, {"recolib": entry})
     at = content.index(NO_DIGEST)  # the entry comes first, and the digest first in it
     digest = hashlib.sha256(content).hexdigest().encode()
-    file.parent.mkdir(parents=True, exist_ok=True)
     view = memoryview(content)
-    _replace(file, (view[:at], digest, view[at + len(digest) :]))
+    with replacing(file) as stream:
+        for part in (view[:at], digest, view[at + len(digest) :]):
+            stream.write(part)
     return file
 
 
@@ -157,15 +158,19 @@ def prefixed(prefix: str, parts: Mapping[str, T]) -> dict[str, T]:
     return {f"{prefix}.{name}": part for name, part in parts.items()}
 
 
-def _replace(file: Path, parts: Sequence[bytes | memoryview]) -> None:
-    """Write a file beside, bring it to the disk, and only then give it the name."""
+@contextmanager
+def replacing(file: Path) -> Generator[BinaryIO]:
+    """What to write a file to: it stands beside, is brought to the disk, and only then gets the name.
+
+    The folder is made if there is none.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
     file = file.resolve()  # a link stays one
     _sweep(file.parent)
     stream, beside = _unfinished(file)
     try:
         with stream:
-            for part in parts:
-                stream.write(part)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
             if fcntl is None:

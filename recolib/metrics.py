@@ -200,3 +200,7 @@ LISTWISE_METRICS: dict[str, Callable[[Hits, Counts], float]] = {
     "ndcg": ndcg,
 }
 CATALOGUE_METRICS: dict[str, Callable[[Counts, Counts, int], float]] = {"coverage": coverage, "novelty": novelty}
+LOWER_IS_BETTER = {"loss", "rmse", "mae", "log_loss"}
+"""Of these less is better; of all others more."""
+METRICS = [*dict.fromkeys([*RATING_METRICS, *RANKING_METRICS, *GROUPED_METRICS, *LISTWISE_METRICS, *CATALOGUE_METRICS])]
+"""The names of all."""

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from functools import partial
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from recolib.checks import check_bool, check_choice, check_integer
-from recolib.queries import Feats, Id, Ids, codes_of, is_single, item_codes, pair_rows
-from recolib.scorer import Predictions, Scorer
+from recolib.explaining import explanation
+from recolib.importance import importance
+from recolib.lister import Lister, check_verbose, warn_of_short
+from recolib.nn import Side
+from recolib.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_rows
+from recolib.rules import Where, Wish
+from recolib.scorer import Predictions
 from recolib.scoring import score_pairs
-from recolib.toplists import Finder, Rules, TopList, as_table, lists_for
+from recolib.strategies import COLD_STARTS
+from recolib.streaming import check_parquet, schema_of, write_parquet
+from recolib.toplists import Finder, TopList, TopLists
 from recolib.vectors import as_array
 
-COLD_STARTS = ("average", "popular", "features")
+SCORED_COLD_STARTS = ("average", "features")
 
 
-class Predictor(Scorer):
+class Predictor(Lister):
     """A fitted model as those see it who ask it: predictions, lists and vectors of users and items, by their ids."""
 
     def predict(
@@ -67,6 +76,8 @@ class Predictor(Scorer):
         (3,)
         """
         network = self._fitted()
+        if callable(cold_start):
+            raise ValueError("a function as cold_start makes lists: predict needs a name, such as 'average'")
         check_choice("cold_start", cold_start, COLD_STARTS)
         check_bool("inner_id", inner_id)
         users = codes_of(self.data_info, "user", user, inner_id)[1]
@@ -90,14 +101,20 @@ class Predictor(Scorer):
         n_rec: int,
         user_feats: Feats | None = None,
         seq: object = None,
-        cold_start: str = "average",
+        cold_start: str | Strategy = "average",
         inner_id: bool = False,
         filter_consumed: bool = True,
         random_rec: bool = False,
         *,
+        history: Ids | Mapping[Any, Ids] | None = None,
         context: Feats | None = None,
         candidates: Ids | None = None,
-        exclude: Ids | None = None,
+        exclude: Ids | Mapping[Any, Ids] | None = None,
+        where: Where | None = None,
+        max_per_group: Mapping[str, int] | None = None,
+        min_score: float | None = None,
+        include_cold_items: bool = False,
+        segment: str | Sequence[str] | None = None,
         return_scores: bool = False,
         retriever: Finder | None = None,
     ) -> dict[Id, Any]:
@@ -117,19 +134,45 @@ class Predictor(Scorer):
         cold_start
             What unknown users get. ``"average"``: the best items of the mean user, or of ``user_feats`` where
             they are given. ``"features"``: what ``user_feats`` make the model say without an id, which ``id_dropout``
-            taught it. ``"popular"``: the most popular items.
+            taught it. ``"popular"``: the most popular items, with ``segment`` among users like this one. A function
+            of the app's own: called with the model, a list of the unknown users' ids and ``n_rec``, it returns for each
+            a list of at most ``n_rec`` item ids, best first. What ``candidates``, ``exclude``, ``where`` and
+            ``max_per_group`` do not allow is left out of such a list, which is not filled up.
         inner_id
             Whether ids are codes, those asked for and those returned.
         filter_consumed
             Leave out what the user consumed in training, liked or not.
         random_rec
             Draw the lists at random, in proportion to exp(logit), instead of taking the best first.
+        history
+            Items that the user met and training has not seen him with; for several users, or one, a mapping from each
+            to his items. His own vector and linear weight are then fitted to them, from where they stand and within
+            what is usual for the users of training; nothing of the model changes. See ``recolib.folding.fold_in``. What
+            a known user consumed in training holds his vector where it is. With ``filter_consumed`` these items are
+            left out of his list.
         context
             Values of the context columns: one mapping for all users, or a frame keyed by ``user``.
         candidates
             The only items that may be recommended.
         exclude
-            Items that may not.
+            Items that may not; or a mapping from users to the items that each of them may not get.
+        where
+            Which items may be recommended: a function from the frame of all items (see ``DataInfo.item_frame``) to a
+            boolean for each, or a narwhals expression of its columns, such as ``nw.col("price") < 10``. Where the
+            answer is missing, the item is left out.
+        max_per_group
+            For sparse and multi-sparse columns of items, how many items of each value a list has at most, such as
+            ``{"genre": 2}``. Items are taken from the best on. An item of several values counts for each, and a column
+            of a group stands for the group; missing and unknown values are not limited.
+        min_score
+            The least prediction that an item may have. It does not apply to lists that have no predictions.
+        include_cold_items
+            Whether items without any interaction may be recommended, by what the model makes of their features; without
+            ``id_dropout`` it has not learnt to. Those that ``candidates`` name may, anyway.
+        segment
+            For ``cold_start="popular"``: one or more sparse columns of users. Unknown users get what is most popular
+            with the known ones whose values are now those in ``user_feats``; ties, and items that nobody of these
+            liked, go by overall popularity, and so does everything where a value is missing or unknown.
         return_scores
             Whether to return predictions beside the items.
         retriever
@@ -139,14 +182,16 @@ class Predictor(Scorer):
         -------
         dict
             For each user an array of item ids, or with ``return_scores`` a pair of arrays, items and predictions;
-            lists of the most popular items have no predictions, but NaN.
+            lists of the most popular items, and those of a function, have no predictions, but NaN.
 
         Raises
         ------
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_rec`` is below 1, a column does not exist, or ``cold_start`` is unknown.
+            If ``n_rec`` is below 1, a column does not exist, ``cold_start`` is unknown, ``history`` stands beside a
+            ``cold_start`` that scores nothing or does not say whose it is, ``where`` does not give a
+            boolean for each item, or a function as ``cold_start`` does not give a list of known items for each user.
 
         Examples
         --------
@@ -162,25 +207,38 @@ class Predictor(Scorer):
         >>> items, scores = model.recommend_user(user, 3, candidates=info.popular_items, return_scores=True)[user]
         >>> bool(scores[0] >= scores[1] >= scores[2])
         True
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     lists = model.recommend_user("someone new", 3, {"sex": "F"}, history=info.popular_items[:2])
+        >>> bool(set(lists["someone new"]) & set(info.popular_items[:2]))
+        False
         """
-        self._fitted()
-        check_choice("cold_start", cold_start, COLD_STARTS)
-        check_integer("n_rec", n_rec, 1)
-        for name, value in (("filter_consumed", filter_consumed), ("random_rec", random_rec), ("inner_id", inner_id)):
-            check_bool(name, value)
         if seq is not None:
             raise ValueError(f"{self.model_name} doesn't support arbitrary seq inference: leave seq out")
-        ids, codes = codes_of(self.data_info, "user", user, inner_id)
-        asked = self._asked(ids, codes, user_feats, context, average=cold_start != "features")
-        rules = Rules(
-            item_codes(self.data_info, "candidates", candidates, inner_id),
-            item_codes(self.data_info, "exclude", exclude, inner_id),
+        wish = Wish(
+            n_rec,
+            user_feats,
+            cold_start,
+            inner_id,
             filter_consumed,
-            self._generator if random_rec else None,
+            random_rec,
+            context,
+            candidates,
+            exclude,
+            where,
+            max_per_group,
+            min_score,
+            include_cold_items,
+            segment,
+            retriever,
+            history,
         )
-        find = partial(self._top_lists, finder=retriever)
-        lists = lists_for(self.data_info, asked, codes, n_rec, rules, cold_start == "popular", find)
-        return {one: self._answer(top, inner_id, return_scores) for one, top in zip(ids, lists, strict=True)}
+        asked = self._asked_for(user, wish)
+        lists = self._lists(asked, wish).each()
+        warn_of_short(sum(len(top.items) < n_rec for top in lists), n_rec)
+        return {
+            one: self._answer(top, inner_id, return_scores) for one, top in zip(asked.ids.tolist(), lists, strict=True)
+        }
 
     def recommend(
         self,
@@ -188,12 +246,18 @@ class Predictor(Scorer):
         n_rec: int = 10,
         *,
         user_feats: Feats | None = None,
-        cold_start: str = "average",
+        cold_start: str | Strategy = "average",
         filter_consumed: bool = True,
         context: Feats | None = None,
         candidates: Ids | None = None,
-        exclude: Ids | None = None,
+        exclude: Ids | Mapping[Any, Ids] | None = None,
+        where: Where | None = None,
+        max_per_group: Mapping[str, int] | None = None,
+        min_score: float | None = None,
+        include_cold_items: bool = False,
+        segment: str | Sequence[str] | None = None,
         retriever: Finder | None = None,
+        verbose: int = 1,
     ) -> pd.DataFrame:
         """The best items for many users as a table.
 
@@ -201,14 +265,22 @@ class Predictor(Scorer):
         ----------
         users
             User ids; by default all known users.
-        n_rec, user_feats, cold_start, filter_consumed, context, candidates, exclude, retriever
+        n_rec, user_feats, cold_start, filter_consumed, context
+            As in ``recommend_user``. A function as ``cold_start`` is called for some users at a time.
+        candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever
             As in ``recommend_user``.
+        verbose
+            0: silent. 1: a progress bar, once it takes more than a second.
 
         Returns
         -------
         DataFrame
-            ``user``, ``item``, ``score`` (the prediction, NaN in lists of the most popular items) and ``rank``
-            (from 1), best first within a user.
+            ``user``, ``item``, ``score`` (the prediction, NaN in lists that have none) and ``rank`` (from 1), best
+            first within a user.
+
+        See Also
+        --------
+        recommend_to : the same as a file, where the table is too large for memory.
 
         Examples
         --------
@@ -221,20 +293,110 @@ class Predictor(Scorer):
         >>> model.recommend(n_rec=2).columns.tolist()
         ['user', 'item', 'score', 'rank']
         """
-        ids = self.data_info.vocabs["user"].values.tolist() if users is None else users
-        lists = self.recommend_user(
-            ids,
+        wish = Wish(
             n_rec,
             user_feats,
-            cold_start=cold_start,
+            cold_start,
             filter_consumed=filter_consumed,
             context=context,
             candidates=candidates,
             exclude=exclude,
-            return_scores=True,
+            where=where,
+            max_per_group=max_per_group,
+            min_score=min_score,
+            include_cold_items=include_cold_items,
+            segment=segment,
             retriever=retriever,
         )
-        return as_table(lists)
+        check_verbose(verbose)
+        asked = self._asked_for_each(users, wish)
+        lists = TopLists.empty(len(asked), min(n_rec, self.data_info.n_items))
+        for block, some in self._blocks(asked, wish, verbose):
+            lists.put(block, some)
+        return self._table(asked.ids, lists)
+
+    def recommend_to(
+        self,
+        path: str | os.PathLike[str],
+        users: Ids | None = None,
+        n_rec: int = 10,
+        *,
+        user_feats: Feats | None = None,
+        cold_start: str | Strategy = "average",
+        filter_consumed: bool = True,
+        context: Feats | None = None,
+        candidates: Ids | None = None,
+        exclude: Ids | Mapping[Any, Ids] | None = None,
+        where: Where | None = None,
+        max_per_group: Mapping[str, int] | None = None,
+        min_score: float | None = None,
+        include_cold_items: bool = False,
+        segment: str | Sequence[str] | None = None,
+        retriever: Finder | None = None,
+        verbose: int = 1,
+    ) -> Path:
+        """Write what ``recommend`` returns to a Parquet file, part by part, so that little of it is in memory.
+
+        A file of that name stays as it is until the new one is whole on the disk. Needs pyarrow:
+        ``pip install "recolib[parquet]"``.
+
+        Parameters
+        ----------
+        path
+            The file; its folder is made if there is none.
+        users, n_rec, user_feats, cold_start, filter_consumed, context
+            As in ``recommend``.
+        candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever, verbose
+            As in ``recommend``.
+
+        Returns
+        -------
+        Path
+            The file, with the columns ``user``, ``item``, ``score`` and ``rank``.
+
+        Raises
+        ------
+        ImportError
+            If there is no pyarrow.
+        ValueError
+            As in ``recommend``, and if ids of users or of items are integers and strings.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetPure
+        >>> from recolib.datasets import make_movies
+        >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = model.recommend_to(f"{folder}/lists.parquet", n_rec=3)
+        ...     table = pd.read_parquet(file)
+        >>> len(table) == 3 * info.n_users
+        True
+        """
+        wish = Wish(
+            n_rec,
+            user_feats,
+            cold_start,
+            filter_consumed=filter_consumed,
+            context=context,
+            candidates=candidates,
+            exclude=exclude,
+            where=where,
+            max_per_group=max_per_group,
+            min_score=min_score,
+            include_cold_items=include_cold_items,
+            segment=segment,
+            retriever=retriever,
+        )
+        check_verbose(verbose)
+        check_parquet(path)
+        asked = self._asked_for_each(users, wish)
+        schema = schema_of(asked.ids, self.data_info.vocabs["item"].values)
+        blocks = self._blocks(asked, wish, verbose)
+        return write_parquet(path, (self._table(asked.ids[block], some) for block, some in blocks), schema)
 
     def item_vectors(self) -> Predictions:
         """Vectors of all items whose inner products with those of users order the items as the model does, or nearly.
@@ -292,6 +454,252 @@ class Predictor(Scorer):
         known = self.data_info.vocabs["user"].values if users is None else users
         asked = self._asked(*codes_of(self.data_info, "user", known, False), user_feats, context, average=True)
         return as_array(self.vectors().of_users(self._fitted(), asked))
+
+    def similar_items(
+        self,
+        item: Ids,
+        n: int = 10,
+        *,
+        include_cold_items: bool = False,
+        return_scores: bool = False,
+        inner_id: bool = False,
+    ) -> dict[Id, Any]:
+        """The items that the same users like, most similar first, never the item itself.
+
+        Two items are as similar as the model's scores of them are correlated over users, when each item's and each
+        user's mean is taken from the scores: neither how popular items are counts, nor how generous users are. This
+        means the same for all models. It is computed from ``item_vectors``: exact for ``FM`` but that at most 2,048
+        users are compared over, drawn at random, and nearly so for others.
+
+        Parameters
+        ----------
+        item
+            An item id, or several.
+        n
+            The length of the lists.
+        include_cold_items
+            Whether items without any interaction may be neighbours, by what the model makes of their features.
+        return_scores
+            Whether to return similarities beside the items.
+        inner_id
+            Whether ids are codes, those asked for and those returned.
+
+        Returns
+        -------
+        dict
+            For each item an array of item ids, or with ``return_scores`` a pair of arrays, items and similarities from
+            −1 to 1. Ties go to the lower code. An unknown item has no neighbours, and there is a warning.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``n`` is below 1.
+
+        References
+        ----------
+        The correlation is that of item-based collaborative filtering, Sarwar et al., *Item-Based Collaborative
+        Filtering Recommendation Algorithms*, WWW 2001, over what the model predicts instead of what was observed.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetPure
+        >>> from recolib.datasets import make_movies
+        >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+        >>> model = FM("ranking", info, n_epochs=2).fit(data, neg_sampling=True, verbose=0)
+        >>> item = info.popular_items[0]
+        >>> items, similarities = model.similar_items(item, n=3, return_scores=True)[item]
+        >>> len(items), bool(1 >= similarities[0] >= similarities[2] >= -1)
+        (3, True)
+        """
+        return self._similar("item", item, n, include_cold_items, return_scores, inner_id)
+
+    def similar_users(
+        self,
+        user: Ids,
+        n: int = 10,
+        *,
+        include_cold_users: bool = False,
+        return_scores: bool = False,
+        inner_id: bool = False,
+    ) -> dict[Id, Any]:
+        """The users who like the same items, most similar first, never the user asked about.
+
+        Parameters
+        ----------
+        user
+            A user id, or several.
+        n, include_cold_users, return_scores, inner_id
+            As in ``similar_items``.
+
+        Returns
+        -------
+        dict
+            For each user an array of user ids, or with ``return_scores`` a pair of arrays, users and similarities.
+            Users are compared in a context of which nothing is known.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetPure
+        >>> from recolib.datasets import make_movies
+        >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+        >>> model = FM("ranking", info, n_epochs=2).fit(data, neg_sampling=True, verbose=0)
+        >>> user = info.id2user[1]
+        >>> len(model.similar_users(user, n=5)[user])
+        5
+        """
+        return self._similar("user", user, n, include_cold_users, return_scores, inner_id)
+
+    def explain(self, user: Id, item: Id, feats: Feats | None = None, cold_start: str = "average") -> pd.DataFrame:
+        """What adds up to the score of one pair: a constant, each column, and each two columns together.
+
+        The numbers are the terms of the model's formula, and their sum is the logit, or for ``task="rating"`` the
+        rating before it is clipped. What is no sum over columns and pairs of them, such as a perceptron, is one term,
+        ``rest``. ``FM``, ``AFM`` and ``IFM`` are taken apart wholly. ``DeepFM`` and ``DeepIFM`` have columns, pairs
+        and ``rest``; ``NFM``, ``INN`` and ``WideDeep`` columns and ``rest``; ``DCNv2``, ``AutoInt`` and ``FinalMLP``
+        nothing but ``rest`` beside the constant: ask these for ``feature_importance``.
+
+        Parameters
+        ----------
+        user, item
+            An id each.
+        feats
+            Feature values to use instead of the known ones, of any side and of the context, as in ``predict``.
+        cold_start
+            What an unknown user or item is scored from, ``"average"`` or ``"features"``, as in ``predict``.
+
+        Returns
+        -------
+        DataFrame
+            A row for each term, those that add or take most first.
+
+            * ``term``: such as ``"bias"``, ``"genre"``, ``"sex × genre"`` or ``"rest"``
+            * ``kind``: ``"bias"``, ``"column"``, ``"pair"`` or ``"rest"``
+            * ``first``, ``second``: the columns, None where there are none; a multi-sparse group goes by its first
+            * ``first_value``, ``second_value``: what stands there, several values of a group as one text;
+              ``"(unknown)"`` or ``"(average)"`` where the pair is scored from that
+            * ``contribution``: what the term adds, float64
+
+            In ``attrs`` are ``"logit"`` and ``"prediction"``, the same as from ``predict``. With ``precision="bf16"``
+            terms and logit are those in float32.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If there is more than one user or item, a column does not exist, or ``cold_start`` is unknown.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetFeat
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetFeat.build_trainset(frame, user_col=["sex"], sparse_col=["sex"])
+        >>> model = FM("rating", info, n_epochs=1).fit(data, neg_sampling=False, verbose=0)
+        >>> reasons = model.explain(frame["user"][0], frame["item"][0])
+        >>> sorted(reasons["term"])
+        ['bias', 'item', 'sex', 'sex × item', 'user', 'user × item', 'user × sex']
+        >>> bool(abs(reasons["contribution"].sum() - reasons.attrs["logit"]) < 1e-4)
+        True
+        """
+        network = self._fitted()
+        check_choice("cold_start", cold_start, SCORED_COLD_STARTS)
+        if not (is_single(user) and is_single(item)):
+            raise ValueError(f"explain takes one user and one item, got user={user!r} and item={item!r}")
+        users = codes_of(self.data_info, "user", user, False)[1]
+        items = codes_of(self.data_info, "item", item, False)[1]
+        asked = pair_rows(self.data_info, users, items, feats, average=cold_start != "features")
+        frame = explanation(network, self.data_info, *asked)
+        frame.attrs["prediction"] = float(self._finished(score_pairs(network, *asked).cpu().numpy())[0])
+        return frame
+
+    def feature_importance(
+        self,
+        data: object,
+        neg_sampling: bool,
+        metric: str | None = None,
+        n_repeats: int = 5,
+        seed: int = 42,
+        verbose: int = 1,
+    ) -> pd.DataFrame:
+        """How much worse predictions get when a column's values are permuted among the rows of the data.
+
+        A column that the model does not need has an importance of about 0. Of columns that say the same, such as an
+        item's id and its genre, each can stand in for the other, so that each alone seems to matter less than both.
+
+        Parameters
+        ----------
+        data
+            A frame, or a set that ``build_evalset`` made, best of what the model was not trained on. It is not
+            changed.
+        neg_sampling
+            Whether to add negatives, as in ``recolib.evaluation.evaluate``. They are drawn once.
+        metric
+            A metric of predictions, as in ``evaluate``; by default ``roc_auc``, or ``rmse`` for a task of rating.
+        n_repeats
+            How often each column is permuted.
+        seed
+            For the permutations and for the negatives.
+        verbose
+            0: silent. 1: a progress bar.
+
+        Returns
+        -------
+        DataFrame
+            Most important first.
+
+            * ``column``: ``user`` and ``item``, the ids, and each feature and context column; a multi-sparse group is
+              one, by the name of its first column
+            * ``importance``: the mean fall of the metric, or of a loss the rise
+            * ``deviation``: its standard deviation over the repeats
+
+            In ``attrs`` are ``"metric"`` and its ``"value"`` on the data as it is.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the metric is not one of predictions, or of another task, or the data does not suit the task.
+
+        References
+        ----------
+        Breiman, *Random Forests*, Machine Learning 2001; Fisher, Rudin and Dominici, *All Models are Wrong, but Many
+        are Useful*, JMLR 2019.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetFeat
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetFeat.build_trainset(frame, user_col=["sex"], sparse_col=["sex"])
+        >>> model = FM("ranking", info, n_epochs=2).fit(data, neg_sampling=True, verbose=0)
+        >>> table = model.feature_importance(frame, neg_sampling=True, n_repeats=2, verbose=0)
+        >>> table.columns.tolist(), sorted(table["column"])
+        (['column', 'importance', 'deviation'], ['item', 'sex', 'user'])
+        """
+        self._fitted()
+        return importance(self, data, neg_sampling, metric, n_repeats, seed, verbose)
+
+    def _similar(
+        self, side: Side, ids: Ids, n: int, include_cold: bool, return_scores: bool, inner_id: bool
+    ) -> dict[Id, Any]:
+        self._fitted()
+        check_integer("n", n, 1)
+        for name, value in ((f"include_cold_{side}s", include_cold), ("return_scores", return_scores)):
+            check_bool(name, value)
+        check_bool("inner_id", inner_id)
+        asked, codes = codes_of(self.data_info, side, ids, inner_id, fate="they have no neighbours")
+        found = self.neighbourhood(side).nearest(codes, n, include_cold)
+        decode = self.data_info.vocabs[side].decode
+        answers = [(near if inner_id else decode(near), similarities) for near, similarities in found]
+        return {one: both if return_scores else both[0] for one, both in zip(asked, answers, strict=True)}
 
     def _answer(self, top: TopList, inner_id: bool, with_scores: bool) -> Any:
         items = top.items if inner_id else self.data_info.vocabs["item"].decode(top.items)

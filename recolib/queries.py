@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from recolib.checks import check_names
 from recolib.data.encoding import blank_rows, overlay
-from recolib.data.frame import Frame, factorize, read_column, read_frame, read_ids
+from recolib.data.frame import Frame, Values, factorize, read_column, read_frame, read_ids
 from recolib.data.info import DataInfo
 from recolib.data.rows import UNKNOWN, Rows
-from recolib.data.schema import Side
+from recolib.data.schema import Field, Side
 from recolib.exceptions import UnknownIdWarning, warn
 
 Id = int | str
@@ -26,6 +26,8 @@ Feats = Mapping[str, object] | pd.Series | Sequence[Mapping[str, object]] | obje
 NO_IDS = (Mapping, np.ndarray, pd.DataFrame, bytes, bytearray)
 """What has elements that are no ids, or no order."""
 Codes = NDArray[np.int32]
+Strategy = Callable[[Any, list[Id], int], Sequence[Ids]]
+"""A cold start of the app's own: from a model, unknown users and a length to a list of item ids for each user."""
 
 
 def is_single(ids: object) -> bool:
@@ -44,8 +46,18 @@ def as_list(ids: object, argument: str) -> Any:
     return sorted(ids, key=repr) if isinstance(ids, set | frozenset) else list(cast("Iterable[object]", ids))
 
 
-def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list[Id], Codes]:
-    """Ids as Python scalars, and their codes, 0 for those never seen, of which there is a warning.
+def codes_of(
+    info: DataInfo, side: Side, ids: Ids, inner_id: bool, fate: str = "answered by cold_start"
+) -> tuple[list[Id], Codes]:
+    """Ids as Python scalars, and their codes; see ``read_codes``."""
+    values, codes = read_codes(info, side, ids, inner_id, fate)
+    return values.tolist(), codes
+
+
+def read_codes(
+    info: DataInfo, side: Side, ids: Ids, inner_id: bool, fate: str = "answered by cold_start"
+) -> tuple[Values, Codes]:
+    """Ids as an array, and their codes, 0 for those never seen, of whose fate there is a warning.
 
     Raises
     ------
@@ -65,20 +77,37 @@ def codes_of(info: DataInfo, side: Side, ids: Ids, inner_id: bool) -> tuple[list
     n_unknown = int((codes == UNKNOWN).sum())
     if n_unknown:
         example = values[codes == UNKNOWN][:1].tolist()[0]
-        warn(f"{n_unknown} unknown {side}s, such as {example!r}: answered by cold_start", UnknownIdWarning)
-    return values.tolist(), codes
+        warn(f"{n_unknown} unknown {side}s, such as {example!r}: {fate}", UnknownIdWarning)
+    return values, codes
 
 
 def item_codes(info: DataInfo, argument: str, items: Ids | None, inner_id: bool) -> Codes | None:
     """The codes of the known ones of some items; of the others there is a warning. None stays None."""
     if items is None:
         return None
-    values = read_ids(as_list(items, argument), argument)
+    codes = _item_codes(info, argument, as_list(items, argument), inner_id)
+    return codes[codes > UNKNOWN]
+
+
+def item_codes_each(
+    info: DataInfo, argument: str, items: Mapping[Any, Ids], users: Sequence[Id], inner_id: bool
+) -> list[Codes]:
+    """For each user the codes of the known ones of the items that a mapping has for this one."""
+    own = [as_list(items[user], f"{argument}[{user!r}]") if user in items else () for user in users]
+    sizes = [len(some) for some in own]
+    if items and not any(user in items for user in users):
+        warn(f"{argument} has no entry of any of the users asked for, such as {users[0]!r}")
+    codes = _item_codes(info, argument, [one for some in own for one in some], inner_id)
+    return [part[part > UNKNOWN] for part in np.split(codes, np.cumsum(sizes)[:-1])]
+
+
+def _item_codes(info: DataInfo, argument: str, items: Any, inner_id: bool) -> Codes:
+    values = read_ids(items, argument)
     codes = _inner(values, argument, info.n_items, "item") if inner_id else info.vocabs["item"].encode(values)
-    known = codes[codes > UNKNOWN]
-    if len(known) < len(codes):
-        warn(f"{len(codes) - len(known)} of the {argument} are unknown items: they are left out", UnknownIdWarning)
-    return known
+    n_unknown = int((codes == UNKNOWN).sum())
+    if n_unknown:
+        warn(f"{n_unknown} of the {argument} are unknown items: they are left out", UnknownIdWarning)
+    return codes
 
 
 def _inner(values: NDArray[Any], argument: str, n: int, side: Side) -> Codes:
@@ -86,6 +115,24 @@ def _inner(values: NDArray[Any], argument: str, n: int, side: Side) -> Codes:
     if len(values) and (values.dtype == object or values.min() < 0 or values.max() > n):
         raise ValueError(f"{argument} must hold inner ids of {side}s, 0 (unknown) to {n}, got {values.tolist()}")
     return values.astype(np.int32)
+
+
+def coded_fields(info: DataInfo, side: Side, names: Sequence[str], argument: str) -> list[Field]:
+    """The fields of some columns of a side, each of which has values that one can count.
+
+    Raises
+    ------
+    ValueError
+        If one is no column of that side, or holds numbers.
+    """
+    check_names(names, info.schema.columns(side), f"a column of {side}s that {argument} can have")
+    of_column = {column: field for field in info.schema.features(side) for column in field.columns}
+    dense = [name for name in names if of_column[name].kind == "dense"]
+    if dense:
+        raise ValueError(
+            f"{argument} needs values that are groups, and {dense[0]!r} is a dense column: use a sparse one"
+        )
+    return [of_column[name] for name in names]
 
 
 def user_rows(

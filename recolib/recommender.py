@@ -9,24 +9,38 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import pandas as pd
-from tqdm.auto import tqdm
 
+from recolib.card import write_card
 from recolib.checks import check_bool, check_integer
+from recolib.data.dataset import DatasetFeat
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
-from recolib.evaluation import Measurement, check_measure
+from recolib.data.merging import with_ids
+from recolib.evaluation import Measurement, as_encoded, check_measure
 from recolib.examples import Examples, training_rows
 from recolib.exceptions import warn
+from recolib.exporting import export
 from recolib.files import file_of, refusing
+from recolib.growth import grown_trainer
 from recolib.nn import Component, FieldSpec, Precision
 from recolib.predictor import Predictor
+from recolib.runs import (
+    Callback,
+    Record,
+    Run,
+    State,
+    check_callbacks,
+    checkpoint_file,
+    first_epoch,
+    go_on,
+    read_run,
+)
 from recolib.sampling import SAMPLERS
-from recolib.saved import SavedModel, name_of
+from recolib.saved import SavedModel
+from recolib.schedules import Schedule, as_schedule
+from recolib.stopping import EarlyStopping, check_stopping
 from recolib.training import Plan, Trainer, check_weights, train
 from recolib.wiring import build_network, check_start, network_without_memory
-
-UNSAVED = ("data_info", "tf_sess_config")
-"""Settings that are not saved as such: the data has a place of its own, and the other one is ignored."""
 
 
 class Recommender(Predictor):
@@ -68,13 +82,19 @@ class Recommender(Predictor):
         filter_consumed: bool = True,
         init_from: Recommender | None = None,
         freeze_fm: bool = False,
+        early_stopping: EarlyStopping | None = None,
+        lr_schedule: str | Schedule | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Train; a second call continues.
 
         Parameters
         ----------
         train_data
-            What ``build_trainset`` returned.
+            What ``build_trainset`` returned. Its ``weights`` multiply the losses of their rows; a negative has the
+            weight of its positive.
         neg_sampling
             Whether rows are observations beside which negatives are drawn, or bring their own labels. With
             True each row with a label above 0 is a positive; the others are left out with a warning.
@@ -98,6 +118,27 @@ class Recommender(Predictor):
             Whether vectors, linear weights and w0 stay as they are during this call; for use with ``init_from``, or
             on a trained model.
 
+        early_stopping
+            An ``EarlyStopping`` by one of the ``metrics`` of ``eval_data``, or by the training loss. The model then
+            ends as it was after its best epoch; ``history_`` keeps the rows of all epochs that ran, and the next
+            ``fit`` drops those beyond the model's.
+        lr_schedule
+            What multiplies the learning rate at each step, beside ``lr_decay``: ``"linear"`` and ``"cosine"`` go from 1
+            to 0 in the course of this call, ``"warmup_cosine"`` first rises for 5 % of the steps; or a function of the
+            share of the steps that were made, from 0 to below 1.
+        checkpoint
+            A path such as ``"runs/movies"``: after each epoch the model is written to ``runs/movies.safetensors``, for
+            ``resume`` and for ``recolib.load``.
+        resume
+            A checkpoint of a call that did not come to its end, for a new model with the same settings, data and
+            arguments: its epochs are taken over, and those that are left are trained. What comes out is the same to the
+            bit. If there is no such file and ``checkpoint`` is the same path, training begins anew, so that one program
+            can be started again until it is done. Of a run that is done nothing is trained.
+        callbacks
+            Functions of an epoch's record, a dict that is theirs to keep: ``epoch``, ``train_loss``, ``seconds``,
+            ``rows_per_second`` and the metrics as ``eval_...``. They are called after each epoch, when its checkpoint
+            is written. What they return is ignored. What they raise ends the call, and the model keeps its epochs.
+
         Returns
         -------
         Recommender
@@ -107,9 +148,14 @@ class Recommender(Predictor):
         ------
         ValueError
             If the task, the labels, ``neg_sampling``, ``loss_type``, ``metrics``, ``init_from`` and the sets do not go
-            together; before any work.
+            together, or ``resume`` is a run of something else; before any work.
+        FileNotFoundError
+            If ``resume`` is no file, and not what ``checkpoint`` is to write.
         FloatingPointError
             If the loss becomes infinite or NaN. The model is then what it was before the call.
+        KeyboardInterrupt
+            If the user interrupts it. The model keeps the steps that were made and can be asked; the epoch that
+            was not finished does not count, and the next ``fit`` takes it from its beginning.
 
         Examples
         --------
@@ -128,45 +174,252 @@ class Recommender(Predictor):
         for name, flag in (("neg_sampling", neg_sampling), ("shuffle", shuffle), ("freeze_fm", freeze_fm)):
             check_bool(name, flag)
         check_integer("num_workers", num_workers, 0)
+        check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
         if eval_user_num is not None:
             check_integer("eval_user_num", eval_user_num, 1)
         how = eval_batch_size, metrics, k, eval_user_num, self.seed, filter_consumed
-        check_measure(self.task, *how)
-        check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
+        names = check_measure(self.task, *how)
+        check_stopping(early_stopping, names if eval_data is not None else [])
+        check_callbacks(callbacks)
+        schedule, is_new = as_schedule(lr_schedule), self._trainer is None
+        file = None if checkpoint is None else checkpoint_file("checkpoint", checkpoint)
+        saved = read_run(resume, file, self, is_new)
         train_set = training_rows(train_data, self, neg_sampling)
-        check_start(self, init_from, freeze_fm, is_new=self._trainer is None)
+        check_start(self, init_from, freeze_fm and saved is None, is_new)
         if metrics is not None and eval_data is None:
             warn("metrics without eval_data: nothing is measured")
-        measurement = None if eval_data is None else Measurement.of(self, eval_data, neg_sampling, *how)
+        eval_set = None if eval_data is None else as_encoded(eval_data, self.data_info)
+        measurement = None if eval_set is None else Measurement.of(self, eval_set, neg_sampling, *how)
 
-        draw = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
-        plan = Plan.of(self, neg_sampling, shuffle, freeze_fm)
-        fm = None if init_from is None else init_from._fitted()
+        first = self._trainer.epoch if self._trainer else first_epoch(saved)
+        plan = Plan.of(self, neg_sampling, shuffle, freeze_fm, schedule, first)
+        run = Run(plan, early_stopping, file, tuple(callbacks), int(verbose))
+        if file is not None or saved is not None:
+            how_measured = {"eval_batch_size": eval_batch_size, "k": k, "eval_user_num": eval_user_num}
+            how_measured |= {"metrics": names, "filter_consumed": filter_consumed}
+            run = run.written_down(self, neg_sampling, train_set, eval_set, **how_measured)
+        fm = None if init_from is None or saved is not None else init_from._fitted()
         trainer = self._trainer or Trainer(build_network(self, self.components, fm), plan)
         trainer.network.precision = cast("Precision", self.precision)
         if not trainer.is_whole:
             warn("the model was saved with inference_only=True: its optimiser starts anew")
-        examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device, self.id_dropout)
-        state = self._trainer, list(self._records)
-        try:
-            for record in train(trainer, plan, examples, self.n_epochs, verbose):
-                self._trainer, self._version = trainer, self._version + 1
-                if measurement is not None:
-                    record |= {f"eval_{name}": value for name, value in measurement.measure(self).items()}
-                self._records.append(record)
-                if verbose > 1:
-                    tqdm.write(", ".join(f"{name}: {value:.4g}" for name, value in record.items()))
-        except FloatingPointError:
-            self._trainer, self._records = state
-            raise
-        finally:
-            self._version += 1  # however it ended, the weights are others
+        records = [record for record in self._records if record["epoch"] <= trainer.epoch]
+        records, best = (records, {}) if saved is None else go_on(saved, run, trainer)
+        draw = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
+        examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device, self.hidden_shares)
+        self._follow(run, trainer, examples, measurement, records, best)
         return self
+
+    def _follow(
+        self,
+        run: Run,
+        trainer: Trainer,
+        examples: Examples,
+        measurement: Measurement | None,
+        records: list[Record],
+        best: State,
+    ) -> None:
+        """Train epoch by epoch until the run is over."""
+        before = self._trainer, self._records
+        epochs = train(trainer, run.plan, examples, run.verbose)
+        self._records = records
+        while not run.is_over(records):
+            try:
+                record = next(epochs)
+            except FloatingPointError:
+                self._trainer, self._records = before
+                raise
+            except KeyboardInterrupt:
+                self._trainer = trainer if trainer.steps else self._trainer
+                raise
+            finally:
+                self._version += 1  # however it ended, the weights are others
+            self._trainer = trainer
+            records.append(record)
+            if measurement is not None:
+                record |= {f"eval_{name}": value for name, value in measurement.measure(self).items()}
+            best = run.keep(best, trainer, records)
+            run.tell(self, records, trainer, best)
+        self._trainer = trainer
+        if best and run.best_epoch(records) != trainer.epoch:
+            trainer.restore(best)
+            self._version += 1
+            run.write(self, records, trainer, best)
+        run.say_why(records)
 
     @property
     def history_(self) -> pd.DataFrame:
         """A row for each epoch: training loss, seconds, scored pairs a second, and the metrics of ``eval_data``."""
         return pd.DataFrame(self._records).astype({"epoch": int} if self._records else {})
+
+    # ---- more data
+
+    def update(
+        self,
+        train_data: object,
+        neg_sampling: bool,
+        verbose: int = 1,
+        *,
+        user_features: object = None,
+        item_features: object = None,
+        merge_behavior: bool = True,
+        eval_data: object = None,
+        metrics: Sequence[str] | str | None = None,
+        k: int = 10,
+    ) -> Self:
+        """Go on with further events, new users, items and values among them, as often as there are some.
+
+        What was learnt stays: known rows keep their vectors and what the optimiser knows of them, new ones start as the
+        mean of their column. Then ``n_epochs`` are trained on the new events alone; set ``model.n_epochs`` before to
+        train less. For other arguments of ``fit``, merge and ``grow`` in steps of their own; see there.
+
+        Parameters
+        ----------
+        train_data
+            A frame of events, as ``DatasetFeat.merge_trainset`` takes it.
+        neg_sampling, verbose, eval_data, metrics, k
+            As in ``fit``.
+        user_features, item_features, merge_behavior
+            As in ``merge_trainset``.
+
+        Returns
+        -------
+        Recommender
+            The model itself, with ``data_info`` that knows the new events, too. The former ``data_info`` is as it was.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError, FloatingPointError
+            As ``merge_trainset`` and ``fit``. The model is then what it was before.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetPure
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetPure.build_trainset(frame.head(600))
+        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+        >>> model.update(frame.tail(200), neg_sampling=True, verbose=0).data_info.data_size
+        800
+        """
+        self._fitted()
+        features: dict[str, Any] = {"user_features": user_features, "item_features": item_features}
+        data, info = DatasetFeat.merge_trainset(train_data, self.data_info, merge_behavior, **features)
+        before = self.data_info, self._trainer, self._records
+        try:
+            self.grow(info).fit(data, neg_sampling, verbose, eval_data=eval_data, metrics=metrics, k=k)
+        except (ValueError, TypeError, FloatingPointError):
+            self.data_info, self._trainer, self._records = before
+            self.check()
+            raise
+        finally:
+            self._version += 1
+        return self
+
+    def grow(self, data_info: DataInfo) -> Self:
+        """Take over data into which more was merged, for a ``fit`` to come.
+
+        Parameters
+        ----------
+        data_info
+            What ``merge_trainset`` returned for this model's ``data_info``.
+
+        Returns
+        -------
+        Recommender
+            The model itself. It says of what it knew what it said before, and of what is new what the mean of each
+            column says.
+
+        Raises
+        ------
+        ValueError
+            If it is other data.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetPure
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetPure.build_trainset(frame.head(600))
+        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+        >>> data, info = DatasetPure.merge_trainset(frame.tail(200), info)
+        >>> model.grow(info).fit(data, neg_sampling=True, verbose=0).data_info is info
+        True
+        """
+        if not isinstance(data_info, DataInfo):
+            raise TypeError(f"data_info must be a DataInfo, got {type(data_info).__name__}")
+        if not data_info.extends(self.data_info):
+            raise ValueError(f"data_info ({data_info}) is not the model's ({self.data_info}) with more merged into it")
+        old, trainer = self.data_info, self._trainer
+        self.data_info = data_info
+        self.check()
+        if trainer is not None:
+            self._trainer = grown_trainer(self, self.components, trainer.plan, trainer.state(), old)
+        self._version += 1
+        return self
+
+    def add_users(self, user_features: object) -> Self:
+        """Make users known by their features, without training.
+
+        Parameters
+        ----------
+        user_features
+            A frame with ``user`` and any user feature columns, one row each.
+
+        Returns
+        -------
+        Recommender
+            The model itself. The new users are scored from their features and the unknown id, which ``id_dropout``
+            trains; ``update`` gives them vectors of their own with their first events.
+
+        Raises
+        ------
+        ValueError
+            If a column does not exist, or a user is known, or stands twice.
+
+        Examples
+        --------
+        See ``add_items``.
+        """
+        return self.grow(with_ids(self.data_info, "user", user_features))
+
+    def add_items(self, item_features: object) -> Self:
+        """Make items known by their features, without training.
+
+        Parameters
+        ----------
+        item_features
+            A frame with ``item`` and any item feature columns, one row each.
+
+        Returns
+        -------
+        Recommender
+            The model itself. The new items are scored from their features and the unknown id, and stand in lists with
+            ``include_cold_items=True``; ``update`` gives them vectors of their own with their first events.
+
+        Raises
+        ------
+        ValueError
+            If a column does not exist, or an item is known, or stands twice.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetFeat
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetFeat.build_trainset(frame, item_col=["genre1"], sparse_col=["genre1"])
+        >>> model = FM("ranking", info, n_epochs=1, id_dropout=0.2).fit(data, neg_sampling=True, verbose=0)
+        >>> model = model.add_items(pd.DataFrame({"item": ["new"], "genre1": ["Drama"]}))
+        >>> 0 < model.predict(frame["user"][0], "new") < 1
+        True
+        """
+        return self.grow(with_ids(self.data_info, "item", item_features))
 
     # ---- files
 
@@ -222,10 +475,8 @@ class Recommender(Predictor):
         check_bool("inference_only", inference_only)
         self._fitted()
         assert self._trainer is not None
-        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in UNSAVED}
         state = self._trainer.state(with_optimizer=not inference_only)
-        saved = SavedModel(name_of(type(self)), settings, self.data_info, self._records, state)
-        return saved.write(file_of(path, model_name))
+        return SavedModel.of(self, self._records, state).write(file_of(path, model_name))
 
     @classmethod
     def load(
@@ -262,9 +513,144 @@ class Recommender(Predictor):
         See ``save``.
         """
         saved = SavedModel.read(file_of(path, model_name))
-        if not saved.is_of(cls):
-            raise ValueError(f"{model_name!r} in {path} holds {saved.algorithm}, not {cls.__name__}: use its load")
+        saved.refuse_other_algorithm(cls)
         return cls.from_saved(saved, data_info, device)
+
+    def export_onnx(self, path: str | os.PathLike[str]) -> Path:
+        """Write the network as ONNX graphs, for a process that has neither torch nor recolib.
+
+        The graphs are ``encode_user`` and ``encode_item`` (a row to its state), ``score`` (states of B users and n
+        items to logits (B, n)) and ``score_pairs`` (B users and B items to logits (B,)), of any B and n, in float32.
+        ``vocabularies.json`` says what a row consists of and how a logit becomes a prediction; ``rows.safetensors``
+        has the rows of all users and items, and what users consumed.
+
+        Parameters
+        ----------
+        path
+            A folder; it is made if there is none. Of one that is there, files of the same names are replaced.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ImportError
+            If there is no onnx: ``pip install "recolib[onnx]"``.
+        ValueError
+            If ``path`` is a file.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetPure
+        >>> from recolib.datasets import make_movies
+        >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+        >>> with tempfile.TemporaryDirectory() as path:
+        ...     sorted(file.name for file in model.export_onnx(path).iterdir() if file.suffix == ".onnx")
+        ['encode_item.onnx', 'encode_user.onnx', 'score.onnx', 'score_pairs.onnx']
+        """
+        return export(self, self._fitted(), path)
+
+    def rebuild_model(self, path: str | os.PathLike[str], model_name: str, full_assign: bool = True) -> Self:
+        """Take over what a saved model learnt, into a new one of data into which more was merged.
+
+        ``recolib.load`` and ``update`` do the same in one step; this is how LibRecommender's users do it.
+
+        Parameters
+        ----------
+        path, model_name
+            As in ``save``.
+        full_assign
+            Whether to take over what the optimiser keeps, too.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is of another algorithm, of weights of other sizes, or of data that this model's does not go on from;
+            or if this model was trained already.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DataInfo, DatasetPure
+        >>> from recolib.datasets import make_movies
+        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+        >>> data, info = DatasetPure.build_trainset(frame.head(600))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0).save(folder, "movies")
+        ...     data, info = DatasetPure.merge_trainset(frame.tail(200), DataInfo.load(folder, "movies"))
+        ...     model = FM("ranking", info, n_epochs=1).rebuild_model(folder, "movies")
+        >>> model.fit(data, neg_sampling=True, verbose=0).history_["epoch"].tolist()
+        [1, 2]
+        """
+        check_bool("full_assign", full_assign)
+        if self._trainer is not None:
+            raise ValueError("the model was trained already: rebuild a new one")
+        saved = SavedModel.read(file_of(path, model_name))
+        saved.refuse_other_algorithm(type(self))
+        if not self.data_info.extends(saved.data_info):
+            raise ValueError(
+                f"{saved.file} is of data ({saved.data_info}) that this model's ({self.data_info}) does not go on "
+                "from: merge with the data_info of that model"
+            )
+        plan = Plan.of(self, neg_sampling=False, shuffle=True)  # till the next fit, which brings its own
+        with refusing(saved.file):
+            state = saved.state if full_assign else saved.learnt
+            trainer = grown_trainer(self, self.components, plan, state, saved.data_info)
+        trainer.is_whole |= not full_assign
+        self._trainer, self._records = trainer, [dict(record) for record in saved.records]
+        return self
+
+    def model_card(self, path: str | os.PathLike[str]) -> Path:
+        """Write a model card: what the model is, what it learnt from, how good it is and where it ends.
+
+        A page of Markdown with the algorithm and its paper, a checksum of the weights, the data and its columns, all
+        settings, the course of training with its metrics, limits and versions, and what its makers have to add.
+        A plot of the history stands beside it, ``card_history.png`` for ``card.md``, if matplotlib is installed.
+
+        Parameters
+        ----------
+        path
+            The file; its folder is made if there is none.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``path`` is a folder.
+
+        References
+        ----------
+        Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetPure
+        >>> from recolib.datasets import make_movies
+        >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.model_card(f"{folder}/card.md").read_text().splitlines()[0]
+        '# Model card: FM'
+        """
+        return write_card(self, self._fitted(), self.history_, path)
 
     @classmethod
     def from_saved(cls, saved: SavedModel, data_info: DataInfo | None, device: str | None) -> Self:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recolib.data.rows import Rows
 from recolib.exceptions import NotFittedError
+from recolib.neighbours import Neighbourhood, make_neighbourhood
 from recolib.nn import Network, NetworkState, Precision, Side
 from recolib.queries import Codes, Feats, Id, user_rows
 from recolib.scoring import Kept, KeptStates, Known, score_pairs
 from recolib.settings import Settings
+from recolib.strategies import Segments
 from recolib.toplists import Finder, Rules, TopLists, top_lists
 from recolib.training import Trainer
 from recolib.vectors import Vectors, make_vectors
@@ -35,6 +39,9 @@ class Scorer(Settings):
         self._version = 0
         self._kept = {"user": KeptStates("user"), "item": KeptStates("item")}
         self._vectors: Kept[Vectors] = Kept()
+        self._neighbours: dict[Side, Kept[Neighbourhood]] = {"user": Kept(), "item": Kept()}
+        self._item_frame: Kept[pd.DataFrame] = Kept()
+        self._segments: Kept[Segments] = Kept()
         self._generator = torch.Generator().manual_seed(self.seed)
 
     def score_rows(self, users: Rows, items: Rows) -> Predictions:
@@ -42,9 +49,12 @@ class Scorer(Settings):
         scores = score_pairs(self._fitted(), users, items).cpu().numpy()
         return self._finished(scores) if self.task == "rating" else scores
 
-    def rank_items(self, users: Rows, codes: Codes, k: int, filter_consumed: bool) -> Codes:
+    def rank_items(
+        self, users: Rows, codes: Codes, k: int, filter_consumed: bool, include_cold_items: bool = False
+    ) -> Codes:
         """The codes of the k best items of each user row, best first, 0 where a list ends early, (U, at most k)."""
-        return self._top_lists(users, codes, k, Rules(filter_consumed=filter_consumed)).items
+        rules = Rules(filter_consumed=filter_consumed, include_cold=include_cold_items)
+        return self._top_lists(users, codes, k, rules).items
 
     def vectors(self) -> Vectors:
         """The item vectors, and what makes users' vectors; made when first asked for."""
@@ -52,12 +62,20 @@ class Scorer(Settings):
         assert states is not None
         return self._vectors.get(states, lambda: make_vectors(network, states, self.data_info, self.seed))
 
+    def neighbourhood(self, side: Side) -> Neighbourhood:
+        """How similar items are to each other, or users; made when first asked for."""
+        network, vectors = self._fitted(), self.vectors()
+        return self._neighbours[side].get(
+            vectors, lambda: make_neighbourhood(vectors, network, self.data_info, side, self.seed)
+        )
+
     @property
     def default_recs(self) -> Codes:
         """The codes of the mean user's 100 best items, best first."""
         nobody = np.zeros(1, np.int32)
         rows = user_rows(self.data_info, [0], nobody, None, {}, average=True)
-        return self.rank_items(rows, nobody, N_DEFAULT_RECS, filter_consumed=True)[0]
+        best = self.rank_items(rows, nobody, N_DEFAULT_RECS, filter_consumed=True)[0]
+        return best[best > 0]
 
     def _fitted(self) -> Network:
         if self._trainer is None:
@@ -99,6 +117,7 @@ class Scorer(Settings):
         return find(self._fitted(), states, self.data_info, users, codes, n_rec, rules)
 
     def _finished(self, logits: Predictions) -> Predictions:
-        if self.task == "rating":
-            return np.clip(logits, self.lower_bound, self.upper_bound)
-        return torch.from_numpy(logits).sigmoid().numpy()
+        return self._predictions(torch.from_numpy(logits)).numpy()
+
+    def _predictions(self, logits: Tensor) -> Tensor:
+        return logits.clamp(self.lower_bound, self.upper_bound) if self.task == "rating" else logits.sigmoid()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, dataclass_transform, get_args
+from typing import Any, cast, dataclass_transform, get_args
 
 from recolib.checks import (
     BEYOND_SEEDS,
@@ -159,7 +159,8 @@ class Settings:
         Share of the vectors' elements that are hidden in training.
     id_dropout
         How often training hides who the user is, and which item it is, each by itself: code 0 then learns to speak from
-        features alone, which ``cold_start="features"`` asks it to.
+        features alone, which ``cold_start="features"`` asks it to. One share for both, or a pair, the users' first: for
+        new users alone, items are better left as they are.
     init_std
         Vectors start as N(0, init_std²).
     precision
@@ -191,7 +192,7 @@ class Settings:
     clip_norm: float | None = None
     ema: float | None = None
     embed_dropout: float = 0.0
-    id_dropout: float = 0.0
+    id_dropout: float | Sequence[float] = 0.0
     init_std: float = 0.01
     precision: str = "float32"
 
@@ -222,8 +223,10 @@ class Settings:
         for name in ("lr", "epsilon", "init_std"):
             check_number(name, getattr(self, name), 0, open_low=True)
         check_number("initial_accumulator_value", self.initial_accumulator_value, 0, 3e38)
-        for name in ("embed_dropout", "id_dropout"):
-            check_number(name, getattr(self, name), 0, 1)
+        check_number("embed_dropout", self.embed_dropout, 0, 1)
+        for share in self.hidden_shares:
+            check_number("id_dropout", share, 0, 1)
+        self.id_dropout = self.hidden_shares if isinstance(self.id_dropout, list | tuple) else self.id_dropout
         for name, high in (("reg", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 0, high)
@@ -245,6 +248,16 @@ class Settings:
                 value, check = getattr(self, field.name), OF_ALGORITHMS[field.name]
                 is_none = field.default == () and isinstance(value, list | tuple) and not value
                 setattr(self, field.name, () if is_none else check(field.name, value))
+
+    @property
+    def hidden_shares(self) -> tuple[float, float]:
+        """``id_dropout`` of users and of items."""
+        shares = self.id_dropout
+        if not isinstance(shares, list | tuple):
+            return cast("tuple[float, float]", (shares, shares))
+        if len(shares) != 2:
+            raise ValueError(f"id_dropout must be a share, or a pair of shares (users, items), got {shares!r}")
+        return shares[0], shares[1]
 
     def __repr__(self) -> str:
         """The algorithm and its settings."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from recolib.losses import RANKING_LOSSES, RATING_LOSS, Loss
 from recolib.nn.network import Network
 from recolib.optimizers import Optimizer, Rates
 from recolib.randomness import seeded
+from recolib.schedules import Schedule
 from recolib.settings import Settings
 
 CHECK_EVERY = 64
@@ -32,7 +33,7 @@ DECAY = 0.96
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. The batch size is in positives; see ``Settings``."""
+    """How to train, from one epoch on for some epochs. The batch size is in positives; see ``Settings``."""
 
     loss: Loss
     batch_size: int
@@ -47,9 +48,20 @@ class Plan:
     optimizer: str = "auto"
     initial_accumulator_value: float = 0.0
     freeze_fm: bool = False
+    schedule: Schedule | None = None
+    first_epoch: int = 0
+    n_epochs: int = 1
 
     @classmethod
-    def of(cls, settings: Settings, neg_sampling: bool, shuffle: bool, freeze_fm: bool = False) -> Plan:
+    def of(
+        cls,
+        settings: Settings,
+        neg_sampling: bool,
+        shuffle: bool,
+        freeze_fm: bool = False,
+        schedule: Schedule | None = None,
+        first_epoch: int = 0,
+    ) -> Plan:
         """The plan that a model's settings make for a ``fit``."""
         decay = settings.lr_decay
         return cls(
@@ -66,11 +78,18 @@ class Plan:
             optimizer=settings.optimizer,
             initial_accumulator_value=settings.initial_accumulator_value,
             freeze_fm=freeze_fm,
+            schedule=schedule,
+            first_epoch=first_epoch,
+            n_epochs=settings.n_epochs,
         )
 
     def rates(self, epoch: int) -> Rates:
-        """What the optimiser goes by in an epoch, counted from 0."""
+        """What the optimiser goes by in an epoch, counted from 0, before any schedule."""
         return Rates(self.lr * self.lr_decay**epoch, self.epsilon, self.initial_accumulator_value)
+
+    def factor(self, epoch: int, share: float) -> float:
+        """The schedule's factor of the learning rate after a share of an epoch's steps."""
+        return 1.0 if self.schedule is None else self.schedule((epoch - self.first_epoch + share) / self.n_epochs)
 
 
 class Trainer:
@@ -107,7 +126,8 @@ class Trainer:
             If the loss becomes infinite or NaN.
         """
         start = time.perf_counter()
-        self.optimizer.adopt(self.plan.rates(self.epoch))
+        rates, scheduled = self.plan.rates(self.epoch), self.plan.schedule is not None
+        self.optimizer.adopt(rates)
         candidates = examples.candidates(self.plan.seed, self.epoch)
         hidden = examples.hidden(self.plan.seed, self.epoch)
         order = torch.from_numpy(self._order(len(examples.data))).to(candidates.device)
@@ -117,9 +137,12 @@ class Trainer:
             with seeded(candidates.device, self.plan.seed, self.epoch):
                 bounds = batch_bounds(len(order), self.plan.batch_size)
                 batches = examples.batches(order, candidates, bounds, hidden)
-                for step, (users, items, labels) in enumerate(batches, start=1):
-                    total.add_(self._step(users, items, labels), alpha=len(labels))
-                    if step % CHECK_EVERY == 0:
+                for step, (users, items, labels, weights) in enumerate(batches):
+                    if scheduled:
+                        factor = self.plan.factor(self.epoch, step / len(bounds))
+                        self.optimizer.adopt(replace(rates, lr=rates.lr * factor))
+                    total.add_(self._step(users, items, labels, weights), alpha=len(labels))
+                    if (step + 1) % CHECK_EVERY == 0:
                         self._check(total)
                     bar.update(len(labels))
             self._check(total)
@@ -146,10 +169,10 @@ class Trainer:
         self.network.settle()
         self.network.eval()
 
-    def _step(self, users: Rows, items: Rows, labels: Tensor) -> Tensor:
+    def _step(self, users: Rows, items: Rows, labels: Tensor, weights: Tensor | None) -> Tensor:
         plan = self.plan
         self.optimizer.zero_grad()
-        loss = objective = plan.loss(self.network(users, items), labels)
+        loss = objective = plan.loss(self.network(users, items), labels, weights)
         penalty = self.network.penalty()
         if isinstance(penalty, Tensor):
             objective = objective + penalty
@@ -195,17 +218,18 @@ class Trainer:
             rates, before = plan.rates(self.epoch), self.optimizer.state()
             self.optimizer = Optimizer(self.network, self.network.tables(), plan.optimizer, rates)
             self.optimizer.restore(before, rates)
+        was_frozen = self.plan.freeze_fm
         self.plan, self.is_whole = plan, True
-        self._freeze(plan.freeze_fm)
+        self._freeze(plan.freeze_fm, was_frozen)
 
-    def _freeze(self, frozen: bool) -> None:
+    def _freeze(self, frozen: bool, was_frozen: bool) -> None:
         """Let the weights of the FM stand still where they predict, or let them go."""
         of_fm = {id(weight) for weight in self.network.fm_weights()}
         for at, weight in enumerate(self.parameters):
             if id(weight) in of_fm:
                 weight.requires_grad_(not frozen)
-                if frozen and self.average is not None and self._predicts:  # the raw weight is where its average was
-                    self.average.values[at].copy_(weight.detach())
+                if frozen and not was_frozen and self.average is not None and self._predicts:
+                    self.average.values[at].copy_(weight.detach())  # the raw weight is where its average was
 
     def state(self, with_optimizer: bool = True) -> dict[str, Tensor]:
         """A copy of all that training changes, by name; without the optimiser's part, what predicts."""
@@ -243,20 +267,20 @@ class Trainer:
         self.network.eval()
 
 
-def train(trainer: Trainer, plan: Plan, examples: Examples, n_epochs: int, verbose: int) -> Iterator[dict[str, float]]:
-    """Run epochs, and after each give a record of it.
+def train(trainer: Trainer, plan: Plan, examples: Examples, verbose: int) -> Iterator[dict[str, float]]:
+    """Run a plan's epochs, or those of them that are left, and after each give a record of it.
 
     If the loss becomes infinite or NaN, a network that was trained before goes back to what it was.
     """
-    before = (trainer.state(), trainer.plan) if trainer.epoch else None
+    before = (trainer.state(), trainer.plan) if trainer.steps else None
     trainer.adopt(plan)
     examples.mark_trained(trainer.network)
     n_pairs = len(examples.data) * (1 + examples.num_neg)
-    for number in range(1, n_epochs + 1):
+    for number in range(trainer.epoch - plan.first_epoch + 1, plan.n_epochs + 1):
         try:
             with tqdm(
                 total=len(examples.data),
-                desc=f"epoch {number}/{n_epochs}",
+                desc=f"epoch {number}/{plan.n_epochs}",
                 unit=" rows",
                 unit_scale=True,
                 disable=not verbose,

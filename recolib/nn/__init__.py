@@ -3,6 +3,7 @@
 from recolib.nn.components import (
     Attention,
     Component,
+    Contributions,
     CrossLayers,
     Deep,
     GatedStreams,
@@ -25,6 +26,7 @@ __all__ = [
     "BatchNorm",
     "CodeField",
     "Component",
+    "Contributions",
     "CrossLayers",
     "Deep",
     "FieldEmbedding",

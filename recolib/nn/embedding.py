@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -35,6 +36,17 @@ class SideLayout:
 
     code_fields: tuple[CodeField, ...]
     n_dense: int = 0
+
+    @property
+    def blocks(self) -> tuple[slice, ...]:
+        """The rows of each code field in the side's table: the average, the unknown value, then value after value."""
+        ends = [*accumulate(field.n_values + N_SPECIAL for field in self.code_fields)]
+        return tuple(map(slice, [0, *ends], ends))
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows the side's table has."""
+        return sum(field.n_values + N_SPECIAL for field in self.code_fields)
 
     def numbers(self, combiner: Combiner, first: int = 0) -> tuple[int, ...]:
         """The field number of each position, counted from ``first``."""
@@ -80,15 +92,14 @@ class FieldEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.layout, self.combiner, self.dropout = layout, combiner, dropout
-        sizes = [field.n_values + N_SPECIAL for field in layout.code_fields]
-        starts = [sum(sizes[:at]) for at in range(len(sizes))]
-        self.blocks = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-        columns = [start for start, field in zip(starts, layout.code_fields, strict=True) for _ in range(field.width)]
+        self.blocks, n_rows = layout.blocks, layout.n_rows
+        fields = zip(self.blocks, layout.code_fields, strict=True)
+        columns = [block.start for block, field in fields for _ in range(field.width)]
         self.register_buffer("offsets", torch.tensor(columns, dtype=torch.int64) - AVERAGE, persistent=False)
-        self.register_buffer("trained", torch.zeros(sum(sizes), dtype=torch.bool))
+        self.register_buffer("trained", torch.zeros(n_rows, dtype=torch.bool))
         self.register_buffer("present", torch.ones((), dtype=torch.bool), persistent=False)
-        self.vectors = nn.Embedding(sum(sizes), dim)
-        self.weights = nn.Embedding(sum(sizes), 1)
+        self.vectors = nn.Embedding(n_rows, dim)
+        self.weights = nn.Embedding(n_rows, 1)
         self.dense_vectors = nn.Parameter(torch.empty(layout.n_dense, dim))
         self.dense_weights = nn.Parameter(torch.zeros(layout.n_dense))
         nn.init.normal_(self.vectors.weight, std=init_std)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recolib.data.rows import Rows
 from recolib.nn.components import Component
 from recolib.nn.embedding import FieldEmbedding
-from recolib.nn.fields import Side, State
+from recolib.nn.fields import Fields, Side, State
 
 Precision = Literal["float32", "bf16"]
 
@@ -57,7 +57,10 @@ class Network(nn.Module):
 
     def encode(self, side: Side, rows: Rows) -> NetworkState:
         """What each component keeps of rows (..., C), (..., D) of one side."""
-        fields = self.embedding(side)(rows)
+        return self.encode_fields(side, self.embedding(side)(rows))
+
+    def encode_fields(self, side: Side, fields: Fields) -> NetworkState:
+        """What each component keeps of embedded fields (..., F, K) of one side."""
         states = tuple(component.encode(side, fields) for component in self.terms)
         if self.precision == "bf16" and not self.training:
             states = tuple(component.lowered(state) for component, state in zip(self.terms, states, strict=True))

@@ -1,7 +1,15 @@
 """The terms that networks are sums of."""
 
 from recolib.nn.components.attentive import Attention, AttentivePairs, AttentiveState
-from recolib.nn.components.component import Component, InnerProduct, Joined, cross, cross_fields, linear_of_products
+from recolib.nn.components.component import (
+    Component,
+    Contributions,
+    InnerProduct,
+    Joined,
+    cross,
+    cross_fields,
+    linear_of_products,
+)
 from recolib.nn.components.crossing import CrossLayers, CrossState
 from recolib.nn.components.deep import Deep, DeepState
 from recolib.nn.components.interaction_aware import InteractionAware, InteractionLayers
@@ -24,6 +32,7 @@ __all__ = [
     "AttentivePairs",
     "AttentiveState",
     "Component",
+    "Contributions",
     "CrossLayers",
     "CrossState",
     "Deep",

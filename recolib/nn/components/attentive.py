@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-from recolib.nn.components.component import Component, cross_fields
+from recolib.nn.components.component import Component, Contributions, cross_fields
 from recolib.nn.dropout import dropout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 
@@ -144,6 +144,10 @@ class AttentivePairs(Component[AttentiveState]):
     def encode(self, side: Side, fields: Fields) -> AttentiveState:
         """The side's fields, and its own pairs gone through."""
         at = self._positions(side)
+        if len(at) == 1 and not self.training:  # no pairs, and ONNX Runtime multiplies no empty matrices
+            lead, width = fields.present.shape[:-1], self.directions(at, at).shape[-2]
+            mass, value = (fields.vectors.new_full(shape, of) for shape, of in ((lead, NOTHING), ((*lead, width), 0.0)))
+            return AttentiveState(fields.vectors, fields.present, mass, value)
         i, j = torch.triu_indices(len(at), len(at), 1, device=at.device)
         hidden, values = self.measure(own_products(fields.vectors), at[i], at[j])
         logits = self._logits(hidden, fields.present[..., i] & fields.present[..., j] & self.pairs()[at[i], at[j]])
@@ -166,6 +170,15 @@ class AttentivePairs(Component[AttentiveState]):
         own = (state.mass.expand(across.shape[:-1]).unsqueeze(-1) for state in (user, item))
         of_own = (state.value.expand(*across.shape[:-1], -1).unsqueeze(-2) for state in (user, item))
         return self.finish(_pool(torch.cat([*own, across], -1), torch.cat([*of_own, values.flatten(-3, -2)], -2)))
+
+    def contributions(self, fields: Fields) -> Contributions | None:
+        """Each pair's value, weighted by attention; whatever makes more of the values than their sum has none."""
+        i, j = torch.triu_indices(self.spec.n_positions, self.spec.n_positions, 1, device=self.numbers.device)
+        hidden, values = self.measure(own_products(fields.vectors), i, j)
+        weights = _weights(self._logits(hidden, fields.present[..., i] & fields.present[..., j] & self.pairs()[i, j]))
+        pairs = weights.new_zeros(*weights.shape[:-1], *self.numbers.shape, *self.numbers.shape)
+        pairs[..., i, j] = weights * values.squeeze(-1)
+        return Contributions(pairs=pairs)
 
     def pairs(self) -> Tensor:
         """Which pairs of positions count, (F, F)."""
@@ -222,8 +235,12 @@ def _spans(n: int) -> Iterator[tuple[int, slice]]:
 
 def _pool(logits: Tensor, values: Tensor) -> Tensor:
     """Values (..., P, H) weighted by attention, (..., H); 0 where there is no pair."""
-    weights = logits.softmax(-1) * (logits > NOTHING / 2)
-    return (weights.unsqueeze(-2) @ values).squeeze(-2)
+    return (_weights(logits).unsqueeze(-2) @ values).squeeze(-2)
+
+
+def _weights(logits: Tensor) -> Tensor:
+    """Attention (..., P); 0 for what takes none."""
+    return logits.softmax(-1) * (logits > NOTHING / 2)
 
 
 class Attention(AttentivePairs):

@@ -30,6 +30,25 @@ class InnerProduct(State):
     constant: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Contributions:
+    """A term as a sum of what the fields of both sides add alone and in pairs.
+
+    Attributes
+    ----------
+    constant
+        What is added whatever the fields are, a number; None is nothing.
+    alone
+        What each position adds, (..., F); None where the term has nothing of the kind.
+    pairs
+        What positions i < j add together, (..., F, F), zero elsewhere; None likewise.
+    """
+
+    constant: Tensor | None = None
+    alone: Tensor | None = None
+    pairs: Tensor | None = None
+
+
 class Component(nn.Module, Generic[S]):
     """A term of a network's score, cut in two.
 
@@ -74,6 +93,10 @@ class Component(nn.Module, Generic[S]):
 
     def inner_product(self, side: Side, state: S) -> InnerProduct | None:
         """A side's part of the term in evaluation, if that is an inner product of both sides' parts; else None."""
+        return None
+
+    def contributions(self, fields: Fields) -> Contributions | None:
+        """The term in evaluation as a sum over the fields (..., F, K) of both sides, the user's first; else None."""
         return None
 
 

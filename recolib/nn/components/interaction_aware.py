@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recolib.nn.components.attentive import Activation, AttentivePairs
-from recolib.nn.fields import FieldSpec
+from recolib.nn.fields import Fields, FieldSpec
 from recolib.nn.mlp import glorot, mlp
 
 
@@ -174,6 +174,10 @@ class InteractionLayers(InteractionAware):
     def basis(self) -> Tensor | None:
         """None: each pair has directions of its own."""
         return None
+
+    def contributions(self, fields: Fields) -> None:
+        """None: the layers see all pairs at once."""
+        return
 
     def finish(self, pooled: Tensor) -> Tensor:
         """The layers after the first."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recolib.nn.components.component import Component, InnerProduct
+from recolib.nn.components.component import Component, Contributions, InnerProduct
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 
 
@@ -52,3 +52,7 @@ class Linear(Component[LinearState]):
     def inner_product(self, side: Side, state: LinearState) -> InnerProduct:
         """The sum, as a constant."""
         return InnerProduct(state.total.new_zeros(*state.total.shape, 0), state.total)
+
+    def contributions(self, fields: Fields) -> Contributions:
+        """Each field's weight."""
+        return Contributions(alone=fields.weights if self.factors is None else fields.weights * self.factors)

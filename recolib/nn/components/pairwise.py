@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from recolib.nn.components.component import Component, InnerProduct, cross
+from recolib.nn.components.component import Component, Contributions, InnerProduct, cross
 from recolib.nn.dropout import Dropout
 from recolib.nn.fields import Fields, FieldSpec, Side, State
 from recolib.nn.mlp import BatchNorm
@@ -132,6 +132,11 @@ class Pairwise(Component[PairwiseState]):
     def inner_product(self, side: Side, state: PairwiseState) -> InnerProduct:
         """The vector sum, and the own pairs as a constant."""
         return InnerProduct(state.total, state.own)
+
+    def contributions(self, fields: Fields) -> Contributions:
+        """Each pair's inner product, the factors in it; what batch norm shifts is a constant."""
+        factors, shift = self.scale_and_shift()
+        return Contributions(constant=shift, pairs=(fields.vectors * factors @ fields.vectors.mT).triu(1))
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """What becomes of the pair vector in evaluation: factors (K,) of its elements, and a constant."""

@@ -1,0 +1,141 @@
+"""What the columns of one pair add to its score, alone and two by two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from typing import Literal, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recolib.data.info import DataInfo
+from recolib.data.rows import ABSENT, AVERAGE, UNKNOWN, Rows
+from recolib.data.schema import Field, Side
+from recolib.nn import Network
+from recolib.nn.embedding import Combiner, field_numbers
+
+Floats = NDArray[np.float64]
+Value = int | float | str
+STANDS_FOR = {UNKNOWN: "(unknown)", AVERAGE: "(average)"}
+"""What is written for a code that is no value's."""
+TIMES = " \N{MULTIPLICATION SIGN} "
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, and its value in the pair."""
+
+    name: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a logit, and the columns that it is of."""
+
+    kind: Literal["bias", "column", "pair", "rest"]
+    contribution: float
+    columns: tuple[Column, ...] = ()
+
+
+@torch.inference_mode()
+def explanation(network: Network, info: DataInfo, user: Rows, item: Rows) -> pd.DataFrame:
+    """One pair's logit as a table of what adds up to it; see ``Predictor.explain``.
+
+    Parameters
+    ----------
+    network
+        The network.
+    info
+        What columns and values are called.
+    user, item
+        The user's row with its context, (1, C), and the item's.
+    """
+    columns = [*_columns(info, user, "user", "context"), *_columns(info, item, "item")]
+    numbers = field_numbers(network.user.layout, network.item.layout, cast("Combiner", network.user.combiner))
+    columns_at = np.eye(len(columns))[[*numbers[0], *numbers[1]]]  # (F, columns): which column stands where
+    user_fields = network.user(user[:, None].to(network.device))
+    item_fields = network.item(item[:, None].to(network.device))
+    both = user_fields.join(item_fields)
+    logit = bias = network.bias
+    alone, pairs, rest = list[Floats](), list[Floats](), list[float]()
+    for component in network.terms:  # one by one: the whole network might round to bfloat16
+        score = component.score(component.encode("user", user_fields), component.encode("item", item_fields))
+        logit = logit + score
+        part = component.contributions(both)
+        if part is None:
+            rest.append(score.item())
+            continue
+        if part.constant is not None:
+            bias = bias + part.constant
+        if part.alone is not None:
+            alone.append(_array(part.alone) @ columns_at)
+        if part.pairs is not None:
+            pairs.append(columns_at.T @ _array(part.pairs) @ columns_at)
+    terms = [Term("bias", bias.item()), *_of_columns(alone, columns), *_of_pairs(pairs, columns)]
+    terms += [Term("rest", sum(rest))] if rest else []
+    frame = _table(sorted(terms, key=lambda term: -abs(term.contribution)))
+    frame.attrs["logit"] = logit.item()
+    return frame
+
+
+def _array(numbers: Tensor) -> Floats:
+    """Contributions to one pair, (1, 1, …), as an array."""
+    return numbers[0, 0].double().cpu().numpy()
+
+
+def _of_columns(alone: Sequence[Floats], columns: Sequence[Column]) -> Iterator[Term]:
+    if alone:
+        for column, contribution in zip(columns, np.sum(alone, 0).tolist(), strict=True):
+            yield Term("column", contribution, (column,))
+
+
+def _of_pairs(pairs: Sequence[Floats], columns: Sequence[Column]) -> Iterator[Term]:
+    """Of each two columns; of a column with itself where several of its values are multiplied with each other."""
+    if pairs:
+        total = np.sum(pairs, 0).tolist()
+        for i, j in combinations_with_replacement(range(len(columns)), 2):
+            if i < j or total[i][j]:
+                yield Term("pair", total[i][j], (columns[i], columns[j]))
+
+
+def _columns(info: DataInfo, row: Rows, *sides: Side) -> Iterator[Column]:
+    """The columns of joined sides in the order of their fields, and what a row has in them."""
+    codes, dense, at = row.codes[0].tolist(), row.dense[0].tolist(), 0
+    for field in (field for side in sides for field in info.schema.codes(side)):
+        yield Column(field.name, _decoded(info, field, codes[at : at + field.width]))
+        at += field.width
+    for field, number in zip((field for side in sides for field in info.schema.dense(side)), dense, strict=True):
+        value = np.float32(number * field.scale + field.offset)
+        yield Column(field.name, float(str(value)))  # as short as float32 can tell it from its neighbours
+
+
+def _decoded(info: DataInfo, field: Field, codes: Sequence[int]) -> Value:
+    values = info.vocabs[field.name].values
+    decoded = [
+        values[code - 1 : code].tolist()[0] if code > 0 else STANDS_FOR[code] for code in codes if code != ABSENT
+    ]
+    return decoded[0] if field.kind == "sparse" else ", ".join(map(str, decoded))
+
+
+def _table(terms: Sequence[Term]) -> pd.DataFrame:
+    def of(number: int, what: Literal["name", "value"]) -> pd.Series:
+        found = [getattr(term.columns[number], what) if number < len(term.columns) else None for term in terms]
+        return pd.Series(found, dtype=object)  # which keeps None
+
+    return pd.DataFrame(
+        {
+            "term": [TIMES.join(column.name for column in term.columns) or term.kind for term in terms],
+            "kind": [term.kind for term in terms],
+            "first": of(0, "name"),
+            "second": of(1, "name"),
+            "first_value": of(0, "value"),
+            "second_value": of(1, "value"),
+            "contribution": [term.contribution for term in terms],
+        }
+    )
