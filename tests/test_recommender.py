@@ -351,7 +351,8 @@ def test_users_and_items_without_interactions_are_scored_by_their_features() -> 
     )
     assert model.predict(100, "fresh even") > model.predict(100, "fresh odd")
     assert model.predict(101, "fresh odd") > model.predict(101, "fresh even")
-    assert "fresh even" in model.recommend_user(7, 22)[7]
+    assert "fresh even" not in model.recommend_user(7, 22)[7]
+    assert "fresh even" in model.recommend_user(7, 22, include_cold_items=True)[7]
     assert int(model.recommend_user(7, 1)[7][0][1:]) % 2 == 0  # F like even items
 
 
@@ -572,7 +573,7 @@ def test_a_model_in_the_middle_of_an_epoch_answers_nothing_and_is_not_changed(mo
     asked, model, other = [], refit(), refit()
     loss = RANKING_LOSSES["cross_entropy"]
 
-    def asking(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def asking(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
         with pytest.raises(RuntimeError, match="is being trained: ask before or after fit"):
             model.predict(100, "i1")
         with pytest.raises(RuntimeError, match="is being trained"):

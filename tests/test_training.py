@@ -83,7 +83,7 @@ def weights(network) -> list[torch.Tensor]:
 def watched(loss, network, seen: list):
     """The loss, noting the weights that each step starts from."""
 
-    def measure(scores, labels):
+    def measure(scores, labels, of_rows=None):
         seen.append(weights(network))
         return loss(scores, labels)
 
@@ -130,7 +130,7 @@ def test_an_epoch_sees_every_row_once_in_its_own_order(world, network, shuffle):
     data = world[0]
     seen: list[float] = []
 
-    def loss(scores, labels):
+    def loss(scores, labels, of_rows=None):
         seen.extend(labels.flatten().tolist())
         return squared(scores, labels)
 
@@ -322,7 +322,7 @@ def test_a_gradient_below_the_norm_is_left_alone(world, network):
         torch.testing.assert_close(one, other)
 
 
-def zero_loss(scores, labels):
+def zero_loss(scores, labels, of_rows=None):
     return (0 * scores).sum()
 
 
@@ -419,7 +419,7 @@ def failing_at(step: int, error: BaseException | float):
     """Cross-entropy until a step, which raises the error, or gives the number instead."""
     steps = 0
 
-    def loss(scores, labels):
+    def loss(scores, labels, of_rows=None):
         nonlocal steps
         steps += 1
         if steps == step:
