@@ -25,12 +25,18 @@ def fitted(algorithm: type[Recommender] = FM, **settings: Any) -> Recommender:
     return algorithm("ranking", info, **{**common, **settings}).fit(data, neg_sampling=True, verbose=0)
 
 
-def batches(share: float, epoch: int = 0, num_neg: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def batches(share: float | tuple[float, float], epoch: int = 0, num_neg: int = 2) -> tuple[np.ndarray, np.ndarray]:
     data, info = WORLD.build()
-    examples = Examples.of(data, SAMPLERS["random"](info), num_neg, torch.device("cpu"), share)
+    examples = Examples.of(
+        data,
+        SAMPLERS["random"](info),
+        num_neg,
+        torch.device("cpu"),
+        share if isinstance(share, tuple) else (share, share),
+    )
     candidates, hidden = examples.candidates(1, epoch), examples.hidden(1, epoch)
     some = examples.batches(torch.arange(len(data)), candidates, batch_bounds(len(data), 50), hidden)
-    users, items = zip(*((users.codes[..., 0], items.codes[..., 0]) for users, items, _ in some), strict=True)
+    users, items = zip(*((users.codes[..., 0], items.codes[..., 0]) for users, items, *_ in some), strict=True)
     return torch.cat(users).numpy(), torch.cat(items).numpy()
 
 
@@ -43,6 +49,21 @@ def test_a_share_of_the_ids_is_hidden_each_side_by_itself():
         assert (whole != UNKNOWN).all()
     both = ((users == UNKNOWN) & (items == UNKNOWN)).mean()
     assert abs(both - 0.09) < 0.04
+
+
+def test_one_side_alone_can_be_hidden(tmp_path):
+    users, items = batches((0.3, 0.0))
+    assert abs((users == UNKNOWN).mean() - 0.3) < 0.06
+    assert (items != UNKNOWN).all()
+    users, items = batches((0.0, 0.3))
+    assert (users != UNKNOWN).all()
+    assert abs((items == UNKNOWN).mean() - 0.3) < 0.06
+    model = fitted(id_dropout=[0.3, 0], n_epochs=1)
+    network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+    assert network.user.trained[1]
+    assert not network.item.trained[1]
+    back = FM.load(model.save(tmp_path, "m").parent, "m")
+    assert back.id_dropout == model.id_dropout == (0.3, 0)
 
 
 def test_each_epoch_hides_others_and_repeats_itself():
@@ -106,7 +127,7 @@ def test_it_is_saved_and_trains_on_to_the_bit(tmp_path):
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("wrong", [-0.1, 1.0, "half", None, True])
+@pytest.mark.parametrize("wrong", [-0.1, 1.0, "half", None, True, (0.1,), (0.1, 0.2, 0.3), (0.1, 1.0), (0.1, "no")])
 def test_a_share_is_a_number_below_1(wrong: object):
     with pytest.raises((ValueError, TypeError), match="id_dropout"):
         fitted(id_dropout=wrong)
