@@ -18,7 +18,7 @@ import torch
 from worlds import KINDS, N_ITEMS, World, make_world
 
 import recolib
-from recolib import NotFittedError, UnknownIdWarning
+from recolib import EarlyStopping, NotFittedError, UnknownIdWarning
 from recolib.algorithms import AFM, FM, IFM, INN, NFM, AutoInt, DCNv2, DeepFM, DeepIFM, FinalMLP, WideDeep
 from recolib.evaluation import LISTS, evaluate
 from recolib.recommender import Recommender
@@ -243,6 +243,7 @@ def test_the_order_of_columns_changes_no_bit(make: Maker, world: World) -> None:
         for name, value in columns.items()
     }
     one, other = World(frame, columns), World(frame[frame.columns[::-1]], moved)
+    assert (one.build()[0].weights == 1).all()  # the column is a feature here
     assert same(make(world=one, n_epochs=1), make(world=other, n_epochs=1))
 
 
@@ -521,6 +522,32 @@ def test_a_loaded_model_trains_on_as_if_it_had_never_stopped(
     back = recolib.load(make(n_epochs=1, **more).save(tmp_path, "model"))
     back.fit(data, neg_sampling=task == "ranking", verbose=0)
     assert same(back, whole)
+    assert answers(back, world) == answers(whole, world)
+
+
+def test_a_run_that_was_broken_off_is_resumed_to_the_bit(make: Maker, world: World, task: str, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"ema": 0.9, "lr_decay": True, "seed": 7}
+    arguments: dict[str, Any] = {
+        "neg_sampling": task == "ranking",
+        "verbose": 0,
+        "lr_schedule": "cosine",
+        "early_stopping": EarlyStopping("loss", patience=1),
+        "eval_data": world.frame.tail(50),
+    }
+
+    def stop(record: dict[str, float]) -> None:
+        if record["epoch"] == 1:
+            raise InterruptedError
+
+    data, _ = world.build()
+    whole = make(fit=False, **more).fit(data, **arguments)
+    with pytest.raises(InterruptedError):
+        make(fit=False, **more).fit(data, **arguments, checkpoint=tmp_path / "it", callbacks=[stop])
+    back = make(fit=False, **more).fit(data, **arguments, resume=tmp_path / "it")
+    states = [one._trainer.state() for one in (back, whole)]  # pyright: ignore
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert back.history_["eval_loss"].tolist() == whole.history_["eval_loss"].tolist()
     assert answers(back, world) == answers(whole, world)
 
 

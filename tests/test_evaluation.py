@@ -371,13 +371,15 @@ def test_a_user_who_consumed_everything_gets_an_empty_list() -> None:
     assert alone == pytest.approx({"hit_rate": 0.0, "coverage": 0.0, "novelty": math.nan}, nan_ok=True)
 
 
-def test_items_without_events_are_part_of_the_catalogue() -> None:
+def test_items_without_events_are_in_lists_if_asked_for() -> None:
     events = pd.DataFrame({"user": [1, 1, 2, 2], "item": [1, 2, 2, 3], "label": 1})
     features = pd.DataFrame({"item": [1, 2, 3, 4], "price": [1.0, 2.0, 3.0, 4.0]})
     data, info = DatasetFeat.build_trainset(events, item_col=["price"], dense_col=["price"], item_features=features)
     model = FM("ranking", info, n_epochs=1).fit(data, True, verbose=0)
     frame = pd.DataFrame({"user": [1], "item": [4], "label": 1})
-    measured = evaluate(model, frame, True, metrics=["recall", "coverage", "novelty"], k=4)
+    asked: dict[str, Any] = {"metrics": ["recall", "coverage", "novelty"], "k": 4}
+    assert evaluate(model, frame, True, **asked)["recall"] == 0.0
+    measured = evaluate(model, frame, True, **asked, include_cold_items=True)
     # the list is items 3 and 4: one user of two consumed the first; nobody the second, which counts as one
     assert measured == {"recall": 1.0, "coverage": 2 / 4, "novelty": 1.0}
 
@@ -503,9 +505,11 @@ class Listener:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
-    def rank_items(self, users: Rows, codes: NDArray[np.int32], k: int, filter_consumed: bool) -> NDArray[np.int32]:
+    def rank_items(
+        self, users: Rows, codes: NDArray[np.int32], k: int, filter_consumed: bool, include_cold_items: bool = False
+    ) -> NDArray[np.int32]:
         self.asked.append(codes)
-        return self.model.rank_items(users, codes, k, filter_consumed)
+        return self.model.rank_items(users, codes, k, filter_consumed, include_cold_items)
 
 
 def sampled_users(case: Case, frame: pd.DataFrame, n: int | None, seed: int = 42) -> tuple[list[Any], dict[str, float]]:

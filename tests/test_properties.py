@@ -106,7 +106,7 @@ def of_info(info: DataInfo) -> dict[str, Any]:
         "consumed": [
             {code: met.tolist() for code, met in by.items()} for by in (info.user_consumed, info.item_consumed)
         ],
-        "numbers": (info.popularity.tolist(), info.data_size, info.labels, info.version),
+        "numbers": (info.liked.tolist(), info.popularity.tolist(), info.data_size, info.labels, info.version),
         "fingerprint": info.fingerprint,
     }
 
@@ -122,8 +122,8 @@ def test_what_is_known_of_any_data_survives_its_file(data: Data) -> None:
         info.save(folder, "any")
         back = DataInfo.load(folder, "any")
     assert of_info(back) == of_info(info)
-    assert {array.dtype for array in (back.popularity, back.items.owner)} == {
-        array.dtype for array in (info.popularity, info.items.owner)
+    assert {array.dtype for array in (back.liked, back.items.owner)} == {
+        array.dtype for array in (info.liked, info.items.owner)
     }
     again, once = (DatasetFeat.build_testset(data.frame, data_info=one) for one in (back, info))
     assert of_rows(again.users.rows) == of_rows(once.users.rows)
