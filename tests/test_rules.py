@@ -372,7 +372,7 @@ def test_a_retriever_of_few_candidates_leaves_the_cold_ones_out() -> None:
         {"exclude": {"one": [0, 1, 2, "i1"]}},
         {"candidates": ITEMS[4:16], "exclude": ["i2"]},
     ],
-    ids=str,
+    ids=" and ".join,
 )
 @pytest.mark.filterwarnings("ignore::recolib.UnknownIdWarning")
 def test_rules_hold_for_lists_of_the_most_popular(rules: dict[str, Any]) -> None:

@@ -253,7 +253,7 @@ def test_a_segment_without_features_is_told() -> None:
         ({"segment": [], "cold_start": "popular"}, "segment must be a column of users, or a list of such"),
         ({"segment": 3, "cold_start": "popular"}, "segment must be a column of users, or a list of such, got 3"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_segments_are_refused_whoever_asks(ask: dict[str, Any], message: str) -> None:
     _, model = segment_world(0)
