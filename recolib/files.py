@@ -33,7 +33,7 @@ except ImportError:  # Windows, where a file that someone has open cannot be rem
 Arrays = Mapping[str, NDArray[Any]]
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a file of this version cannot be read by earlier ones; all formats up to it can be read."""
 SUFFIX = ".safetensors"
 UNFINISHED = ".recolib-unfinished"

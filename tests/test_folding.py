@@ -19,7 +19,7 @@ import recolib
 from recolib import UnknownIdWarning
 from recolib.algorithms import FM, DeepFM
 from recolib.ann import Retriever
-from recolib.folding import Catalogue, fold_in, minimise, spread_of
+from recolib.folding import POWER, Catalogue, fold_in, minimise, spread_of
 from recolib.recommender import Recommender
 
 pytestmark = [
@@ -101,7 +101,7 @@ def test_the_fit_is_the_least_of_what_the_docstring_says(pure: Recommender, who:
 
     def objective(moved: NDArray[np.float64]) -> float:
         scores = logits(pure, moved, start)
-        return len(met) * np.logaddexp.reduce(scores) - scores[met].sum() + 0.5 * moved @ precision @ moved
+        return POWER * (len(met) * np.logaddexp.reduce(scores) - scores[met].sum()) + 0.5 * moved @ precision @ moved
 
     root = np.linalg.cholesky(covariance)
     best = minimize(lambda z: objective(root @ z), np.zeros(len(start)), method="BFGS", options={"gtol": 1e-8}).x
