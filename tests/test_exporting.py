@@ -25,7 +25,7 @@ from worlds import N_ITEMS, World, make_world
 import recolib
 from examples.serve_onnx import Server
 from recolib import NotFittedError, UnknownIdWarning, exporting
-from recolib.algorithms import AFM, FM, DeepIFM, WideDeep
+from recolib.algorithms import AFM, FM, DeepFM, DeepIFM, WideDeep
 from recolib.data import DataInfo
 from recolib.data.rows import ABSENT, AVERAGE, Rows
 from recolib.nn import Component, Fields, FieldSpec, Joined
@@ -45,7 +45,7 @@ def cases() -> tuple[list[Case], list[Case]]:
     first = dict(reversed(ALGORITHMS))  # of each the first variant
     few: list[Case] = [(*variant, "all kinds") for variant in first.items()]
     few.append((AFM, first[AFM], "pure"))  # one field a side: there are no pairs within
-    rest = [(*variant, kind) for variant in ALGORITHMS for kind in ("all kinds", "pure")]
+    rest = [(*variant, "all kinds") for variant in ALGORITHMS] + [(one, first[one], "pure") for one in (FM, DeepFM)]
     rest.append((DeepIFM, first[DeepIFM] | {"multi_sparse_combiner": "normal"}, "all kinds"))
     return few, [case for case in rest if case not in few]
 
@@ -327,11 +327,3 @@ def test_the_example_needs_neither_torch_nor_recolib(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("'i") == 3
-
-
-@pytest.mark.slow
-def test_the_code_of_the_page_runs() -> None:
-    page = (ROOT / "docs" / "exporting.md").read_text("utf-8")
-    code = page.split("```python\n")[1].split("```")[0]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
