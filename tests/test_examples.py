@@ -35,7 +35,7 @@ def run(*arguments: str) -> str:
 
 
 def test_readme_prints_what_it_says() -> None:
-    """Words and the number of items to the letter; numbers to a twentieth, since another processor rounds otherwise."""
+    """Words and the number of items to the letter; numbers to a tenth, since other threads round otherwise."""
     code, printed = re.findall(r"```(?:python)?\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2]
     output = run("-W", "ignore", "-c", code)
     shape = [
@@ -44,7 +44,7 @@ def test_readme_prints_what_it_says() -> None:
     ]
     assert [line.split() for line in shape[0].splitlines()] == [line.split() for line in shape[1].splitlines()]
     for said, came in zip(NUMBER.findall(printed), NUMBER.findall(output), strict=True):
-        assert float(came) == pytest.approx(float(said), abs=0.05)
+        assert float(came) == pytest.approx(float(said), abs=0.1)
 
 
 def test_readme_is_short() -> None:
