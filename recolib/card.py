@@ -21,7 +21,7 @@ import torch
 from recolib.data.info import DataInfo
 from recolib.data.schema import Field
 from recolib.exporting import fingerprint
-from recolib.metrics import LOWER_IS_BETTER
+from recolib.metrics import less_is_better
 from recolib.nn import Network
 from recolib.plots import training_curves
 from recolib.settings import Settings
@@ -226,8 +226,7 @@ def _measured(name: str, values: np.ndarray[Any, Any], epochs: Sequence[int]) ->
     first, last = ("" if math.isnan(value) else _number(value) for value in (values[0], values[-1]))
     if np.isnan(values).all():
         return shown(name), first, "", "", last
-    is_less = name == "train_loss" or name.removeprefix("eval_") in LOWER_IS_BETTER
-    best = int(np.nanargmin(values) if is_less else np.nanargmax(values))
+    best = int(np.nanargmin(values) if less_is_better(name) else np.nanargmax(values))
     return shown(name), first, _number(values[best]), str(epochs[best]), last
 
 

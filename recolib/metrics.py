@@ -204,3 +204,8 @@ LOWER_IS_BETTER = {"loss", "rmse", "mae", "log_loss"}
 """Of these less is better; of all others more."""
 METRICS = [*dict.fromkeys([*RATING_METRICS, *RANKING_METRICS, *GROUPED_METRICS, *LISTWISE_METRICS, *CATALOGUE_METRICS])]
 """The names of all."""
+
+
+def less_is_better(column: str) -> bool:
+    """Whether less is better in a column of ``history_``: the training loss, or a metric as ``eval_...``."""
+    return column == "train_loss" or column.removeprefix("eval_") in LOWER_IS_BETTER

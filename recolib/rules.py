@@ -113,8 +113,10 @@ class Wish:
         if self.where is not None:
             mask = items_where(items(), self.where)
             if candidates is None:
-                at = np.flatnonzero(mask if self.include_cold_items else mask & trained(info))
-                candidates = (at + 1).astype(np.int32)
+                offered = (
+                    np.arange(1, info.n_items + 1, dtype=np.int32) if self.include_cold_items else info.trained_items
+                )
+                candidates = offered[mask[offered - 1]]
             else:
                 candidates = candidates[mask[candidates - 1]]
         exclude, each = self.exclude, None
@@ -131,11 +133,6 @@ class Wish:
             None if low is None else lambda logits: predictions(logits) < low,
             read_limits(info, self.max_per_group),
         )
-
-
-def trained(info: DataInfo) -> Mask:
-    """Whether each item has interactions, (n_items,)."""
-    return info.items.current.codes[1:, 0].numpy() > UNKNOWN
 
 
 def read_limits(info: DataInfo, max_per_group: Mapping[str, int] | None) -> list[Limit]:

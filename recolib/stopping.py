@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from recolib.checks import check_bool, check_integer, check_names, check_number
-from recolib.metrics import LOWER_IS_BETTER, METRICS
+from recolib.metrics import METRICS, less_is_better
 
 TRAIN_LOSS = "train_loss"
 
@@ -73,7 +73,7 @@ class EarlyStopping:
 
     def best(self, values: Sequence[float]) -> int | None:
         """The place of the best of some epochs' values: the last one that was an improvement; None if none was."""
-        sign = -1 if self.metric == TRAIN_LOSS or self.metric in LOWER_IS_BETTER else 1
+        sign = -1 if less_is_better(self.column) else 1
         at, bar = None, float("-inf")
         for place, value in enumerate(values):
             if sign * value > bar:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from recolib.exceptions import NotFittedError
-from recolib.metrics import LOWER_IS_BETTER
+from recolib.metrics import less_is_better
 from recolib.plots.canvas import BLACK, BLUE, ORANGE, new_figure, require_columns
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def training_curves(model_or_history: Trained | pd.DataFrame, figure: Figure | N
         panel.plot(epochs, values, color=BLUE, marker="o", markersize=4)
         title = name
         if at > 1 and not np.isnan(values).all():
-            best = int(np.nanargmin(values) if name.removeprefix("eval_") in LOWER_IS_BETTER else np.nanargmax(values))
+            best = int(np.nanargmin(values) if less_is_better(name) else np.nanargmax(values))
             panel.plot(epochs[best], values[best], marker="*", markersize=15, color=ORANGE, markeredgecolor=BLACK)
             title = f"{name}: best {values[best]:.4g} in epoch {epochs[best]}"
         panel.set_title(title, fontsize="medium")
