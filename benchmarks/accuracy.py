@@ -34,7 +34,7 @@ from benchmarks.experiments import EXPERIMENTS, PARTS, Entry, Experiment, Parts,
 from recolib.algorithms import FM
 from recolib.data.interactions import Interactions
 from recolib.evaluation import evaluate
-from recolib.metrics import roc_auc
+from recolib.evaluation.metrics import roc_auc
 
 
 def run(entry: Entry, experiment: Experiment, parts: Parts, seed: int, with_test: bool = True) -> dict[str, Any]:

@@ -50,7 +50,7 @@ from recolib.data import DatasetFeat
 from recolib.data.interactions import Interactions
 from recolib.datasets import fetch_movielens
 from recolib.evaluation import evaluate
-from recolib.metrics import ndcg, roc_auc
+from recolib.evaluation.metrics import ndcg, roc_auc
 from recolib.recommender import Recommender
 
 K, N_BROUGHT = 10, 5

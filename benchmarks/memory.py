@@ -23,7 +23,7 @@ from benchmarks.measures import peak_mib
 from recolib import algorithms
 from recolib.algorithms import DeepFM
 from recolib.data import DatasetFeat, DatasetPure
-from recolib.examples import Examples
+from recolib.training.batches import Examples
 from recolib.wiring import build_network
 
 

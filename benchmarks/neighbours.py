@@ -20,8 +20,8 @@ from scipy import sparse
 from recolib.algorithms import FM, DeepFM
 from recolib.data import DataInfo, DatasetFeat
 from recolib.datasets import fetch_movielens
+from recolib.inference.scoring import score_catalogue, states_of
 from recolib.recommender import Recommender
-from recolib.scoring import score_catalogue, states_of
 
 N = 10
 N_SEEN_BY = 50

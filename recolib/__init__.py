@@ -5,7 +5,7 @@ from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
 from recolib.exceptions import NotFittedError, UnknownIdWarning
 from recolib.loading import load
-from recolib.stopping import EarlyStopping
+from recolib.training.stopping import EarlyStopping
 from recolib.version import __version__
 
 __all__ = [

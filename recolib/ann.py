@@ -12,12 +12,12 @@ from torch import Tensor
 
 from recolib.checks import check_choice, check_integer
 from recolib.data.info import DataInfo
-from recolib.data.rows import Rows
+from recolib.data.rows import Codes, Rows
+from recolib.inference.queries import Feats, Ids, as_list
+from recolib.inference.scoring import Known, score_catalogue, states_of, users_per_block
+from recolib.inference.toplists import NOTHING, Rules, TopLists, choose, top_lists
 from recolib.nn import Network, NetworkState
-from recolib.queries import Feats, Ids, as_list
 from recolib.recommender import Recommender
-from recolib.scoring import Known, score_catalogue, states_of, users_per_block
-from recolib.toplists import NOTHING, Codes, Rules, TopLists, choose, top_lists
 
 INDEXES = ("exact", "hnsw")
 N_LINKS = 32

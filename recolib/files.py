@@ -37,7 +37,7 @@ FORMAT = 2
 """Raised when a file of this version cannot be read by earlier ones; all formats up to it can be read."""
 SUFFIX = ".safetensors"
 UNFINISHED = ".recolib-unfinished"
-LONGEST_NAME = 180
+MAX_NAME_BYTES = 180
 """Bytes that file systems leave for a name, with all that is put around it."""
 DIGEST = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
 NO_DIGEST = b"0" * 64
@@ -56,9 +56,9 @@ def file_of(path: str | os.PathLike[str], name: str, ending: str = "", argument:
     plain = isinstance(name, str) and re.fullmatch(r"[^\x00-\x1f/\\:.][^\x00-\x1f/\\:]*", name)
     if plain and name.endswith(SUFFIX):
         raise ValueError(f"{argument} {name!r} must come without {SUFFIX!r}, which is added")
-    if not plain or len(os.fsencode(name)) > LONGEST_NAME:
+    if not plain or len(os.fsencode(name)) > MAX_NAME_BYTES:
         raise ValueError(
-            f"{argument} must be a plain file name of at most {LONGEST_NAME} bytes, without folders and not starting "
+            f"{argument} must be a plain file name of at most {MAX_NAME_BYTES} bytes, without folders and not starting "
             f"with '.', got {name!r}"
         )
     return Path(path) / f"{name}{ending}{SUFFIX}"

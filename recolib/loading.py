@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from recolib import algorithms
+from recolib.artifacts.model_file import SavedModel
 from recolib.data.info import DataInfo
 from recolib.recommender import Recommender
-from recolib.saved import SavedModel
 
 ALGORITHMS: dict[str, type[Recommender]] = {name: getattr(algorithms, name) for name in algorithms.__all__}
 """recolib's own: a name from a file is looked up here, and never imported."""

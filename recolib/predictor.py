@@ -11,18 +11,18 @@ import numpy as np
 import pandas as pd
 
 from recolib.checks import check_bool, check_choice, check_integer
-from recolib.explaining import explanation
-from recolib.importance import importance
-from recolib.lister import Lister, check_verbose, warn_of_short
-from recolib.nn import Side
-from recolib.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_rows
-from recolib.rules import Where, Wish
-from recolib.scorer import Predictions
-from recolib.scoring import score_pairs
-from recolib.strategies import COLD_STARTS
-from recolib.streaming import check_parquet, schema_of, write_parquet
-from recolib.toplists import Finder, TopList, TopLists
-from recolib.vectors import as_array
+from recolib.evaluation.importance import importance
+from recolib.inference.cold_start import COLD_STARTS
+from recolib.inference.engine import Predictions
+from recolib.inference.explaining import explanation
+from recolib.inference.parquet import check_parquet, schema_of, write_parquet
+from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_rows
+from recolib.inference.recommend import Lister, check_verbose, warn_of_short
+from recolib.inference.request import Where, Wish
+from recolib.inference.scoring import score_pairs
+from recolib.inference.toplists import Finder, TopList, TopLists
+from recolib.inference.vectors import as_array
+from recolib.nn import NetworkSide
 
 SCORED_COLD_STARTS = ("average", "features")
 
@@ -145,11 +145,11 @@ class Predictor(Lister):
         random_rec
             Draw the lists at random, in proportion to exp(logit), instead of taking the best first.
         history
-            Items that the user met and training has not seen him with; for several users, or one, a mapping from each
-            to his items. His own vector and linear weight are then fitted to them, from where they stand and within
-            what is usual for the users of training; nothing of the model changes. See ``recolib.folding.fold_in``. What
-            a known user consumed in training holds his vector where it is. With ``filter_consumed`` these items are
-            left out of his list.
+            Items that the user consumed after training; for several users, or one, a mapping from each to their items.
+            The user's vector and linear weight are then fitted to these items, starting from where they stand and
+            staying within what is usual for the users of training; nothing of the model changes. See
+            ``recolib.inference.folding.fold_in``. What a known user consumed in training holds their vector where it
+            is. With ``filter_consumed`` these items are left out of the list.
         context
             Values of the context columns: one mapping for all users, or a frame keyed by ``user``.
         candidates
@@ -688,7 +688,7 @@ class Predictor(Lister):
         return importance(self, data, neg_sampling, metric, n_repeats, seed, verbose)
 
     def _similar(
-        self, side: Side, ids: Ids, n: int, include_cold: bool, return_scores: bool, inner_id: bool
+        self, side: NetworkSide, ids: Ids, n: int, include_cold: bool, return_scores: bool, inner_id: bool
     ) -> dict[Id, Any]:
         self._fitted()
         check_integer("n", n, 1)

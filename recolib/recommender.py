@@ -10,18 +10,17 @@ from typing import Any, Self, cast
 
 import pandas as pd
 
-from recolib.card import write_card
+from recolib.artifacts.card import write_card
+from recolib.artifacts.model_file import SavedModel
+from recolib.artifacts.onnx import export
 from recolib.checks import check_bool, check_integer
 from recolib.data.dataset import DatasetFeat
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import with_ids
-from recolib.evaluation import Measurement, as_encoded, check_measure
-from recolib.examples import Examples, training_rows
+from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
 from recolib.exceptions import warn
-from recolib.exporting import export
 from recolib.files import file_of, refusing
-from recolib.growth import grown_trainer
 from recolib.nn import Component, FieldSpec, Precision
 from recolib.predictor import Predictor
 from recolib.runs import (
@@ -32,15 +31,16 @@ from recolib.runs import (
     check_callbacks,
     checkpoint_file,
     first_epoch,
-    go_on,
     read_run,
+    resume_run,
+    training_rows,
 )
 from recolib.sampling import SAMPLERS
-from recolib.saved import SavedModel
-from recolib.schedules import Schedule, as_schedule
-from recolib.stopping import EarlyStopping, check_stopping
-from recolib.training import Plan, Trainer, check_weights, train
-from recolib.wiring import build_network, check_start, network_without_memory
+from recolib.training.batches import Examples
+from recolib.training.schedules import Schedule, as_schedule
+from recolib.training.stopping import EarlyStopping, check_stopping
+from recolib.training.trainer import Trainer, check_weights, train
+from recolib.wiring import build_network, check_start, grown_trainer, network_without_memory, plan_of
 
 
 class Recommender(Predictor):
@@ -192,21 +192,21 @@ class Recommender(Predictor):
         measurement = None if eval_set is None else Measurement.of(self, eval_set, neg_sampling, *how)
 
         first = self._trainer.epoch if self._trainer else first_epoch(saved)
-        plan = Plan.of(self, neg_sampling, shuffle, freeze_fm, schedule, first)
+        plan = plan_of(self, neg_sampling, shuffle, freeze_fm, schedule, first)
         run = Run(plan, early_stopping, file, tuple(callbacks), int(verbose))
         if file is not None or saved is not None:
             how_measured = {"eval_batch_size": eval_batch_size, "k": k, "eval_user_num": eval_user_num}
             how_measured |= {"metrics": names, "filter_consumed": filter_consumed}
-            run = run.written_down(self, neg_sampling, train_set, eval_set, **how_measured)
+            run = run.with_fingerprint(self, neg_sampling, train_set, eval_set, **how_measured)
         fm = None if init_from is None or saved is not None else init_from._fitted()
         trainer = self._trainer or Trainer(build_network(self, self.components, fm), plan)
         trainer.network.precision = cast("Precision", self.precision)
         if not trainer.is_whole:
             warn("the model was saved with inference_only=True: its optimiser starts anew")
         records = [record for record in self._records if record["epoch"] <= trainer.epoch]
-        records, best = (records, {}) if saved is None else go_on(saved, run, trainer)
+        records, best = (records, {}) if saved is None else resume_run(saved, run, trainer)
         draw = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
-        examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device, self.hidden_shares)
+        examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device, self.id_dropout_rates)
         self._follow(run, trainer, examples, measurement, records, best)
         return self
 
@@ -245,7 +245,7 @@ class Recommender(Predictor):
             trainer.restore(best)
             self._version += 1
             run.write(self, records, trainer, best)
-        run.say_why(records)
+        run.log_stop_reason(records)
 
     @property
     def history_(self) -> pd.DataFrame:
@@ -602,7 +602,7 @@ class Recommender(Predictor):
                 f"{saved.file} is of data ({saved.data_info}) that this model's ({self.data_info}) does not go on "
                 "from: merge with the data_info of that model"
             )
-        plan = Plan.of(self, neg_sampling=False, shuffle=True)  # till the next fit, which brings its own
+        plan = plan_of(self, neg_sampling=False, shuffle=True)  # till the next fit, which brings its own
         with refusing(saved.file):
             state = saved.state if full_assign else saved.learnt
             trainer = grown_trainer(self, self.components, plan, state, saved.data_info)
@@ -661,7 +661,7 @@ class Recommender(Predictor):
             model = cls(data_info=info, **settings)
             if saved.is_of_recolib:
                 check_weights(saved.state, network_without_memory(model, model.components))
-            plan = Plan.of(model, neg_sampling=False, shuffle=True)  # till the next fit, which brings its own
+            plan = plan_of(model, neg_sampling=False, shuffle=True)  # till the next fit, which brings its own
             trainer = Trainer(build_network(model, model.components), plan)
             trainer.restore(saved.state)
         model._trainer, model._records = trainer, [dict(record) for record in saved.records]

@@ -13,13 +13,16 @@ import numpy as np
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from recolib.artifacts.model_file import SavedModel, plain_settings
 from recolib.data.interactions import Interactions
+from recolib.evaluation.measurement import check_labels
+from recolib.exceptions import warn
 from recolib.files import SUFFIX, file_of, refusing, require
-from recolib.saved import SavedModel, plain_settings
-from recolib.schedules import PROBES
 from recolib.settings import Settings
-from recolib.stopping import EarlyStopping
-from recolib.training import Plan, Trainer
+from recolib.training.losses import NEED_NEGATIVES
+from recolib.training.schedules import PROBES
+from recolib.training.stopping import EarlyStopping
+from recolib.training.trainer import Plan, Trainer
 
 Record = dict[str, float]
 Callback = Callable[[Record], object]
@@ -54,7 +57,7 @@ class Run:
     verbose: int = 0
     asked: Mapping[str, object] = field(default_factory=dict[str, object])
 
-    def written_down(
+    def with_fingerprint(
         self,
         model: Settings,
         neg_sampling: bool,
@@ -132,7 +135,7 @@ class Run:
         for callback in self.callbacks:
             callback(dict(records[-1]))
 
-    def say_why(self, records: Sequence[Record]) -> None:
+    def log_stop_reason(self, records: Sequence[Record]) -> None:
         """Say where early stopping ended, if the run is to say anything."""
         if not self.verbose or self.stopping is None:
             return
@@ -207,7 +210,7 @@ def read_run(resume: object, checkpoint: Path | None, model: Settings, is_new: b
     return saved
 
 
-def go_on(saved: SavedModel, run: Run, trainer: Trainer) -> tuple[list[Record], State]:
+def resume_run(saved: SavedModel, run: Run, trainer: Trainer) -> tuple[list[Record], State]:
     """Bring a trainer to where a run was when it was saved; its records, and the best state so far.
 
     Raises
@@ -248,3 +251,42 @@ def _refuse_differences(file: Path, there: Mapping[str, Any], here: Mapping[str,
             for name in differing
         ]
         raise ValueError(f"{file} is another run: {', '.join(told)}; resume with what it was begun with, or begin anew")
+
+
+def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) -> Interactions:
+    """The rows to train on: all, or with sampling those whose label is above 0.
+
+    Raises
+    ------
+    TypeError
+        If ``data`` is not an encoded set.
+    ValueError
+        If it is one of other data or has unknown ids, or its labels or the settings do not suit ``neg_sampling``.
+    """
+    if not isinstance(data, Interactions):
+        raise TypeError(f"train_data must be what build_trainset returned, got {type(data).__name__}")
+    data.refuse_other(settings.data_info)
+    if not (data.user_indices.all() and data.item_indices.all()):
+        raise ValueError("train_data has users or items that data_info does not know: build it with build_trainset")
+    if neg_sampling and settings.sampler is None:
+        raise ValueError("neg_sampling=True needs a sampler, got sampler=None")
+    if settings.task == "ranking" and settings.loss_type in NEED_NEGATIVES and not neg_sampling:
+        raise ValueError(
+            f"loss_type={settings.loss_type!r} sets an observed item against negatives: pass neg_sampling=True"
+        )
+    check_labels(data, settings.task, neg_sampling)
+    if neg_sampling:
+        unobserved = data.labels <= 0
+        if unobserved.all():
+            raise ValueError("no label is above 0: with neg_sampling=True there is no positive row")
+        if unobserved.any():
+            n_left_out = int(unobserved.sum())
+            warn(f"{n_left_out} rows with label 0 or below are left out: neg_sampling=True draws negatives")
+            data = data.take(np.flatnonzero(~unobserved))
+    elif settings.task == "ranking" and data.labels.min() == data.labels.max():
+        warn(f"all labels are {data.labels[0]:g}: there is nothing to tell apart, or neg_sampling=True is meant")
+    if len(data) < 2:
+        raise ValueError(f"training needs at least 2 rows, got {len(data)}")
+    if not (data.weights.min() >= 0 and 0 < data.weights.max() < np.inf):
+        raise ValueError("column 'weight' must be finite, at least 0, and above 0 in some of the rows to train on")
+    return data

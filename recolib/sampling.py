@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
+from recolib.data.rows import Codes
 
-Codes = NDArray[np.int32]
 Uniforms = NDArray[np.float64]
-Draw = Callable[[Codes, Codes, Uniforms], Codes]
+NegativeSampler = Callable[[Codes, Codes, Uniforms], Codes]
 """Users' codes (n,), their positive items' codes (n,), uniform numbers (n, N) -> negative items' codes (n, N)."""
 
 POPULARITY_POWER = 0.75
@@ -37,7 +37,7 @@ def uniforms(seed: int, epoch: int, rows: NDArray[np.integer], n: int, purpose: 
     return (bits >> np.uint64(11)) * 2.0**-53
 
 
-def random(info: DataInfo) -> Draw:
+def random(info: DataInfo) -> NegativeSampler:
     """Any trained item but the positive one, all alike."""
     items = info.trained_items
     _refuse_single(items)
@@ -51,7 +51,7 @@ def random(info: DataInfo) -> Draw:
     return draw
 
 
-def unconsumed(info: DataInfo, consumed: Consumed | None = None) -> Draw:
+def unconsumed(info: DataInfo, consumed: Consumed | None = None) -> NegativeSampler:
     """Any trained item that the user did not consume, all alike.
 
     A user who consumed every item, or none, gets any item but the positive one.
@@ -90,7 +90,7 @@ def unconsumed(info: DataInfo, consumed: Consumed | None = None) -> Draw:
     return draw
 
 
-def popular(info: DataInfo) -> Draw:
+def popular(info: DataInfo) -> NegativeSampler:
     """A trained item other than the positive one, in proportion to its number of users to the power ¾.
 
     The power is that of word2vec (Mikolov et al., 2013).
@@ -114,7 +114,11 @@ def popular(info: DataInfo) -> Draw:
     return draw
 
 
-SAMPLERS: dict[str, Callable[[DataInfo], Draw]] = {"random": random, "unconsumed": unconsumed, "popular": popular}
+SAMPLERS: dict[str, Callable[[DataInfo], NegativeSampler]] = {
+    "random": random,
+    "unconsumed": unconsumed,
+    "popular": popular,
+}
 
 
 def _ranks(items: Codes, codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

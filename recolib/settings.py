@@ -19,15 +19,15 @@ from recolib.checks import (
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
 from recolib.exceptions import warn
-from recolib.losses import RANKING_LOSSES
 from recolib.nn.embedding import Combiner
 from recolib.nn.network import Precision
-from recolib.optimizers import METHODS
 from recolib.sampling import SAMPLERS
+from recolib.training.losses import RANKING_LOSSES
+from recolib.training.optimizers import OPTIMIZERS
 
 Check = Callable[[str, Any], object]
 TASKS = ("rating", "ranking")
-OPTIMIZERS = tuple(METHODS)
+
 MAX_HEADS = 64
 
 
@@ -224,9 +224,9 @@ class Settings:
             check_number(name, getattr(self, name), 0, open_low=True)
         check_number("initial_accumulator_value", self.initial_accumulator_value, 0, 3e38)
         check_number("embed_dropout", self.embed_dropout, 0, 1)
-        for share in self.hidden_shares:
+        for share in self.id_dropout_rates:
             check_number("id_dropout", share, 0, 1)
-        self.id_dropout = self.hidden_shares if isinstance(self.id_dropout, list | tuple) else self.id_dropout
+        self.id_dropout = self.id_dropout_rates if isinstance(self.id_dropout, list | tuple) else self.id_dropout
         for name, high in (("reg", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 0, high)
@@ -250,7 +250,7 @@ class Settings:
                 setattr(self, field.name, () if is_none else check(field.name, value))
 
     @property
-    def hidden_shares(self) -> tuple[float, float]:
+    def id_dropout_rates(self) -> tuple[float, float]:
         """``id_dropout`` of users and of items."""
         shares = self.id_dropout
         if not isinstance(shares, list | tuple):

@@ -1,22 +1,32 @@
-"""From the columns of the data to the layout of a network."""
+"""From a model's settings and data to its network, to how it is trained, and to a wider network for more data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from recolib.data.info import DataInfo
 from recolib.data.schema import Side
 from recolib.nn import CodeField, Component, FieldEmbedding, FieldSpec, Network, SideLayout
 from recolib.nn.embedding import Combiner, field_numbers
+from recolib.nn.fields import NetworkSide
 from recolib.nn.pretraining import start_from_fm
 from recolib.randomness import seeded
 from recolib.settings import Settings
+from recolib.training.losses import RANKING_LOSSES, RATING_LOSS
+from recolib.training.schedules import Schedule
+from recolib.training.trainer import Plan, Trainer
 
 Components = Callable[[FieldSpec], Sequence[Component[Any]]]
 """What an algorithm says of its terms."""
+LR_DECAY = 0.96
+"""Factor of the learning rate an epoch of ``lr_decay=True``, LibRecommender's."""
+TABLES = "vectors.weight", "weights.weight"
+OF_WEIGHTS = "network", "average"
+"""The parts of a state that hold weights; all others are what an optimiser keeps of them."""
 MUST_AGREE = ("task", "embed_size", "multi_sparse_combiner")
 """Settings that a model shares with the FM that it starts from."""
 
@@ -77,3 +87,88 @@ def _network(settings: Settings, components: Components) -> Network:
     )
     bias = info.global_mean if settings.task == "rating" else 0.0
     return Network(of_user, of_item, components(spec), bias)
+
+
+def plan_of(
+    settings: Settings,
+    neg_sampling: bool,
+    shuffle: bool,
+    freeze_fm: bool = False,
+    schedule: Schedule | None = None,
+    first_epoch: int = 0,
+) -> Plan:
+    """The plan that a model's settings make for a ``fit``."""
+    decay = settings.lr_decay
+    return Plan(
+        loss=RATING_LOSS if settings.task == "rating" else RANKING_LOSSES[settings.loss_type],
+        batch_size=max(1, settings.batch_size // (1 + settings.num_neg)) if neg_sampling else settings.batch_size,
+        lr=settings.lr,
+        lr_decay=decay if not isinstance(decay, bool) else LR_DECAY if decay else 1.0,
+        epsilon=settings.epsilon,
+        reg=settings.reg or 0.0,
+        clip_norm=settings.clip_norm,
+        ema=settings.ema,
+        seed=settings.seed,
+        shuffle=shuffle,
+        optimizer=settings.optimizer,
+        initial_accumulator_value=settings.initial_accumulator_value,
+        freeze_fm=freeze_fm,
+        schedule=schedule,
+        first_epoch=first_epoch,
+        n_epochs=settings.n_epochs,
+    )
+
+
+def grown_trainer(
+    settings: Settings, components: Components, plan: Plan, state: Mapping[str, Tensor], old: DataInfo
+) -> Trainer:
+    """A trainer of the settings' data that goes on from a ``Trainer.state`` of data with less in it."""
+    layouts = zip(_layouts(old), _layouts(settings.data_info), strict=True)
+    for side, (narrow, wide) in zip(("user", "item"), layouts, strict=True):
+        if narrow != wide:
+            state = grown(state, side, narrow, wide, settings.initial_accumulator_value)
+    trainer = Trainer(build_network(settings, components), plan)
+    trainer.restore(state)
+    return trainer
+
+
+def grown(
+    state: Mapping[str, Tensor], side: NetworkSide, old: SideLayout, new: SideLayout, accumulator: float = 0.0
+) -> dict[str, Tensor]:
+    """A ``Trainer.state`` with the tables of a side grown.
+
+    Each field's block of rows moves as a whole to where it now begins. Rows of new values are the mean of those of
+    their field that were trained, and the optimiser knows nothing of them yet.
+
+    Parameters
+    ----------
+    state
+        What a trainer gave.
+    side, old, new
+        The side, and its columns as they were and as they are.
+    accumulator
+        What sums of squared gradients start from.
+    """
+    trained = state[f"network.{side}.trained"]
+    origin = torch.full((new.n_rows,), -1, device=trained.device)
+    for narrow, wide in zip(old.blocks, new.blocks, strict=True):
+        rows = torch.arange(narrow.start, narrow.stop, device=trained.device)
+        origin[wide.start : wide.start + len(rows)] = rows
+    is_new, origin = origin < 0, origin.clamp_min(0)
+    result = {**state, f"network.{side}.trained": trained[origin] & ~is_new}
+    for name, tensor in state.items():
+        part, _, weight = name.partition(".")
+        if not weight.startswith(tuple(f"{side}.{table}" for table in TABLES)) or not tensor.dim():
+            continue
+        result[name] = table = tensor[origin]
+        if part not in OF_WEIGHTS:
+            table[is_new] = accumulator if name.endswith(".sum") else 0.0
+            continue
+        for narrow, wide in zip(old.blocks, new.blocks, strict=True):
+            learnt = tensor[narrow][trained[narrow]]
+            table[wide][is_new[wide]] = learnt.sum(0) / max(1, len(learnt))
+    return result
+
+
+def _layouts(info: DataInfo) -> tuple[SideLayout, SideLayout]:
+    return side_layout(info, "user", "context"), side_layout(info, "item")

@@ -17,11 +17,12 @@ from worlds import KINDS, World, make_world
 
 import recolib
 from benchmarks import retrieval
-from recolib import UnknownIdWarning, vectors
+from recolib import UnknownIdWarning
 from recolib.algorithms import AFM, FM, NFM, AutoInt, DeepFM, WideDeep
 from recolib.ann import Retriever
 from recolib.data import DatasetFeat
 from recolib.datasets import make_movies
+from recolib.inference import vectors
 from recolib.recommender import Recommender
 
 needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss-cpu is not installed")

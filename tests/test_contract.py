@@ -20,7 +20,7 @@ from worlds import KINDS, N_ITEMS, World, make_world
 import recolib
 from recolib import EarlyStopping, NotFittedError, UnknownIdWarning
 from recolib.algorithms import AFM, FM, IFM, INN, NFM, AutoInt, DCNv2, DeepFM, DeepIFM, FinalMLP, WideDeep
-from recolib.evaluation import LISTS, evaluate
+from recolib.evaluation.measurement import LISTS, evaluate
 from recolib.recommender import Recommender
 
 SETTINGS: dict[type[Recommender], list[dict[str, Any]]] = {

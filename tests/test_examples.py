@@ -82,7 +82,7 @@ def test_docstring_examples_run(name: str) -> None:
 def public() -> dict[str, object]:
     """What the documentation is about: the functions of the public modules, and the methods of the public classes."""
     found: dict[str, object] = {}
-    for module in (recolib, recolib.algorithms, recolib.data, recolib.datasets, recolib.evaluation):
+    for module in (recolib, recolib.algorithms, recolib.data, recolib.datasets, recolib.evaluation.measurement):
         for name in getattr(module, "__all__", ["evaluate"]):
             found[name] = getattr(module, name)
     for cls in (recolib.recommender.Recommender, recolib.DataInfo, recolib.DatasetFeat):

@@ -20,8 +20,8 @@ import recolib
 from recolib import FM, DataInfo, DatasetFeat, evaluate
 from recolib.data import Interactions, split_by_num, split_by_num_chrono, split_by_ratio, split_by_ratio_chrono
 from recolib.data.rows import Rows
-from recolib.examples import Examples
 from recolib.sampling import SAMPLERS
+from recolib.training.batches import Examples
 
 IDS: list[int | str] = [7, -3, 2**60, "7", "", "é", "a b"]
 ITEMS: list[int | str] = [1, 2, 10, "1", "zz", "\u202e"]
@@ -379,7 +379,7 @@ def test_negatives_do_not_depend_on_how_many_rows_draw_together(
     examples = Examples.of(rows, SAMPLERS[sampler](info), num_neg, torch.device("cpu"))
     whole = examples.candidates(42, epoch)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recolib.examples.ROWS_AT_ONCE", at_once)
+        patch.setattr("recolib.training.batches.ROWS_AT_ONCE", at_once)
         parts = examples.candidates(42, epoch)
     assert torch.equal(whole, parts)
     owners = info.items.owner[whole.numpy()]

@@ -18,11 +18,11 @@ from recolib import UnknownIdWarning
 from recolib.algorithms import FM, DeepFM
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.data.rows import AVERAGE, UNKNOWN
-from recolib.evaluation import evaluate, with_negatives
-from recolib.losses import RANKING_LOSSES
+from recolib.evaluation.measurement import evaluate, with_negatives
+from recolib.inference.queries import user_rows
 from recolib.nn import Component, FieldSpec, Linear
-from recolib.queries import user_rows
 from recolib.recommender import Recommender
+from recolib.training.losses import RANKING_LOSSES
 
 
 @pytest.fixture(scope="module")

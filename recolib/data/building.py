@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recolib.data.consumed import meetings
+from recolib.data.consumed import interactions
 from recolib.data.encoding import blank_rows, learn_codes, learn_scale, overlay
 from recolib.data.frame import Frame, Times, factorize, read_column, read_numbers, read_times
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions, equal_weights
 from recolib.data.order import last_of
-from recolib.data.rows import UNKNOWN, Rows
+from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.schema import Field, Schema, Side
-from recolib.data.table import Numbers, Table, changing_events, table_of_events
+from recolib.data.table import Table, changing_events, table_of_events
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
 
@@ -45,7 +45,7 @@ def build_training(
     times, weights = times_of(frame), weights_of(frame, schema)
     vocabs: dict[str, Vocab] = {}
     fields: dict[str, Field] = {}
-    learnt: dict[str, Numbers | NDArray[np.float32]] = {}
+    learnt: dict[str, Codes | NDArray[np.float32]] = {}
     for field in schema.fields:
         source = source_of(field, frame, feature_frames)
         if field.kind == "dense":
@@ -54,14 +54,14 @@ def build_training(
             fields[field.name], vocabs[field.name], learnt[field.name] = learn_codes(source, field)
     schema = Schema(tuple(fields[field.name] for field in schema.fields))
 
-    sides: dict[Side, tuple[Table, Numbers, Numbers]] = {}
+    sides: dict[Side, tuple[Table, Codes, Codes]] = {}
     for side in ("user", "item"):
         codes = learnt[side].reshape(-1).astype(np.int32, copy=False)
         sides[side] = (*_side_table(schema, side, codes, times, learnt, vocabs, feature_frames), codes)
     (users, user_rows, user_codes), (items, item_rows, item_codes) = sides["user"], sides["item"]
 
     n_users, n_items = len(vocabs["user"]), len(vocabs["item"])
-    user_consumed, item_consumed, liked = meetings(user_codes, item_codes, labels > 0, n_users, n_items)
+    user_consumed, item_consumed, liked = interactions(user_codes, item_codes, labels > 0, n_users, n_items)
     info = DataInfo(
         schema,
         vocabs,
@@ -96,17 +96,17 @@ def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
 def _side_table(
     schema: Schema,
     side: Side,
-    codes: Numbers,
+    codes: Codes,
     times: Times,
-    learnt: Mapping[str, NDArray[np.float32] | Numbers],
+    learnt: Mapping[str, NDArray[np.float32] | Codes],
     vocabs: dict[str, Vocab],
     feature_frames: Sources,
-) -> tuple[Table, Numbers]:
+) -> tuple[Table, Codes]:
     """The table of one side and the row of each event; may append ids to the side's vocabulary."""
     trained = len(vocabs[side])
     own = {field.name: learnt[field.name] for field in schema.features(side)}
-    separate: dict[str, NDArray[np.float32] | Numbers] = {}
-    feature_codes: Numbers | None = None
+    separate: dict[str, NDArray[np.float32] | Codes] = {}
+    feature_codes: Codes | None = None
     if side in feature_frames:
         feature_codes = feature_ids(feature_frames[side], side, vocabs)
         _warn_of_bare(side, trained, feature_codes)
@@ -129,7 +129,7 @@ def _side_table(
     return table, codes
 
 
-def feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Numbers:
+def feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Codes:
     """The codes of a feature frame's ids; unseen ids are appended to the vocabulary."""
     positions, ids = factorize(read_column(frame, side), side, ids=True)
     if len(ids) < len(positions):
@@ -139,7 +139,7 @@ def feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Numbers:
     return vocabs[side].encode(ids)[positions]
 
 
-def _warn_of_bare(side: Side, n_trained: int, feature_codes: Numbers) -> None:
+def _warn_of_bare(side: Side, n_trained: int, feature_codes: Codes) -> None:
     n_without = n_trained - int((feature_codes <= n_trained).sum())
     if n_without:
         warn(f"{n_without} {side}s of the data are not in {side}_features: their features are unknown")
@@ -149,7 +149,7 @@ def fill(
     rows: Rows,
     schema: Schema,
     side: Side,
-    learnt: Mapping[str, NDArray[np.float32] | Numbers],
+    learnt: Mapping[str, NDArray[np.float32] | Codes],
     at: NDArray[np.integer] | None = None,
 ) -> Rows:
     """Write learnt columns into ``rows``, all of them or those numbered ``at``; returns ``rows``."""
@@ -165,7 +165,7 @@ def fill(
     return rows
 
 
-def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Table, Numbers]:
+def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Table, Codes]:
     """A side's table as it is now, with rows of the unknown ids behind it, and the row of each event."""
     positions, ids = factorize(read_column(frame, side), side, ids=True)
     numbers = info.vocabs[side].encode(ids)[positions]

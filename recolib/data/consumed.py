@@ -66,10 +66,10 @@ def consumed_by(
     known = (users > 0) & (items > 0)
     if not known.all():
         users, items = users[known], items[known]
-    return meetings(users, items, np.ones(len(users), bool), n_users, n_items)[:2]
+    return interactions(users, items, np.ones(len(users), bool), n_users, n_items)[:2]
 
 
-def meetings(
+def interactions(
     users: NDArray[np.int32], items: NDArray[np.int32], liked: NDArray[np.bool_], n_users: int, n_items: int
 ) -> tuple[Consumed, Consumed, NDArray[np.bool_]]:
     """The distinct pairs of a log of known users and items.

@@ -119,7 +119,7 @@ class _Dataset:
         -------
         tuple of Interactions and DataInfo
             The new events alone, encoded, and what is known with them. Mean, lowest and highest label and the number of
-            rows are those of all events so far. Numbers are scaled as at first, and lists are no longer than at first.
+            rows are those of all events so far. Codes are scaled as at first, and lists are no longer than at first.
 
         Raises
         ------

@@ -9,11 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recolib.data.frame import Values
-from recolib.data.rows import ABSENT, UNKNOWN, Rows
+from recolib.data.rows import ABSENT, UNKNOWN, Codes, Rows
 from recolib.data.schema import Field, Schema, Side
 from recolib.data.vocab import Vocab
-
-Codes = NDArray[np.int32]
 
 
 def decode_rows(rows: Rows, schema: Schema, vocabs: Mapping[str, Vocab], side: Side) -> pd.DataFrame:
@@ -44,7 +42,7 @@ def decode_rows(rows: Rows, schema: Schema, vocabs: Mapping[str, Vocab], side: S
 
 
 def unscaled(scaled: NDArray[np.float32], field: Field) -> NDArray[np.float64]:
-    """Numbers of a dense field as they came, rounded to the decimals that float32 kept."""
+    """Codes of a dense field as they came, rounded to the decimals that float32 kept."""
     numbers = scaled.astype(np.float64) * field.scale + field.offset
     lost = max(float(np.abs(numbers - field.offset).max(initial=0)), abs(field.scale)) * 2.0**-23
     return np.round(numbers, int(np.floor(-np.log10(2 * lost)))) + 0.0  # no −0

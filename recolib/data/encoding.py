@@ -18,12 +18,10 @@ from recolib.data.frame import (
     read_numbers,
     refuse_empty,
 )
-from recolib.data.rows import ABSENT, UNKNOWN, Rows
-from recolib.data.schema import LONGEST_LIST, Field, Schema, Side
+from recolib.data.rows import ABSENT, UNKNOWN, Codes, Rows
+from recolib.data.schema import MAX_LIST_LENGTH, Field, Schema, Side
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
-
-Codes = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,8 @@ def learn_codes(frame: Frame, field: Field, known: Vocab | None = None) -> tuple
         refuse_empty(len(column.values), name)
         if column.lengths is not None:
             longest = int(column.lengths.max())
-            if longest > LONGEST_LIST:
-                raise ValueError(f"column {name!r} has a list of {longest} values: at most {LONGEST_LIST} are taken")
+            if longest > MAX_LIST_LENGTH:
+                raise ValueError(f"column {name!r} has a list of {longest} values: at most {MAX_LIST_LENGTH} are taken")
             field = replace(field, width=longest)
     distinct = [column.values for column in columns]
     if any(values.dtype == object for values in distinct):

@@ -20,7 +20,7 @@ from recolib.data.consumed import Consumed
 from recolib.data.decoding import decode_rows
 from recolib.data.encoding import overlay
 from recolib.data.frame import factorize, read_column, read_frame
-from recolib.data.persist import Parts, pack, unpack
+from recolib.data.packing import Parts, pack, unpack
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.data.schema import Kind, Schema, Side
 from recolib.data.table import Table

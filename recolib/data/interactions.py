@@ -12,10 +12,8 @@ from scipy import sparse
 
 from recolib.data.frame import Times
 from recolib.data.info import DataInfo
-from recolib.data.rows import UNKNOWN, Rows
+from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.table import Table
-
-Numbers = NDArray[np.int32]
 
 
 def equal_weights(n: int) -> NDArray[np.float32]:
@@ -51,8 +49,8 @@ class Interactions:
     data_info: DataInfo
     users: Table
     items: Table
-    user_rows: Numbers
-    item_rows: Numbers
+    user_rows: Codes
+    item_rows: Codes
     labels: NDArray[np.float32]
     context: Rows
     times: Times
@@ -62,7 +60,7 @@ class Interactions:
         """The number of events."""
         return len(self.labels)
 
-    def __getitem__(self, index: int | slice) -> tuple[Numbers, Numbers, NDArray[np.float32]]:
+    def __getitem__(self, index: int | slice) -> tuple[Codes, Codes, NDArray[np.float32]]:
         """Users' codes, items' codes and labels at ``index``, as LibRecommender gives them."""
         users, items = self.users.owner[self.user_rows[index]], self.items.owner[self.item_rows[index]]
         return np.maximum(users, UNKNOWN), np.maximum(items, UNKNOWN), self.labels[index]
@@ -106,22 +104,22 @@ class Interactions:
         return hashed.hexdigest()
 
     @property
-    def user_keys(self) -> Numbers:
+    def user_keys(self) -> Codes:
         """A number for each user, shape (N,): the code, or −1, −2, … of those who were never seen."""
         return self.users.owner[self.user_rows]
 
     @property
-    def item_keys(self) -> Numbers:
+    def item_keys(self) -> Codes:
         """A number for each item, shape (N,): the code, or −1, −2, … of those that were never seen."""
         return self.items.owner[self.item_rows]
 
     @property
-    def user_indices(self) -> Numbers:
+    def user_indices(self) -> Codes:
         """The users' codes, 0 where unknown, shape (N,)."""
         return np.maximum(self.user_keys, UNKNOWN)
 
     @property
-    def item_indices(self) -> Numbers:
+    def item_indices(self) -> Codes:
         """The items' codes, 0 where unknown, shape (N,)."""
         return np.maximum(self.item_keys, UNKNOWN)
 

@@ -148,7 +148,7 @@ def read_libfm(path: str | os.PathLike[str], field_offsets: Mapping[str, int] | 
 def write_libfm(data: Any, path: str | os.PathLike[str], field_offsets: Mapping[str, int] | None = None) -> Path:
     """Write a frame, or an encoded set, as libFM's text format: what :func:`read_libfm` reads.
 
-    On each line indices ascend. Numbers are written as short as can be read back exactly. The file is made beside
+    On each line indices ascend. Codes are written as short as can be read back exactly. The file is made beside
     and then renamed, so that an old one stays whole if anything fails.
 
     Parameters

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from recolib.checks import check_names
 from recolib.data.building import Sources, feature_ids, fill, source_of, times_of, weights_of
-from recolib.data.consumed import Consumed, meetings
+from recolib.data.consumed import Consumed, interactions
 from recolib.data.encoding import apply_scale, blank_rows, learn_codes
 from recolib.data.frame import Frame, Times, factorize, read_column, read_frame, read_numbers
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions
 from recolib.data.order import last_of
-from recolib.data.rows import UNKNOWN, Rows
+from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.schema import Field, Schema, Side
-from recolib.data.table import Numbers, Table, changing_events, differ, table_of_events
+from recolib.data.table import Table, changing_events, differ, table_of_events
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
 
@@ -56,8 +56,8 @@ def merge_events(
         source = source_of(field, frame, feature_frames)
         if _has(source, field):
             learnt[field.name] = _encoded(source, field, vocabs)
-    codes = {side: cast("Numbers", learnt[side].reshape(-1)) for side in SIDES}
-    tables, rows = dict[Side, Table](), dict[Side, Numbers]()
+    codes = {side: cast("Codes", learnt[side].reshape(-1)) for side in SIDES}
+    tables, rows = dict[Side, Table](), dict[Side, Codes]()
     for side in SIDES:
         of_side = {field.name: learnt[field.name] for field in info.schema.features(side) if field.name in learnt}
         tables[side], rows[side] = _merged_side(info, side, vocabs, feature_frames, codes[side], times, of_side)
@@ -120,10 +120,10 @@ def _merged_side(
     side: Side,
     vocabs: dict[str, Vocab],
     feature_frames: Sources,
-    codes: Numbers,
+    codes: Codes,
     times: Times,
     learnt: Mapping[str, Any],
-) -> tuple[Table, Numbers]:
+) -> tuple[Table, Codes]:
     """The table of one side, and the row of each event; may append ids to the side's vocabulary."""
     schema, old, own = info.schema, info.table(side), dict(learnt)
     separate: dict[str, Any] = {}
@@ -170,7 +170,7 @@ def _merged_side(
     return table, codes
 
 
-def _warn_of_bare(schema: Schema, side: Side, new: Numbers, own: Mapping[str, Any]) -> None:
+def _warn_of_bare(schema: Schema, side: Side, new: Codes, own: Mapping[str, Any]) -> None:
     """Say whose features are unknown: of new ids that no frame of features tells of, what the events do not show."""
     missing = [field.name for field in schema.features(side) if field.name not in own]
     if len(new) and missing:
@@ -189,7 +189,7 @@ def _has(frame: Frame, field: Field) -> bool:
     return not missing
 
 
-def _encoded(frame: Frame, field: Field, vocabs: dict[str, Vocab]) -> Numbers | NDArray[np.float32]:
+def _encoded(frame: Frame, field: Field, vocabs: dict[str, Vocab]) -> Codes | NDArray[np.float32]:
     """A field's column, its new values appended to the vocabulary."""
     if field.kind == "dense":
         numbers = apply_scale(frame, field)
@@ -205,7 +205,7 @@ def _later(info: DataInfo, order: Times) -> Times:
 
 
 def _consumed(
-    info: DataInfo, vocabs: Mapping[str, Vocab], users: Numbers, items: Numbers, liked: NDArray[np.bool_], both: bool
+    info: DataInfo, vocabs: Mapping[str, Vocab], users: Codes, items: Codes, liked: NDArray[np.bool_], both: bool
 ) -> Met:
     """Who consumed and liked what, with or without what was so before."""
     if both:
@@ -213,4 +213,4 @@ def _consumed(
         owners = np.repeat(np.arange(len(before.starts) - 1, dtype=np.int32), before.counts())
         users, items = np.concatenate([owners, users]), np.concatenate([before.codes, items])
         liked = np.concatenate([info.liked, liked])
-    return meetings(users, items, liked, len(vocabs["user"]), len(vocabs["item"]))
+    return interactions(users, items, liked, len(vocabs["user"]), len(vocabs["item"]))

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-Rows = NDArray[np.integer]
+RowNumbers = NDArray[np.integer]
 
 
-def rows_by_code(codes: NDArray[np.int32], n: int) -> Rows:
+def rows_by_code(codes: NDArray[np.int32], n: int) -> RowNumbers:
     """The rows in the order of their codes, which are below ``n``."""
     return _by_code(codes, n).indices
 
 
-def rows_by_code_and_time(codes: NDArray[np.int32], times: NDArray[Any], n: int) -> Rows:
+def rows_by_code_and_time(codes: NDArray[np.int32], times: NDArray[Any], n: int) -> RowNumbers:
     """The rows in the order of their codes, which are below ``n``, and of one code by time."""
     if (times[1:] >= times[:-1]).all():
         return rows_by_code(codes, n)
@@ -33,7 +33,7 @@ def rows_by_code_and_time(codes: NDArray[np.int32], times: NDArray[Any], n: int)
     return sorted_keys.indices & ((1 << row_bits) - 1)
 
 
-def last_of(codes: NDArray[np.int32], n: int) -> Rows:
+def last_of(codes: NDArray[np.int32], n: int) -> RowNumbers:
     """The last row of each code below ``n``; −1 for those that have none."""
     last = np.full(n, -1)
     last[codes] = np.arange(len(codes))  # the last write stays
@@ -41,7 +41,7 @@ def last_of(codes: NDArray[np.int32], n: int) -> Rows:
 
 
 def _by_code(codes: NDArray[np.int32], n: int) -> sparse.csr_array:
-    """Rows of a matrix, one a code, whose entries stand in the columns numbered as the code's rows.
+    """RowNumbers of a matrix, one a code, whose entries stand in the columns numbered as the code's rows.
 
     Turning the matrix with one entry a column counts instead of comparing.
     """

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Codes = NDArray[np.int32]
+"""Codes of users, items or values: 1, 2, … are known."""
 UNKNOWN = 0
 """Code of a value that was never seen in training; a row of the table, learnt where values are missing."""
 AVERAGE = -1

@@ -20,7 +20,7 @@ SIDES: tuple[Side, ...] = ("user", "item", "context")
 KINDS: tuple[Kind, ...] = ("sparse", "multi_sparse", "dense")
 T = TypeVar("T", bound=str)
 RESERVED = ("user", "item", "label")
-LONGEST_LIST = 2**16
+MAX_LIST_LENGTH = 2**16
 """Values that a list may have: each row has a slot for each value of the longest list."""
 SEQUENCES = (list, tuple, np.ndarray, pd.Index)
 """What a list of columns may come as."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from recolib.data.parts import (
+from recolib.data.split_rows import (
     Log,
     UnknownIds,
     check_flags,

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from recolib.data.frame import Times
 from recolib.data.order import last_of, rows_by_code_and_time
-from recolib.data.rows import Rows
-
-Numbers = NDArray[np.int32]
+from recolib.data.rows import Codes, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +43,7 @@ class Table:
     """
 
     rows: Rows
-    owner: Numbers
+    owner: Codes
     history: History
 
     @cached_property
@@ -58,12 +56,12 @@ class Table:
         """The rows that are true now, in the order of codes, that of the unknown id first."""
         return self.rows[: self.n_ids + 1]
 
-    def now(self, new: Rows, strangers: Numbers) -> Table:
+    def now(self, new: Rows, strangers: Codes) -> Table:
         """The same rows without their history, and behind them new rows of ids never seen, numbered from 0."""
         rows = Rows.cat([self.rows, new]) if len(new) else self.rows
         return Table(rows, np.append(self.owner, -1 - strangers), NO_HISTORY)
 
-    def at(self, codes: Numbers, times: Times) -> Numbers:
+    def at(self, codes: Codes, times: Times) -> Codes:
         """The row that was true of each code at each time; its first row where the time is earlier.
 
         Parameters
@@ -91,7 +89,7 @@ class Table:
         return cls(current, np.arange(len(current), dtype=np.int32), NO_HISTORY)
 
 
-def table_of_events(blank: Rows, codes: Numbers, rows: Rows, times: Times) -> tuple[Table, Numbers]:
+def table_of_events(blank: Rows, codes: Codes, rows: Rows, times: Times) -> tuple[Table, Codes]:
     """The table that a log of events implies, and each event's row in it.
 
     Parameters
@@ -141,7 +139,7 @@ def table_of_events(blank: Rows, codes: Numbers, rows: Rows, times: Times) -> tu
 
 
 def changing_events(
-    codes: Numbers, some: NDArray[np.integer], features: Iterable[Numbers | NDArray[np.float32]]
+    codes: Codes, some: NDArray[np.integer], features: Iterable[Codes | NDArray[np.float32]]
 ) -> NDArray[np.integer]:
     """The events of those ids whose events do not all show the same features.
 

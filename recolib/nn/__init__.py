@@ -17,7 +17,7 @@ from recolib.nn.components import (
     TwoStreams,
 )
 from recolib.nn.embedding import CodeField, FieldEmbedding, SideLayout
-from recolib.nn.fields import Fields, FieldSpec, Side, State
+from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import BatchNorm
 from recolib.nn.network import Network, NetworkState, Precision
 
@@ -38,12 +38,12 @@ __all__ = [
     "Joined",
     "Linear",
     "Network",
+    "NetworkSide",
     "NetworkState",
     "Pairwise",
     "Pooled",
     "Precision",
     "SelfAttention",
-    "Side",
     "SideLayout",
     "State",
     "TwoStreams",

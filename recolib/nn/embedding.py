@@ -132,7 +132,7 @@ class FieldEmbedding(nn.Module):
         self.trained[at[codes != ABSENT].long()] = True
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def refresh_averages(self) -> None:
         """Give each block its average, and that average to every row of it that was never trained."""
         for block in self.blocks:
             trained = self.trained[block]

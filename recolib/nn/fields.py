@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, cast
 import torch
 from torch import Tensor
 
-Side = Literal["user", "item"]
+NetworkSide = Literal["user", "item"]
 """A side of the network. The context of an event is part of the user's side."""
 
 Index = int | slice | Tensor | None | tuple[slice | Tensor | None, ...]
@@ -113,6 +113,6 @@ class FieldSpec:
         """How many vectors a pair has, F."""
         return len(self.user) + len(self.item)
 
-    def span(self, side: Side) -> slice:
+    def span(self, side: NetworkSide) -> slice:
         """The positions of a side among all."""
         return slice(0, len(self.user)) if side == "user" else slice(len(self.user), self.n_positions)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recolib.data.rows import Rows
 from recolib.nn.components import Component
 from recolib.nn.embedding import FieldEmbedding
-from recolib.nn.fields import Fields, Side, State
+from recolib.nn.fields import Fields, NetworkSide, State
 
 Precision = Literal["float32", "bf16"]
 
@@ -55,22 +55,22 @@ class Network(nn.Module):
         self.bias = nn.Parameter(torch.tensor(float(bias)))
         self.precision: Precision = "float32"
 
-    def encode(self, side: Side, rows: Rows) -> NetworkState:
+    def encode(self, side: NetworkSide, rows: Rows) -> NetworkState:
         """What each component keeps of rows (..., C), (..., D) of one side."""
         return self.encode_fields(side, self.embedding(side)(rows))
 
-    def encode_fields(self, side: Side, fields: Fields) -> NetworkState:
+    def encode_fields(self, side: NetworkSide, fields: Fields) -> NetworkState:
         """What each component keeps of embedded fields (..., F, K) of one side."""
         states = tuple(component.encode(side, fields) for component in self.terms)
         if self.precision == "bf16" and not self.training:
-            states = tuple(component.lowered(state) for component, state in zip(self.terms, states, strict=True))
+            states = tuple(component.to_bf16(state) for component, state in zip(self.terms, states, strict=True))
         return NetworkState(states)
 
     def score(self, user: NetworkState, item: NetworkState) -> Tensor:
         """Logits (B, n) of users (B, 1, …) and items (B or 1, n, …)."""
         parts = zip(self.terms, user.parts, item.parts, strict=True)
         total = self.bias
-        with self._lowered():
+        with self._autocast():
             for component, of_user, of_item in parts:
                 total = total + component.score(of_user, of_item).to(self.bias.dtype)
         return total
@@ -80,17 +80,17 @@ class Network(nn.Module):
         if self.training:
             for component in self.terms:
                 component.begin_batch()
-            with self._lowered():  # in evaluation sides are encoded once, and exactly
+            with self._autocast():  # in evaluation sides are encoded once, and exactly
                 return self.score(self.encode("user", user), self.encode("item", item))
         return self.score(self.encode("user", user), self.encode("item", item))
 
-    def _lowered(self) -> AbstractContextManager[Any]:
+    def _autocast(self) -> AbstractContextManager[Any]:
         """Matrix products in bfloat16, if that is the precision."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
-    def vectors(self, side: Side, state: NetworkState) -> Tensor | None:
+    def vectors(self, side: NetworkSide, state: NetworkState) -> Tensor | None:
         """The vectors (..., V) of states of one side whose inner products with the other's are logits, if there are."""
         parts = [component.inner_product(side, of_it) for component, of_it in zip(self.terms, state.parts, strict=True)]
         exact = [part for part in parts if part is not None]
@@ -105,7 +105,7 @@ class Network(nn.Module):
         """How many numbers scoring holds of a pair at once, about."""
         return max(component.numbers_per_pair for component in self.terms)
 
-    def embedding(self, side: Side) -> FieldEmbedding:
+    def embedding(self, side: NetworkSide) -> FieldEmbedding:
         """The embedding of a side."""
         return self.user if side == "user" else self.item
 
@@ -121,10 +121,10 @@ class Network(nn.Module):
         """What a factorization machine consists of: vectors, linear weights and w0."""
         return [*self.user.parameters(), *self.item.parameters(), self.bias]
 
-    def settle(self) -> None:
-        """Refresh the averages of both sides' columns; see ``FieldEmbedding.settle``."""
-        self.user.settle()
-        self.item.settle()
+    def refresh_averages(self) -> None:
+        """Refresh the averages of both sides' columns; see ``FieldEmbedding.refresh_averages``."""
+        self.user.refresh_averages()
+        self.item.refresh_averages()
 
     @property
     def device(self) -> torch.device:

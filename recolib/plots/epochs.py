@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pandas as pd
 
+from recolib.evaluation.metrics import less_is_better
 from recolib.exceptions import NotFittedError
-from recolib.metrics import less_is_better
 from recolib.plots.canvas import BLACK, BLUE, ORANGE, new_figure, require_columns
 
 if TYPE_CHECKING:

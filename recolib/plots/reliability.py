@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recolib.checks import check_integer
 from recolib.data.interactions import Interactions
-from recolib.evaluation import Measurement, Model
+from recolib.evaluation.measurement import Measurement, Model
 from recolib.plots.canvas import BLACK, BLUE, GREY, new_axes, require_pyplot
 
 if TYPE_CHECKING:

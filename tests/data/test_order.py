@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recolib.data import DatasetFeat, random_split
-from recolib.data.consumed import meetings
+from recolib.data.consumed import interactions
 from recolib.data.frame import factorize
 from recolib.data.order import last_of, rows_by_code, rows_by_code_and_time
 from recolib.data.table import changing_events
@@ -55,7 +55,7 @@ def test_the_events_of_ids_whose_features_change(log, numbers):
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.booleans()), min_size=1, max_size=20))
 def test_meetings_are_distinct_pairs_and_an_item_is_liked_by_who_liked_it_once(events):
     users, items = (np.array([event[side] for event in events], np.int32) for side in (0, 1))
-    by_user, by_item, some = meetings(users, items, np.array([liked for *_, liked in events]), 3, 4)
+    by_user, by_item, some = interactions(users, items, np.array([liked for *_, liked in events]), 3, 4)
     assert {user: by_user[user].tolist() for user in by_user} == {
         user: sorted({item for who, item, _ in events if who == user}) for user in (1, 2, 3)
     }

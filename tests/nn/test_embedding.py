@@ -140,7 +140,7 @@ def test_after_settling_the_average_reads_the_mean_of_the_trained_rows(layout):
     expected = (of_id(embedding, 1)[0] + of_id(embedding, 3)[0]) / 2
     of_genres = (of_genre(embedding, 2)[0] + of_genre(embedding, 5)[0]) / 2 if width > 1 else None
     weight = (of_id(embedding, 1)[1] + of_id(embedding, 3)[1]) / 2
-    embedding.settle()
+    embedding.refresh_averages()
     fields = embedding(rows_of([AVERAGE, AVERAGE, ABSENT, ABSENT][:width]))
     torch.testing.assert_close(fields.vectors[0, 0], expected)
     torch.testing.assert_close(fields.weights[0, 0], weight)
@@ -152,7 +152,7 @@ def test_settling_gives_untrained_rows_the_mean_and_leaves_trained_ones():
     embedding = filled(SideLayout((ID, GENRES)))
     embedding.mark_trained(rows_of([1, 2, 5, ABSENT], [3, 2, ABSENT, ABSENT]).codes)
     before = embedding.vectors.weight.detach().clone()
-    embedding.settle()
+    embedding.refresh_averages()
     after = embedding.vectors.weight
     for code in (1, 3):
         assert torch.equal(after[1 + code], before[1 + code])
@@ -167,7 +167,7 @@ def test_the_unknown_row_keeps_what_training_taught_it():
     embedding = filled(SideLayout((ID,)))
     embedding.mark_trained(rows_of([UNKNOWN], [1]).codes)
     before = embedding.vectors.weight.detach().clone()
-    embedding.settle()
+    embedding.refresh_averages()
     assert torch.equal(embedding.vectors.weight[1 + UNKNOWN], before[1 + UNKNOWN])
     torch.testing.assert_close(embedding.vectors.weight[0], (before[1] + before[2]) / 2)
 
@@ -175,16 +175,16 @@ def test_the_unknown_row_keeps_what_training_taught_it():
 def test_settling_twice_is_settling_once():
     embedding = filled(SideLayout((ID, GENRES)))
     embedding.mark_trained(rows_of([1, 2, 5, ABSENT], [3, 2, ABSENT, ABSENT]).codes)
-    embedding.settle()
+    embedding.refresh_averages()
     once = embedding.vectors.weight.detach().clone()
-    embedding.settle()
+    embedding.refresh_averages()
     assert torch.equal(embedding.vectors.weight, once)
 
 
 def test_a_field_without_trained_rows_settles_at_zero():
     embedding = filled(SideLayout((ID, GENRES)))
     embedding.mark_trained(rows_of([1, ABSENT, ABSENT, ABSENT]).codes)
-    embedding.settle()
+    embedding.refresh_averages()
     assert embedding.vectors.weight[ID.n_values + 2 :].abs().max().item() == 0.0
     torch.testing.assert_close(embedding.vectors.weight[0], embedding.vectors.weight[2])
 

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from recolib.nn.components.component import Component, Contributions, cross_fields
 from recolib.nn.dropout import dropout
-from recolib.nn.fields import Fields, FieldSpec, Side, State
+from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 
 Activation = Literal["relu", "tanh"]
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
-NOTHING = -1e30
+MASKED_LOGIT = -1e30
 """The logit of a pair that takes no attention: finite, so that a side without pairs is no NaN."""
 
 
@@ -141,17 +141,19 @@ class AttentivePairs(Component[AttentiveState]):
         """Give all pairs one direction, (K,), whose sum of elements is the score."""
         raise NotImplementedError
 
-    def encode(self, side: Side, fields: Fields) -> AttentiveState:
+    def encode(self, side: NetworkSide, fields: Fields) -> AttentiveState:
         """The side's fields, and its own pairs gone through."""
         at = self._positions(side)
         if len(at) == 1 and not self.training:  # no pairs, and ONNX Runtime multiplies no empty matrices
             lead, width = fields.present.shape[:-1], self.directions(at, at).shape[-2]
-            mass, value = (fields.vectors.new_full(shape, of) for shape, of in ((lead, NOTHING), ((*lead, width), 0.0)))
+            mass, value = (
+                fields.vectors.new_full(shape, of) for shape, of in ((lead, MASKED_LOGIT), ((*lead, width), 0.0))
+            )
             return AttentiveState(fields.vectors, fields.present, mass, value)
         i, j = torch.triu_indices(len(at), len(at), 1, device=at.device)
         hidden, values = self.measure(own_products(fields.vectors), at[i], at[j])
         logits = self._logits(hidden, fields.present[..., i] & fields.present[..., j] & self.pairs()[at[i], at[j]])
-        mass = logits.logsumexp(-1) if len(i) else logits.new_full(logits.shape[:-1], NOTHING)
+        mass = logits.logsumexp(-1) if len(i) else logits.new_full(logits.shape[:-1], MASKED_LOGIT)
         return AttentiveState(fields.vectors, fields.present, mass, _pool(logits, values))
 
     def score(self, user: AttentiveState, item: AttentiveState) -> Tensor:
@@ -184,12 +186,12 @@ class AttentivePairs(Component[AttentiveState]):
         """Which pairs of positions count, (F, F)."""
         return self.allowed
 
-    def _positions(self, side: Side) -> Tensor:
+    def _positions(self, side: NetworkSide) -> Tensor:
         return torch.arange(self.spec.n_positions, device=self.numbers.device)[self.spec.span(side)]
 
     def _logits(self, hidden: Tensor, present: Tensor) -> Tensor:
         logits = self.activation(hidden + self.attention.bias) @ self.query / self.temperature
-        return torch.where(present, logits, NOTHING)
+        return torch.where(present, logits, MASKED_LOGIT)
 
     def _drop(self, products: Tensor) -> Tensor:
         return dropout(products, self.pair_dropout, self.training)
@@ -240,7 +242,7 @@ def _pool(logits: Tensor, values: Tensor) -> Tensor:
 
 def _weights(logits: Tensor) -> Tensor:
     """Attention (..., P); 0 for what takes none."""
-    return logits.softmax(-1) * (logits > NOTHING / 2)
+    return logits.softmax(-1) * (logits > MASKED_LOGIT / 2)
 
 
 class Attention(AttentivePairs):

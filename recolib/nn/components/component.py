@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recolib.nn.fields import Fields, Side, State
+from recolib.nn.fields import Fields, NetworkSide, State
 
 S = TypeVar("S", bound=State)
 
@@ -79,11 +79,11 @@ class Component(nn.Module, Generic[S]):
         """
         return False
 
-    def encode(self, side: Side, fields: Fields) -> S:
+    def encode(self, side: NetworkSide, fields: Fields) -> S:
         """What to keep of a side's fields (..., F, K)."""
         raise NotImplementedError
 
-    def lowered(self, state: S) -> S:
+    def to_bf16(self, state: S) -> S:
         """A state of evaluation with that in bfloat16 which a perceptron will read; by default all as it is."""
         return state
 
@@ -91,7 +91,7 @@ class Component(nn.Module, Generic[S]):
         """The term of each pair, shape (B, n), from states of users (B, 1, …) and items (B or 1, n, …)."""
         raise NotImplementedError
 
-    def inner_product(self, side: Side, state: S) -> InnerProduct | None:
+    def inner_product(self, side: NetworkSide, state: S) -> InnerProduct | None:
         """A side's part of the term in evaluation, if that is an inner product of both sides' parts; else None."""
         return None
 
@@ -103,7 +103,7 @@ class Component(nn.Module, Generic[S]):
 class Joined(Component[Fields]):
     """A component that cannot be cut: its ``forward`` sees the fields of both sides, (B, n, F, K) -> (B, n)."""
 
-    def encode(self, side: Side, fields: Fields) -> Fields:
+    def encode(self, side: NetworkSide, fields: Fields) -> Fields:
         """The fields themselves."""
         return fields
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recolib.nn.components.component import Component
-from recolib.nn.fields import Fields, FieldSpec, Side, State
+from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import glorot
 
 
@@ -59,7 +59,7 @@ class CrossLayers(Component[CrossState]):
         self.later = nn.ModuleList(nn.Sequential(*layer) for layer in later)
         self.direction = glorot(nn.Linear(width, 1, bias=False))
 
-    def encode(self, side: Side, fields: Fields) -> CrossState:
+    def encode(self, side: NetworkSide, fields: Fields) -> CrossState:
         """The side's vectors and its columns of the first product; the bias goes with the user."""
         vectors, span, dim = fields.vectors.flatten(-2), self.spec.span(side), self.spec.dim
         weight = self.first.weight[:, span.start * dim : span.stop * dim]

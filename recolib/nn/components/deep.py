@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recolib.nn.components.component import Component
-from recolib.nn.fields import Fields, FieldSpec, Side, State
+from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import BatchNorm, Perceptron, after_linear, glorot, mlp
 
 
@@ -70,7 +70,7 @@ class Deep(Component[DeepState]):
         """The width of the first hidden layer."""
         return self.first.out_features
 
-    def encode(self, side: Side, fields: Fields) -> DeepState:
+    def encode(self, side: NetworkSide, fields: Fields) -> DeepState:
         """The side's columns of the first layer, in evaluation with its batch norm; the constants go with the user."""
         span, dim = self.spec.span(side), self.spec.dim
         lead, rows = fields.vectors.shape[:-2], fields.vectors.flatten(0, -3).flatten(-2)
@@ -84,7 +84,7 @@ class Deep(Component[DeepState]):
             hidden = F.linear(rows, weight, bias if side == "user" else None)
         return DeepState(hidden.view(*lead, hidden.shape[-1]))
 
-    def lowered(self, state: DeepState) -> DeepState:
+    def to_bf16(self, state: DeepState) -> DeepState:
         """All of it."""
         return DeepState(state.hidden.bfloat16())
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recolib.nn.components.component import Component, Contributions, InnerProduct
-from recolib.nn.fields import Fields, FieldSpec, Side, State
+from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Linear(Component[LinearState]):
         """The sum."""
         return 1
 
-    def encode(self, side: Side, fields: Fields) -> LinearState:
+    def encode(self, side: NetworkSide, fields: Fields) -> LinearState:
         """The side's part of the sum."""
         if self.factors is not None:
             return LinearState(fields.weights @ self.factors[self.spec.span(side)])
@@ -49,7 +49,7 @@ class Linear(Component[LinearState]):
         """The whole sum, (B, n)."""
         return user.total + item.total
 
-    def inner_product(self, side: Side, state: LinearState) -> InnerProduct:
+    def inner_product(self, side: NetworkSide, state: LinearState) -> InnerProduct:
         """The sum, as a constant."""
         return InnerProduct(state.total.new_zeros(*state.total.shape, 0), state.total)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recolib.nn.components.component import Component, Contributions, InnerProduct, cross
 from recolib.nn.dropout import Dropout
-from recolib.nn.fields import Fields, FieldSpec, Side, State
+from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import BatchNorm
 
 
@@ -107,7 +107,7 @@ class Pairwise(Component[PairwiseState]):
         """In evaluation, the inner product."""
         return 1
 
-    def encode(self, side: Side, fields: Fields) -> PairwiseState:
+    def encode(self, side: NetworkSide, fields: Fields) -> PairwiseState:
         """The side's vector sum and its own pairs."""
         total, own = own_pairs(fields.vectors)
         if self.training and self.needs_vector:
@@ -129,7 +129,7 @@ class Pairwise(Component[PairwiseState]):
         pairs = self.dropout(pairs if self.norm is None else self.norm(pairs))
         return pairs.sum(-1) if self.weight is None else pairs @ self.weight
 
-    def inner_product(self, side: Side, state: PairwiseState) -> InnerProduct:
+    def inner_product(self, side: NetworkSide, state: PairwiseState) -> InnerProduct:
         """The vector sum, and the own pairs as a constant."""
         return InnerProduct(state.total, state.own)
 

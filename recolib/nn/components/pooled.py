@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from recolib.nn.components.component import Component, linear_of_products
 from recolib.nn.components.pairwise import own_pairs
 from recolib.nn.dropout import Dropout
-from recolib.nn.fields import Fields, FieldSpec, Side, State
+from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import BatchNorm, Perceptron, after_linear, fold, glorot, mlp
 
 
@@ -69,7 +69,7 @@ class Pooled(Component[PooledState]):
         """The width of the first hidden layer."""
         return self.first.out_features
 
-    def encode(self, side: Side, fields: Fields) -> PooledState:
+    def encode(self, side: NetworkSide, fields: Fields) -> PooledState:
         """The side's vector sum and its own pairs; the bias goes with the user."""
         total, own = own_pairs(fields.vectors)
         if self.training:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recolib.nn.components.attentive import NOTHING
+from recolib.nn.components.attentive import MASKED_LOGIT
 from recolib.nn.components.component import Component
-from recolib.nn.fields import Fields, FieldSpec, Side, State
+from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import glorot
 
 
@@ -63,7 +63,7 @@ class SelfAttention(Component[SelfAttentionState]):
         self.layers = nn.ModuleList(AttentionLayer(*ends, n_heads, residual) for ends in pairwise(widths))
         self.last = glorot(nn.Linear(spec.n_positions * widths[-1], 1, bias=False))
 
-    def encode(self, side: Side, fields: Fields) -> SelfAttentionState:
+    def encode(self, side: NetworkSide, fields: Fields) -> SelfAttentionState:
         """The first layer's projections of the side's fields."""
         return SelfAttentionState(self._layers[0].project(fields.vectors), fields.present)
 
@@ -118,7 +118,7 @@ def attention(query: Tensor, key: Tensor, present: Tensor) -> Tensor:
     Keys come before queries, for torch takes a softmax over eight numbers four times as fast if they do not lie
     side by side.
     """
-    return torch.where(present.unsqueeze(-1), key @ query.mT, NOTHING).softmax(-2)
+    return torch.where(present.unsqueeze(-1), key @ query.mT, MASKED_LOGIT).softmax(-2)
 
 
 def _side_by_side(user: Tensor, item: Tensor) -> Tensor:

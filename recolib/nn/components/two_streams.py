@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recolib.nn.components.component import Component, linear_of_products
-from recolib.nn.fields import Fields, FieldSpec, Side, State
+from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import Perceptron, after_linear, glorot, mlp
 
 S = TypeVar("S", bound=State)
@@ -67,7 +67,7 @@ class Stream(nn.Module):
         *layers, self.last = mlp(hidden_units, use_bn, dropout)
         self.rest = Perceptron(*after_linear(hidden_units[0], use_bn, dropout), *layers)
 
-    def columns(self, side: Side) -> Tensor:
+    def columns(self, side: NetworkSide) -> Tensor:
         """The side's columns of the first layer, (H, F·K of the side)."""
         span, dim = self.spec.span(side), self.spec.dim
         return self.first.weight[:, span.start * dim : span.stop * dim]
@@ -124,7 +124,7 @@ class TwoStreams(Streams[TwoStreamsState]):
     Parameters are those of ``Streams``.
     """
 
-    def encode(self, side: Side, fields: Fields) -> TwoStreamsState:
+    def encode(self, side: NetworkSide, fields: Fields) -> TwoStreamsState:
         """The side's columns of both first layers; the biases go with the user."""
         vectors = fields.vectors.flatten(-2)
         shares = (
@@ -170,7 +170,7 @@ class GatedStreams(Streams[GatedStreamsState]):
         self.sizes = [len(spec.user) * spec.dim, len(spec.item) * spec.dim]
         self.left_gate, self.right_gate = (_gate([size, *gate_units, sum(self.sizes)]) for size in self.sizes)
 
-    def encode(self, side: Side, fields: Fields) -> GatedStreamsState:
+    def encode(self, side: NetworkSide, fields: Fields) -> GatedStreamsState:
         """The side's gate, and its own vectors behind it; the bias of a stream goes with the side that gates it."""
         vectors = fields.vectors.flatten(-2)
         stream, make = (self.left, self.left_gate) if side == "user" else (self.right, self.right_gate)

@@ -1,0 +1,1 @@
+"""Artifacts: what a model leaves on the disk."""

@@ -1,0 +1,99 @@
+"""What a model's predictions lose when a column tells them nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from recolib.checks import check_choice, check_integer
+from recolib.data.interactions import Interactions
+from recolib.data.rows import Rows
+from recolib.data.schema import Schema, Side
+from recolib.evaluation.measurement import Measurement, Model, measure_pairs, pair_rows
+from recolib.evaluation.metrics import GROUPED_METRICS, LOWER_IS_BETTER, RANKING_METRICS, RATING_METRICS
+
+PAIRS_AT_ONCE = 8192
+Permutation = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a column's values stand: on the user's side, with the context, or on the item's; as codes or as numbers."""
+
+    name: str
+    is_item: bool
+    codes: slice
+    dense: slice
+
+    def exchanged(self, rows: Rows, others: Rows) -> Rows:
+        """Rows with this column's values of others."""
+        codes, dense = rows.codes.clone(), rows.dense.clone()
+        codes[:, self.codes] = others.codes[:, self.codes]
+        dense[:, self.dense] = others.dense[:, self.dense]
+        return Rows(codes, dense)
+
+
+def importance(
+    model: Model, data: object, neg_sampling: bool, metric: str | None, n_repeats: int, seed: int, verbose: int
+) -> pd.DataFrame:
+    """The importance of each column as a table, greatest first; see ``Predictor.feature_importance``."""
+    name = metric if metric is not None else ("rmse" if model.task == "rating" else "roc_auc")
+    pointwise = [*RATING_METRICS] if model.task == "rating" else [*RANKING_METRICS, *GROUPED_METRICS]
+    check_choice("metric", name, pointwise)
+    check_integer("n_repeats", n_repeats, 1)
+    check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
+    pairs = Measurement.of(model, data, neg_sampling, PAIRS_AT_ONCE, name, 1, None, seed, False).pairs
+    assert pairs is not None
+    as_it_is = _measured(model, name, pairs)
+    columns = list(places(model.data_info.schema))
+    permutations = [np.random.default_rng([seed, repeat]).permutation(len(pairs)) for repeat in range(n_repeats)]
+    lost = np.empty((len(columns), n_repeats))
+    with tqdm(total=lost.size, desc="importance", unit="permutation", disable=not verbose, leave=False) as bar:
+        for row, column in zip(lost, columns, strict=True):
+            for repeat, permutation in enumerate(permutations):
+                row[repeat] = as_it_is - _measured(model, name, pairs, column, permutation)
+                bar.update()
+    if name in LOWER_IS_BETTER:
+        lost = -lost
+    found = {"column": [one.name for one in columns], "importance": lost.mean(1), "deviation": lost.std(1)}
+    frame = pd.DataFrame(found).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+    frame.attrs.update(metric=name, value=as_it_is)
+    return frame
+
+
+def places(schema: Schema) -> Iterator[Place]:
+    """All columns; a multi-sparse group is one."""
+    nowhere = slice(0, 0)
+    both: tuple[tuple[Side, ...], ...] = (("user", "context"), ("item",))
+    for sides in both:
+        n_codes = n_dense = 0
+        for side in sides:
+            for field in schema.codes(side):
+                yield Place(field.name, side == "item", slice(n_codes, n_codes + field.width), nowhere)
+                n_codes += field.width
+            for field in schema.dense(side):
+                yield Place(field.name, side == "item", nowhere, slice(n_dense, n_dense + 1))
+                n_dense += 1
+
+
+def _measured(
+    model: Model, metric: str, pairs: Interactions, column: Place | None = None, permutation: Permutation | None = None
+) -> float:
+    """The metric on pairs, or on pairs in which the column's values are those of other rows."""
+    scores = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        block = np.arange(start, min(start + PAIRS_AT_ONCE, len(pairs)))
+        users, items = pair_rows(pairs.take(block))
+        if column is not None and permutation is not None:
+            other_users, other_items = pair_rows(pairs.take(permutation[block]))
+            if column.is_item:
+                items = column.exchanged(items, other_items)
+            else:
+                users = column.exchanged(users, other_users)
+        scores[block] = model.score_rows(users, items)
+    return measure_pairs(model.task, metric, pairs, scores)

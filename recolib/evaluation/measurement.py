@@ -1,0 +1,307 @@
+"""The measure of a model on data that it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recolib.checks import check_bool, check_integer
+from recolib.data.building import encode_evaluation
+from recolib.data.consumed import consumed_by
+from recolib.data.frame import read_frame
+from recolib.data.info import DataInfo
+from recolib.data.interactions import Interactions
+from recolib.data.rows import UNKNOWN, Rows
+from recolib.evaluation.metrics import (
+    CATALOGUE_METRICS,
+    GROUPED_METRICS,
+    LISTWISE_METRICS,
+    RANKING_METRICS,
+    RATING_METRICS,
+)
+from recolib.evaluation.relevance import EvalQueries
+from recolib.exceptions import UnknownIdWarning, warn
+from recolib.sampling import unconsumed, uniforms
+
+LISTS = [*LISTWISE_METRICS, *CATALOGUE_METRICS]
+"""The metrics of lists; all others are of predictions."""
+
+
+class Model(Protocol):
+    """What a model must offer to be evaluated."""
+
+    task: str
+    data_info: DataInfo
+    num_neg: int
+
+    def score_rows(self, users: Rows, items: Rows) -> NDArray[np.float32]:
+        """Ratings, or for ranking logits, of n user rows (with their context) and n item rows."""
+        ...
+
+    def rank_items(
+        self, users: Rows, codes: NDArray[np.int32], k: int, filter_consumed: bool, include_cold_items: bool
+    ) -> NDArray[np.int32]:
+        """The codes of the k best items of each user, best first, 0 where a list ends early, (U, at most k)."""
+        ...
+
+
+def evaluate(
+    model: Model,
+    data: object,
+    neg_sampling: bool,
+    eval_batch_size: int = 8192,
+    metrics: Sequence[str] | str | None = None,
+    k: int = 10,
+    sample_user_num: int | None = None,
+    seed: int = 42,
+    *,
+    filter_consumed: bool = True,
+    include_cold_items: bool = False,
+) -> dict[str, float]:
+    """Measure a fitted model.
+
+    Parameters
+    ----------
+    model
+        A fitted model.
+    data
+        A frame, or a set that ``build_evalset`` or ``build_testset`` made. It is not changed. A column ``weight`` is
+        ignored: each row counts once.
+    neg_sampling
+        Whether to add negatives to what pointwise metrics see: for each row with a label above 0,
+        ``model.num_neg`` items that its user consumed neither in training nor in ``data``. Rows with label 0
+        stay negatives beside them.
+    eval_batch_size
+        Pairs whose features are gathered at once.
+    metrics
+        For rating: ``loss`` (= ``rmse``), ``rmse``, ``mae``, ``r2``. For ranking, of predictions: ``loss``
+        (= ``log_loss``), ``log_loss``, ``balanced_accuracy``, ``roc_auc``, ``roc_gauc`` (the mean of the users'
+        own, weighted by their rows), ``pr_auc``; of lists over the whole catalogue: ``precision``, ``recall``,
+        ``hit_rate``, ``mrr``, ``map``, ``ndcg``, ``coverage``, ``novelty``. By default ``loss``.
+    k
+        The length of the lists.
+    sample_user_num
+        How many users to make lists for, drawn by ``seed``; by default all that have a row with a label above 0.
+    seed
+        For the negatives and for the users.
+    filter_consumed
+        Leave out of lists what the user consumed in training, as ``recommend_user`` does. Where people consume
+        again what they know, False is the honest setting.
+    include_cold_items
+        Let items stand in lists that have features and no interaction, as ``recommend_user`` does if told so.
+
+    Returns
+    -------
+    dict
+        The value of each metric. A request for a list is a distinct pair of a user and a context; relevant is what
+        the user met in it with a label above 0, be it an item that was never seen or that the filter leaves out.
+        Users never seen are scored as ``cold_start="average"`` does.
+
+    Raises
+    ------
+    ValueError
+        If a metric is not one of the task, the data was encoded for other data, the labels do not suit
+        the task, or a rating is to be measured without labels.
+
+    Examples
+    --------
+    >>> from recolib.algorithms import FM
+    >>> from recolib.data import DatasetPure, random_split
+    >>> from recolib.datasets import make_movies
+    >>> train, test = random_split(make_movies(n_users=50, n_items=40, n_ratings=800), test_size=0.2)
+    >>> data, info = DatasetPure.build_trainset(train)
+    >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    >>> sorted(evaluate(model, test, neg_sampling=True, metrics=["roc_auc", "ndcg"], k=5))
+    ['ndcg', 'roc_auc']
+    """
+    return Measurement.of(
+        model,
+        data,
+        neg_sampling,
+        eval_batch_size,
+        metrics,
+        k,
+        sample_user_num,
+        seed,
+        filter_consumed,
+        include_cold_items,
+    ).measure(model)
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What to measure and on what, prepared once for any number of looks at a model.
+
+    Attributes
+    ----------
+    names
+        The metrics.
+    pairs
+        The rows that pointwise metrics see, with their negatives; None where no metric needs them.
+    queries
+        What lists are measured against; None where no metric needs them.
+    """
+
+    names: list[str]
+    pairs: Interactions | None
+    queries: EvalQueries | None
+    eval_batch_size: int
+    k: int
+    filter_consumed: bool
+    include_cold_items: bool
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        data: object,
+        neg_sampling: bool,
+        eval_batch_size: int,
+        metrics: Sequence[str] | str | None,
+        k: int,
+        sample_user_num: int | None,
+        seed: int,
+        filter_consumed: bool,
+        include_cold_items: bool = False,
+    ) -> Measurement:
+        """Check all that ``evaluate`` is given, and prepare it; nothing of the model is used but its settings."""
+        names = check_measure(model.task, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed)
+        check_bool("include_cold_items", include_cold_items)
+        encoded = as_encoded(data, model.data_info)
+        of_lists, of_pairs = set(names) & set(LISTS), set(names) - set(LISTS)
+        check_labels(encoded, model.task, neg_sampling, need_labels=bool(of_pairs))
+        queries = EvalQueries.of(encoded, sample_user_num, seed) if of_lists else None
+        pairs = None
+        if of_pairs:
+            pairs = with_negatives(encoded, model.num_neg, seed) if neg_sampling else encoded
+        return cls(names, pairs, queries, eval_batch_size, k, filter_consumed, include_cold_items)
+
+    def measure(self, model: Model) -> dict[str, float]:
+        """The value of each metric, in their order."""
+        values = self._of_pairs(model) | self._of_lists(model)
+        return {name: values[name] for name in self.names}
+
+    def scores(self, model: Model, pairs: Interactions) -> NDArray[np.float32]:
+        """Ratings, or for ranking logits, of pairs."""
+        starts = range(0, len(pairs), self.eval_batch_size)
+        blocks = (pairs.take(np.arange(at, min(at + self.eval_batch_size, len(pairs)))) for at in starts)
+        return np.concatenate([model.score_rows(*pair_rows(block)) for block in blocks])
+
+    def _of_pairs(self, model: Model) -> dict[str, float]:
+        if self.pairs is None:
+            return {}
+        data, scores = self.pairs, self.scores(model, self.pairs)
+        return {name: measure_pairs(model.task, name, data, scores) for name in self.names if name not in LISTS}
+
+    def _of_lists(self, model: Model) -> dict[str, float]:
+        if self.queries is None:
+            return {}
+        info, queries = model.data_info, self.queries
+        found = model.rank_items(queries.users, queries.codes, self.k, self.filter_consumed, self.include_cold_items)
+        items = np.zeros((len(found), self.k), np.int32)
+        items[:, : found.shape[1]] = found
+        hits, consumers = queries.hits(items), info.item_consumed.counts()
+        return {
+            name: LISTWISE_METRICS[name](hits, queries.n_relevant)
+            if name in LISTWISE_METRICS
+            else CATALOGUE_METRICS[name](items, consumers, info.n_users)
+            for name in self.names
+            if name in LISTS
+        }
+
+
+def measure_pairs(task: str, metric: str, data: Interactions, scores: NDArray[np.float32]) -> float:
+    """A metric of predictions, whose scores are there."""
+    labels, pointwise = data.labels.astype(np.float64), RATING_METRICS if task == "rating" else RANKING_METRICS
+    if metric in pointwise:
+        return pointwise[metric](labels, scores)
+    return GROUPED_METRICS[metric](labels, scores, data.user_keys)
+
+
+def pair_rows(data: Interactions) -> tuple[Rows, Rows]:
+    """The rows of both sides as ``cold_start="average"`` has them, the context on the user's."""
+    users = data.users.rows[torch.from_numpy(data.user_rows)].averaged(data.user_indices)
+    items = data.items.rows[torch.from_numpy(data.item_rows)].averaged(data.item_indices)
+    return users.join(data.context), items
+
+
+def check_measure(
+    task: str,
+    eval_batch_size: int,
+    metrics: Sequence[str] | str | None,
+    k: int,
+    sample_user_num: int | None,
+    seed: int,
+    filter_consumed: bool,
+) -> list[str]:
+    """The metrics as a list, ``loss`` by default, if all are metrics of the task and the rest is as it should be."""
+    for name, value, low in (("eval_batch_size", eval_batch_size, 1), ("k", k, 1), ("seed", seed, 0)):
+        check_integer(name, value, low)
+    if sample_user_num is not None:
+        check_integer("sample_user_num", sample_user_num, 1)
+    check_bool("filter_consumed", filter_consumed)
+    names = [metrics] if isinstance(metrics, str) else metrics or ["loss"]
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"metrics must be a list of names, got {metrics!r}")
+    known = [*RATING_METRICS] if task == "rating" else [*RANKING_METRICS, *GROUPED_METRICS, *LISTS]
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise ValueError(f"metrics {wrong} are not of task={task!r}, which has {known}")
+    return list(names)
+
+
+def as_encoded(data: object, info: DataInfo) -> Interactions:
+    """A frame encoded for evaluation, or an encoded set as it is, if it is one of this data."""
+    if isinstance(data, Interactions):
+        data.refuse_other(info)
+        return replace(data, data_info=info)  # who consumed what, the model's data says
+    encoded = encode_evaluation(read_frame(data, ["user", "item", *info.context_col], "data"), info)
+    for side, codes in (("user", encoded.user_indices), ("item", encoded.item_indices)):
+        n_unknown = int((codes == UNKNOWN).sum())
+        if n_unknown:
+            warn(f"{n_unknown} of {len(codes)} rows have an unknown {side}: scored as the average", UnknownIdWarning)
+    return encoded
+
+
+def check_labels(data: Interactions, task: str, neg_sampling: bool, need_labels: bool = True) -> None:
+    """Refuse labels that the task cannot be measured against; lists need none, since every row was observed."""
+    check_bool("neg_sampling", neg_sampling)
+    if task == "rating" and neg_sampling:
+        raise ValueError("task='rating' has no negatives: pass neg_sampling=False")
+    if neg_sampling:
+        return
+    if np.isnan(data.labels).any():
+        if not need_labels:
+            return
+        raise ValueError("the data has no label column to measure against")
+    if task == "ranking" and not np.isin(data.labels, (0.0, 1.0)).all():
+        raise ValueError(
+            "task='ranking' without neg_sampling needs labels of 0 and 1: convert them, or pass neg_sampling=True"
+        )
+
+
+def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
+    """The set with ``num_neg`` unconsumed items beside each of its positives, whose label becomes 1.
+
+    The rows of the data come first, then the negatives. Rows without labels count as positives. Of users never
+    seen all that they consumed is in the data.
+    """
+    info, keys = data.data_info, data.user_keys
+    users, items = np.where(keys >= UNKNOWN, keys, info.n_users - keys), data.item_indices  # strangers get codes too
+    of_training = np.repeat(np.arange(info.n_users + 1, dtype=np.int32), info.user_consumed.counts())
+    seen_users = np.concatenate([of_training, users])
+    seen_items = np.concatenate([info.user_consumed.codes, items])
+    consumed, _ = consumed_by(seen_users, seen_items, max(info.n_users, int(users.max())), info.n_items)
+    positive = data.positives
+    draw = unconsumed(info, consumed)
+    drawn = draw(users[positive], items[positive], uniforms(seed, 0, positive, num_neg))
+    both = data.take(np.concatenate([np.arange(len(data)), np.repeat(positive, num_neg)]))
+    both.item_rows[len(data) :] = data.items.at(drawn, data.times[positive]).reshape(-1)
+    both.labels[:] = 0.0
+    both.labels[positive] = 1.0
+    return both

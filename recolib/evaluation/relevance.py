@@ -1,0 +1,79 @@
+"""What lists are measured against: who asks, and which items are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recolib.data.interactions import Interactions
+from recolib.data.rows import UNKNOWN, Codes, Rows
+
+
+@dataclass(frozen=True, eq=False)
+class EvalQueries:
+    """Q queries for a list: the distinct pairs of a user and a context in the positive rows of a set.
+
+    Attributes
+    ----------
+    users
+        A row of the user's side for each, with its context, (Q, C); of users never seen what is not known is the
+        average, as ``cold_start="average"`` has it.
+    codes
+        The users' codes, 0 where never seen, (Q,).
+    n_relevant
+        How many items are relevant to each, those included that no list can have since they were never seen, (Q,).
+    """
+
+    users: Rows
+    codes: Codes
+    n_relevant: NDArray[np.int64]
+    _stride: int
+    _pairs: NDArray[np.int64]  # request * stride + relevant item, ascending
+
+    @classmethod
+    def of(cls, data: Interactions, n_users: int | None = None, seed: int = 42) -> EvalQueries:
+        """The queries of a set, or of ``n_users`` of its users, drawn by the seed.
+
+        Raises
+        ------
+        ValueError
+            If no row is positive.
+        """
+        data = data.take(data.positives)
+        if not len(data):
+            raise ValueError("metrics of lists need rows with a label above 0, and the data has none")
+        who = np.unique(data.user_keys)
+        if n_users is not None and n_users < len(who):
+            who = np.random.default_rng(seed).choice(who, n_users, replace=False)
+            data = data.take(np.flatnonzero(np.isin(data.user_keys, who)))
+        last, request = _distinct(data)
+        stride = data.data_info.n_items + 1 - min(int(data.item_keys.min()), 0)
+        item = data.item_keys.astype(np.int64)
+        item[item < 0] += stride  # strangers stand behind the known
+        pairs = np.unique(request * stride + item)
+        asking = data.take(last)
+        codes = asking.user_indices
+        row = np.where(codes > UNKNOWN, codes, asking.user_rows)  # what is true now; of strangers their latest
+        rows = data.users.rows[torch.from_numpy(row)].averaged(codes).join(asking.context)
+        return cls(rows, codes, np.bincount(pairs // stride, minlength=len(last)), stride, pairs)
+
+    def hits(self, items: Codes) -> NDArray[np.bool_]:
+        """Which items of each request's list (Q, k) are relevant; 0 is no item."""
+        wanted = np.arange(len(items))[:, None] * self._stride + items
+        at = np.minimum(np.searchsorted(self._pairs, wanted), len(self._pairs) - 1)
+        return self._pairs[at] == wanted  # no item is 0, and no pair has it
+
+
+def _distinct(data: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The latest row of each distinct (user, context), and the number of each row's."""
+    dense = data.context.dense.numpy() + 0.0  # no zero is negative
+    number = np.unique(data.user_keys, return_inverse=True)[1].reshape(-1)
+    for column in np.hstack([data.context.codes.numpy(), dense.view(np.int32)]).T:
+        number = np.unique(number * 2**32 + column, return_inverse=True)[1].reshape(-1)
+    order = np.argsort(data.times, kind="stable")
+    last = np.empty(number.max() + 1, np.int64)
+    last[number[order]] = order  # a later event overwrites an earlier one
+    return last, number

@@ -1,0 +1,1 @@
+"""Inference: from what a caller wants to lists and scores."""

@@ -1,0 +1,97 @@
+"""EarlyStopping: when a fit has seen enough, and which of its epochs was the best."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from recolib.checks import check_bool, check_integer, check_names, check_number
+from recolib.evaluation.metrics import METRICS, less_is_better
+
+TRAIN_LOSS = "train_loss"
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop a fit when a metric gets no better, for ``fit(..., early_stopping=EarlyStopping("ndcg"))``.
+
+    Parameters
+    ----------
+    metric
+        One of the ``metrics`` that the fit measures on ``eval_data``, or ``"train_loss"``. Of ``loss``, ``log_loss``,
+        ``rmse``, ``mae`` and ``train_loss`` less is better, of all others more.
+    patience
+        How many epochs in a row may pass without improvement: after as many the fit ends.
+    min_delta
+        By how much the metric must be better than the best before it, so that it counts as improvement. NaN never does.
+    restore_best
+        Whether the model ends as it was after its best epoch, weights, optimiser and epoch number, also when the epochs
+        run out first. This keeps one copy of its state in memory. False leaves it as it is after the last epoch.
+
+    Raises
+    ------
+    ValueError
+        If there is no such metric, or ``patience`` or ``min_delta`` is too small.
+    TypeError
+        If an argument is of another type.
+
+    Examples
+    --------
+    >>> from recolib.algorithms import FM
+    >>> from recolib.data import DatasetPure, random_split
+    >>> from recolib.datasets import make_movies
+    >>> train, test = random_split(make_movies(n_users=50, n_items=40, n_ratings=800), test_size=0.2)
+    >>> data, info = DatasetPure.build_trainset(train)
+    >>> model = FM("rating", info, n_epochs=30, lr=0.1)
+    >>> model = model.fit(data, False, 0, eval_data=test, early_stopping=EarlyStopping("loss", patience=1))
+    >>> len(model.history_) < 30
+    True
+
+    References
+    ----------
+    Prechelt, *Early Stopping - But When?*, in *Neural Networks: Tricks of the Trade*, 1998.
+    """
+
+    metric: str
+    patience: int = 2
+    min_delta: float = 0.0
+    restore_best: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if not isinstance(self.metric, str):
+            raise TypeError(f"metric must be the name of one, got {self.metric!r}")
+        check_names([self.metric], [TRAIN_LOSS, *METRICS], "a metric")
+        check_integer("patience", self.patience, 1)
+        check_number("min_delta", self.min_delta, 0)
+        check_bool("restore_best", self.restore_best)
+
+    @property
+    def column(self) -> str:
+        """What the metric is called in ``history_``."""
+        return TRAIN_LOSS if self.metric == TRAIN_LOSS else f"eval_{self.metric}"
+
+    def best(self, values: Sequence[float]) -> int | None:
+        """The place of the best of some epochs' values: the last one that was an improvement; None if none was."""
+        sign = -1 if less_is_better(self.column) else 1
+        at, bar = None, float("-inf")
+        for place, value in enumerate(values):
+            if sign * value > bar:
+                at, bar = place, sign * value + self.min_delta
+        return at
+
+    def stops(self, values: Sequence[float]) -> bool:
+        """Whether enough epochs passed since the best one."""
+        at = self.best(values)
+        return len(values) - (0 if at is None else at + 1) >= self.patience
+
+
+def check_stopping(stopping: object, measured: Collection[str]) -> None:
+    """Raise unless it is nothing, or an ``EarlyStopping`` by the training loss or a metric that is measured."""
+    if stopping is None:
+        return
+    if not isinstance(stopping, EarlyStopping):
+        raise TypeError(f"early_stopping must be an EarlyStopping, got {stopping!r}")
+    if stopping.metric != TRAIN_LOSS and stopping.metric not in measured:
+        remedy = f"add it to metrics={list(measured)}" if measured else "pass eval_data to measure it on"
+        raise ValueError(f"early_stopping goes by {stopping.metric!r}, which is not measured: {remedy}")

@@ -1,0 +1,291 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from recolib.data.rows import Rows
+from recolib.files import prefixed, under
+from recolib.nn.network import Network
+from recolib.randomness import seeded
+from recolib.training.averaging import MovingAverage
+from recolib.training.batches import Examples
+from recolib.training.losses import Loss
+from recolib.training.optimizers import Optimizer, Rates
+from recolib.training.schedules import Schedule
+
+CHECK_EVERY = 64
+"""Steps between looks at the loss: a look waits for the device."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train, from one epoch on for some epochs. The batch size is in positives; see ``Settings``."""
+
+    loss: Loss
+    batch_size: int
+    lr: float
+    lr_decay: float
+    epsilon: float
+    reg: float
+    clip_norm: float | None
+    ema: float | None
+    seed: int
+    shuffle: bool
+    optimizer: str = "auto"
+    initial_accumulator_value: float = 0.0
+    freeze_fm: bool = False
+    schedule: Schedule | None = None
+    first_epoch: int = 0
+    n_epochs: int = 1
+
+    def rates(self, epoch: int) -> Rates:
+        """What the optimiser goes by in an epoch, counted from 0, before any schedule."""
+        return Rates(self.lr * self.lr_decay**epoch, self.epsilon, self.initial_accumulator_value)
+
+    def factor(self, epoch: int, share: float) -> float:
+        """The schedule's factor of the learning rate after a share of an epoch's steps."""
+        return 1.0 if self.schedule is None else self.schedule((epoch - self.first_epoch + share) / self.n_epochs)
+
+
+class Trainer:
+    """A network, its optimiser, and where they stand. It outlives ``fit``, which continues it.
+
+    Parameters
+    ----------
+    network
+        What is trained, in place.
+    plan
+        How.
+    """
+
+    def __init__(self, network: Network, plan: Plan) -> None:
+        self.network, self.plan = network, plan
+        self.parameters = list(network.parameters())
+        self.epoch = self.steps = 0
+        self.optimizer = Optimizer(network, network.tables(), plan.optimizer, plan.rates(0))
+        self.average = None if plan.ema is None else MovingAverage(self.parameters)
+        self._predicts = False  # whether the network holds the weights to predict with
+        self.is_whole = True  # whether nothing of the training before was lost
+
+    def run_epoch(self, examples: Examples, bar: tqdm[Any]) -> tuple[float, float]:
+        """One pass over the examples; afterwards the network is ready to predict.
+
+        Returns
+        -------
+        tuple of float
+            The mean training loss and the seconds that it took.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss becomes infinite or NaN.
+        """
+        start = time.perf_counter()
+        rates, scheduled = self.plan.rates(self.epoch), self.plan.schedule is not None
+        self.optimizer.set_rates(rates)
+        candidates = examples.candidates(self.plan.seed, self.epoch)
+        dropped = examples.dropped_ids(self.plan.seed, self.epoch)
+        order = torch.from_numpy(self._order(len(examples.data))).to(candidates.device)
+        total = torch.zeros((), device=candidates.device)
+        self._begin()
+        try:
+            with seeded(candidates.device, self.plan.seed, self.epoch):
+                bounds = batch_bounds(len(order), self.plan.batch_size)
+                batches = examples.batches(order, candidates, bounds, dropped)
+                for step, (users, items, labels, weights) in enumerate(batches):
+                    if scheduled:
+                        factor = self.plan.factor(self.epoch, step / len(bounds))
+                        self.optimizer.set_rates(replace(rates, lr=rates.lr * factor))
+                    total.add_(self._step(users, items, labels, weights), alpha=len(labels))
+                    if (step + 1) % CHECK_EVERY == 0:
+                        self._check(total)
+                    bar.update(len(labels))
+            self._check(total)
+            for weight in self.parameters:  # the loss after the last step nobody saw
+                self._check(weight.detach().sum())
+        finally:
+            self._end()
+        self.epoch += 1
+        return float(total) / len(order), time.perf_counter() - start
+
+    def _begin(self) -> None:
+        if self._predicts and self.average is not None:
+            self.average.swap()
+        self._predicts = False
+        self.network.train()
+        self.network.user.reg = self.network.item.reg = self.plan.reg
+
+    def _end(self) -> None:
+        self.optimizer.drop_grad()
+        if self.average is not None:
+            self.average.refresh()
+            self.average.swap()
+        self._predicts = True
+        self.network.refresh_averages()
+        self.network.eval()
+
+    def _step(self, users: Rows, items: Rows, labels: Tensor, weights: Tensor | None) -> Tensor:
+        plan = self.plan
+        self.optimizer.zero_grad()
+        loss = objective = plan.loss(self.network(users, items), labels, weights)
+        penalty = self.network.penalty()
+        if isinstance(penalty, Tensor):
+            objective = objective + penalty
+        objective.backward()
+        if plan.clip_norm is not None:
+            self.optimizer.clip(plan.clip_norm)
+        if self.average is not None:
+            self.average.catch_up()
+        self.optimizer.step()
+        self.steps += 1
+        if self.average is not None and plan.ema is not None:
+            self.average.mix(min(plan.ema, self.steps / (self.steps + 9)))  # at first a plain mean: the start is noise
+        return loss.detach()
+
+    def _order(self, n: int) -> NDArray[np.int64]:
+        if not self.plan.shuffle:
+            return np.arange(n)
+        return np.random.default_rng([self.plan.seed, self.epoch]).permutation(n)
+
+    def _check(self, total: Tensor) -> None:
+        if not math.isfinite(float(total)):
+            raise FloatingPointError(
+                f"the loss became {float(total)} in epoch {self.epoch + 1}: lower lr={self.plan.lr:g}, "
+                "or set clip_norm, and look for extreme values in the dense columns"
+            )
+
+    def set_plan(self, plan: Plan) -> None:
+        """Go on by another plan; a moving average begins or ends with it, and another optimiser starts anew.
+
+        Raises
+        ------
+        ValueError
+            If it leaves nothing to train.
+        """
+        if plan.freeze_fm and len(self.network.fm_weights()) == len(self.parameters):
+            raise ValueError("freeze_fm=True leaves nothing to train: the model has no weights but those of an FM")
+        if plan.ema is None and self.average is not None:
+            self.average.swap()
+            self.average = None
+        elif plan.ema is not None and self.average is None:
+            self.average = MovingAverage(self.parameters)
+        if plan.optimizer != self.optimizer.name:
+            rates, before = plan.rates(self.epoch), self.optimizer.state()
+            self.optimizer = Optimizer(self.network, self.network.tables(), plan.optimizer, rates)
+            self.optimizer.restore(before, rates)
+        was_frozen = self.plan.freeze_fm
+        self.plan, self.is_whole = plan, True
+        self._freeze(plan.freeze_fm, was_frozen)
+
+    def _freeze(self, frozen: bool, was_frozen: bool) -> None:
+        """Let the weights of the FM stand still where they predict, or let them go."""
+        of_fm = {id(weight) for weight in self.network.fm_weights()}
+        for at, weight in enumerate(self.parameters):
+            if id(weight) in of_fm:
+                weight.requires_grad_(not frozen)
+                if frozen and not was_frozen and self.average is not None and self._predicts:
+                    self.average.values[at].copy_(weight.detach())  # the raw weight is where its average was
+
+    def state(self, with_optimizer: bool = True) -> dict[str, Tensor]:
+        """A copy of all that training changes, by name; without the optimiser's part, what predicts."""
+        parts = {"progress": torch.tensor([self.epoch, self.steps])}
+        parts |= prefixed("network", self.network.state_dict())
+        if with_optimizer:
+            parts |= self.optimizer.state()
+            if self.average is not None:
+                own = dict(self.network.named_parameters())
+                parts |= prefixed("average", dict(zip(own, self.average.values, strict=True)))
+        return {name: tensor.detach().clone() for name, tensor in parts.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to a ``state`` that was taken between epochs; the network is ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If it is the state of another network, or contradicts itself.
+        """
+        check_weights(state, self.network)
+        progress, own = state["progress"], dict(self.network.named_parameters())
+        if progress.shape != (2,) or progress.dtype != torch.int64 or bool((progress < 0).any()):
+            raise ValueError("progress must be the numbers of epochs and steps")
+        average = under("average", state)
+        if average:
+            _refuse_other(average, own)
+        self.network.load_state_dict(under("network", state))
+        self.optimizer.restore(state, self.plan.rates(int(progress[0])))
+        copies = {name: torch.empty_like(own[name]).copy_(one).detach() for name, one in average.items()}
+        self.average = MovingAverage(self.parameters, [copies[name] for name in own]) if average else None
+        self.is_whole = not self.optimizer.is_new and (self.plan.ema is None or self.average is not None)
+        self.epoch, self.steps = progress.tolist()
+        self._predicts = True
+        self.network.eval()
+
+
+def train(trainer: Trainer, plan: Plan, examples: Examples, verbose: int) -> Iterator[dict[str, float]]:
+    """Run a plan's epochs, or those of them that are left, and after each give a record of it.
+
+    If the loss becomes infinite or NaN, a network that was trained before goes back to what it was.
+    """
+    before = (trainer.state(), trainer.plan) if trainer.steps else None
+    trainer.set_plan(plan)
+    examples.mark_trained(trainer.network)
+    n_pairs = len(examples.data) * (1 + examples.num_neg)
+    for number in range(trainer.epoch - plan.first_epoch + 1, plan.n_epochs + 1):
+        try:
+            with tqdm(
+                total=len(examples.data),
+                desc=f"epoch {number}/{plan.n_epochs}",
+                unit=" rows",
+                unit_scale=True,
+                disable=not verbose,
+            ) as bar:
+                loss, seconds = trainer.run_epoch(examples, bar)
+        except FloatingPointError:
+            if before is not None:
+                trainer.set_plan(before[1])
+                trainer.restore(before[0])
+            raise
+        yield {"epoch": trainer.epoch, "train_loss": loss, "seconds": seconds, "rows_per_second": n_pairs / seconds}
+
+
+def check_weights(state: Mapping[str, Tensor], network: Network) -> None:
+    """Raise a ValueError unless a ``Trainer.state`` has the weights of this network, by name, shape and type."""
+    _refuse_other(under("network", state), network.state_dict())
+    for name, tensor in state.items():
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise ValueError(f"{name!r} must not be negative")
+
+
+def _refuse_other(state: Mapping[Any, Tensor], own: Mapping[Any, Tensor]) -> None:
+    """Raise unless the tensors are called, shaped and typed as the own ones."""
+    if state.keys() != own.keys():
+        raise ValueError(f"the weights are of another network: {sorted(map(str, state.keys() ^ own.keys()))[:3]}")
+    for name, tensor in state.items():
+        if tensor.shape != own[name].shape or tensor.dtype != own[name].dtype:
+            raise ValueError(
+                f"the weights {name!r} are {tensor.dtype} {list(tensor.shape)}, "
+                f"and the network needs {own[name].dtype} {list(own[name].shape)}"
+            )
+
+
+def batch_bounds(n: int, size: int) -> Sequence[tuple[int, int]]:
+    """Where batches of ``size`` begin and end; a last batch of one joins the one before it.
+
+    Batch norm cannot take a single row; n is at least 2.
+    """
+    bounds = [(begin, min(begin + size, n)) for begin in range(0, n, size)]
+    if n - bounds[-1][0] == 1:
+        bounds[-2:] = [(bounds[-2][0], n)]
+    return bounds

@@ -1,0 +1,221 @@
+"""Lists of all users, some at a time, as a table or a file."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tqdm.auto import tqdm
+from worlds import KINDS, make_world
+
+from recolib import NotFittedError, UnknownIdWarning
+from recolib.algorithms import FM
+from recolib.data import DatasetPure
+from recolib.inference import parquet as streaming
+from recolib.inference import recommend as lister
+from recolib.recommender import Recommender
+
+pytestmark = pytest.mark.filterwarnings("ignore:no context given", "ignore:.*lists are shorter")
+
+
+def fitted(kind: str = "all kinds", task: str = "ranking") -> Recommender:
+    data, info = make_world(task, kind).build()
+    return FM(task, info, n_epochs=1, init_std=0.3).fit(data, neg_sampling=task == "ranking", verbose=0)
+
+
+@pytest.fixture(scope="module")
+def model() -> Recommender:
+    return fitted()
+
+
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of five users, row groups of at least twelve rows."""
+    monkeypatch.setattr(lister, "USERS_AT_ONCE", 5)
+    monkeypatch.setattr(streaming, "ROWS_AT_ONCE", 12)
+
+
+ASKS: list[dict[str, Any]] = [
+    {},
+    {"context": {"hour": 2}, "n_rec": 100},
+    {"users": [105, "new", 101, 105, -3, 100, 119], "context": {"hour": 1}},
+    {
+        "users": [105, "new", 101, -3, 100, 119, 110],
+        "user_feats": pd.DataFrame({"user": pd.Series([119, "new"], dtype=object), "sex": ["F", "M"]}),
+        "cold_start": "popular",
+        "segment": "sex",
+    },
+    {
+        "exclude": {100: ["i1", "i3"], 119: ["i2"]},
+        "where": lambda items: items["price"] < 20,
+        "max_per_group": {"tags": 2},
+        "min_score": 0.3,
+    },
+]
+
+
+@pytest.mark.parametrize("at", range(len(ASKS)))
+@pytest.mark.usefixtures("few_at_once")
+@pytest.mark.filterwarnings("ignore::recolib.UnknownIdWarning")
+def test_blocks_give_what_all_at_once_gives(model: Recommender, at: int, tmp_path: Path) -> None:
+    ask = dict(ASKS[at])
+    users = ask.pop("users", model.data_info.vocabs["user"].values.tolist())
+    expected = model.recommend_user(users, return_scores=True, **{"n_rec": 10, **ask})
+    rows = [
+        (user, item, score, rank)
+        for user, (items, scores) in expected.items()
+        for rank, (item, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), 1)
+    ]
+    table = model.recommend(users, verbose=0, **ask)
+    assert table["score"].dtype == np.float32
+    found = [*zip(*(table[name].tolist() for name in table), strict=True)]
+    assert [row[:2] + row[3:] for row in found] == [row[:2] + row[3:] for row in rows]
+    np.testing.assert_allclose([row[2] for row in found], [row[2] for row in rows], rtol=1e-6)
+    if "new" not in users:
+        file = model.recommend_to(tmp_path / "lists.parquet", users, verbose=0, **ask)
+        pd.testing.assert_frame_equal(pd.read_parquet(file), table)
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_the_warning_of_short_lists_counts_all_blocks(model: Recommender) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.recommend(n_rec=50, verbose=0, context={"hour": 1})
+    assert [str(one.message) for one in caught] == [
+        "24 lists are shorter than n_rec=50: no more items may be recommended"
+    ]
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_a_strategy_is_asked_block_by_block(model: Recommender) -> None:
+    asked: list[list[Any]] = []
+
+    def mine(_: Any, users: list[Any], n_rec: int) -> list[list[str]]:
+        asked.append(users)
+        return [["i1", "i2"][: n_rec - at % 2] for at, _ in enumerate(users)]
+
+    with pytest.warns(UnknownIdWarning, match="7 unknown users"):
+        table = model.recommend([-1, -2, 100, -3, -4, -5, -6, -7], 2, cold_start=mine, verbose=0)
+    assert asked == [[-1, -2, -3, -4], [-5, -6, -7]]
+    assert table["user"].tolist() == [-1, -1, -2, 100, 100, -3, -3, -4, -5, -5, -6, -7, -7]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("task", ["ranking", "rating"])
+def test_a_file_is_the_table(kind: str, task: str, tmp_path: Path) -> None:
+    model = fitted(kind, task)
+    file = model.recommend_to(tmp_path / "new" / "folder" / "lists.parquet", n_rec=4)
+    assert file == tmp_path / "new" / "folder" / "lists.parquet"
+    pd.testing.assert_frame_equal(pd.read_parquet(file), model.recommend(n_rec=4))
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_a_file_comes_in_row_groups(model: Recommender, tmp_path: Path) -> None:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(model.recommend_to(str(tmp_path / "lists.parquet"), n_rec=3)) as file:
+        sizes = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+        assert [str(kind) for kind in file.schema_arrow.types] == ["int64", "string", "float", "int64"]
+    assert sizes == [15, 15, 15, 15, 12]
+
+
+def test_a_file_of_empty_lists_has_its_columns(model: Recommender, tmp_path: Path) -> None:
+    table = pd.read_parquet(model.recommend_to(tmp_path / "none", n_rec=3, candidates=[]))
+    assert len(table) == 0
+    assert list(table.columns) == ["user", "item", "score", "rank"]
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_an_interrupted_file_leaves_the_old_one(
+    model: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = model.recommend_to(tmp_path / "lists.parquet", n_rec=2, verbose=0)
+    before, real, calls = file.read_bytes(), Recommender._lists, []
+
+    def interrupted(self: Any, *arguments: Any) -> Any:
+        calls.append(len(arguments[0]))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Recommender, "_lists", interrupted)
+    for path in (file, tmp_path / "other.parquet"):
+        calls.clear()
+        with pytest.raises(KeyboardInterrupt):
+            model.recommend_to(path, n_rec=5, verbose=0)
+    assert calls == [5, 5, 5, 5]
+    assert file.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [file]
+
+
+def test_ids_of_two_kinds_need_a_table(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user": [1, 1, 2, 2], "item": pd.Series(["a", 5, "b", 6], dtype=object), "label": 1})
+    data, info = DatasetPure.build_trainset(frame)
+    model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    with pytest.raises(ValueError, match="item ids are integers and strings, and a Parquet column holds one kind"):
+        model.recommend_to(tmp_path / "lists")
+    assert [type(item) for item in model.recommend([1], 2)["item"]] == [int, str]
+    plain = fitted("pure")
+    with (
+        pytest.warns(UnknownIdWarning),
+        pytest.raises(ValueError, match=r"user ids are integers and strings, .* ask for users of one kind"),
+    ):
+        plain.recommend_to(tmp_path / "lists", [100, "new"])
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_is_wrong_is_said_before_a_file_is_begun(model: Recommender, tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "lists.parquet"
+    for ask, error, message in (
+        ({"n_rec": 0}, ValueError, "n_rec must be at least 1"),
+        ({"verbose": -1}, ValueError, "verbose must be at least 0"),
+        ({"where": "x"}, TypeError, "where must be"),
+        ({"users": []}, ValueError, "user is empty"),
+    ):
+        with pytest.raises(error, match=message):
+            model.recommend_to(file, **ask)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"path must be a file, and .* is a folder"):
+        model.recommend_to(tmp_path)
+    with pytest.raises(NotFittedError):
+        FM("ranking", model.data_info).recommend_to(file)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_without_pyarrow_a_file_says_what_to_install(
+    model: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def refuse(name: str, *rest: Any) -> Any:
+        if name.split(".")[0] == "pyarrow":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ImportError, match=r'recommend_to needs pyarrow: pip install "recolib\[parquet\]"'):
+        model.recommend_to(tmp_path / "lists.parquet")
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_a_bar_shows_users_and_is_silent_if_told_or_if_it_is_over_soon(
+    model: Recommender, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.recommend(n_rec=2)
+    assert not capsys.readouterr().err
+    shown = io.StringIO()
+
+    def impatient(**how: Any) -> Any:
+        return tqdm(**{**how, "delay": 0, "file": shown, "mininterval": 0})
+
+    monkeypatch.setattr(lister, "tqdm", impatient)
+    model.recommend(n_rec=2, verbose=0)
+    assert not shown.getvalue()
+    model.recommend(n_rec=2, verbose=1)
+    assert "24.0/24.0" in shown.getvalue()
