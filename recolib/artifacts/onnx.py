@@ -194,7 +194,7 @@ def _write_graphs(info: DataInfo, network: Network, folder: Path) -> dict[str, A
 
 
 def _traced(graph: Graph) -> torch.onnx.ONNXProgram:
-    # With gradients, `Perceptron` folds its layers anew; else it would ask traced weights for their versions.
+    # With gradients, `Perceptron` folds its layers anew; else it would cache traced ones.
     with _quiet(), torch.enable_grad():
         program = torch.onnx.export(
             graph.module.eval(),

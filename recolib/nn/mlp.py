@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -70,9 +71,17 @@ def fold_behind(layer: nn.Linear, norm: BatchNorm | None) -> tuple[Tensor, Tenso
 
 
 class Perceptron(nn.Sequential):
-    """Layers in a row, those of ``after_linear`` and ``mlp``."""
+    """Layers in a row, those of ``after_linear`` and ``mlp``.
 
-    _kept: tuple[object, list[Step]] | None = None
+    In evaluation each batch norm is folded into its Linear. Without gradients this is done once, until weights can have
+    changed: ``train``, ``eval``, ``load_state_dict`` and moves to another device or type forget the folded layers, and
+    a copy starts without. So whoever writes into the weights of a network in evaluation calls ``eval()`` behind it.
+    """
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self._folded: dict[int, list[Step]] = {}
+        self.register_load_state_dict_post_hook(_forget_folded)
 
     def forward(self, input: Tensor) -> Tensor:
         """The layers' output for ``input``, which in evaluation they may overwrite."""
@@ -82,24 +91,33 @@ class Perceptron(nn.Sequential):
         return rows.view(*input.shape[:-1], rows.shape[-1])
 
     def folded(self, input: Tensor, start: int = 0) -> Tensor:
-        """What the layers from ``start`` on make of ``input`` in evaluation, each batch norm as part of its Linear.
-
-        Without gradients the folded layers are kept as long as no weight changes.
-        """
+        """What the layers from ``start`` on make of ``input`` in evaluation, each batch norm as part of its Linear."""
+        folded = self._folded  # before weights are read: what is made of old ones goes where nobody looks any more
         if torch.is_grad_enabled():
-            steps = self._steps(start)
+            steps = self._fold(start)
+        elif start in folded:
+            steps = folded[start]
         else:
-            tensors = [*self.parameters(), *self.buffers()]
-            made_of = start, *((tensor.data_ptr(), _version(tensor)) for tensor in tensors)
-            kept = self._kept  # one read: another thread may swap it
-            if kept is None or kept[0] != made_of:
-                self._kept = kept = made_of, self._steps(start)
-            steps = kept[1]
+            steps = folded[start] = self._fold(start)
         for step in steps:
             input = step(input)
         return input
 
-    def _steps(self, start: int) -> list[Step]:
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation, and forget the folded layers."""
+        self._folded = {}
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._folded = {}
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied: all but the folded layers."""
+        return self.__dict__ | {"_folded": {}}
+
+    def _fold(self, start: int) -> list[Step]:
         layers = [layer for layer in self if not isinstance(layer, Dropout)][start:]
         steps: list[Step] = []
         for layer, before, after in zip(layers, [None, *layers], [*layers[1:], None], strict=False):
@@ -113,9 +131,9 @@ class Perceptron(nn.Sequential):
         return steps
 
 
-def _version(tensor: Tensor) -> int:
-    """How often a tensor was written to."""
-    return tensor._version  # pyright: ignore[reportPrivateUsage]
+def _forget_folded(module: nn.Module, _keys: object) -> None:
+    assert isinstance(module, Perceptron)
+    module._folded = {}  # pyright: ignore[reportPrivateUsage]
 
 
 def after_linear(width: int, use_bn: bool, dropout: float) -> list[nn.Module]:

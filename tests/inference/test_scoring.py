@@ -13,7 +13,7 @@ from recolib.data import DatasetPure
 from recolib.data.rows import ABSENT, Rows
 from recolib.inference import scoring
 from recolib.inference.scoring import EncodedCache, Known, score_catalogue, score_pairs, states_of, users_per_block
-from recolib.nn import BatchNorm, CodeField, Deep, FieldEmbedding, FieldSpec, Linear, Network, Pairwise, SideLayout
+from recolib.nn import CodeField, Deep, FieldEmbedding, FieldSpec, Linear, Network, Pairwise, SideLayout
 from recolib.nn.embedding import field_numbers
 
 BLOCK = 12
@@ -222,30 +222,3 @@ def test_the_state_of_the_unknown_id_is_that_of_the_average(network):
     average = states_of(network, "item", ids[:1].averaged(np.zeros(1, int)))
     for one, other in zip(tensors(kept), tensors(average), strict=True):
         torch.testing.assert_close(one[:1], other)
-
-
-@pytest.mark.parametrize("change", ["in place", "data", "statistics"])
-def test_folded_layers_follow_the_weights(network, change):
-    """What is kept of batch norm and the layers before it is made anew when either changes."""
-    deep = [term for term in network.components if isinstance(term, Deep)]
-    if not deep:
-        pytest.skip("the network has no perceptron")
-    users, items = random_rows(USERS, 3), random_rows(ITEMS, 3)
-    linear = deep[0].rest[-1]
-    *_, norm = (layer for layer in deep[0].rest if isinstance(layer, BatchNorm))
-    with torch.no_grad():
-        norm.bias.fill_(5.0)  # no unit is silent
-    before = score_pairs(network, users, items)
-    assert torch.equal(score_pairs(network, users, items), before)
-    with torch.no_grad():
-        if change == "in place":
-            linear.weight.mul_(2)
-        elif change == "data":
-            linear.weight.data = 2 * linear.weight
-        else:
-            norm.running_mean.add_(1)
-    after = score_pairs(network, users, items)
-    assert not torch.allclose(after, before)
-    with torch.enable_grad():
-        exact = network(users[:, None], items[:, None])[:, 0].detach()
-    torch.testing.assert_close(after, exact)
