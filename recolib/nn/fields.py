@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast
+from operator import itemgetter, methodcaller
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,47 +20,69 @@ Index = int | slice | Tensor | None | tuple[slice | Tensor | None, ...]
 class State:
     """Tensors, and states of tensors, that share their leading dimensions.
 
-    Subclasses add the tensors as fields. Every method reaches all of them.
+    Subclasses add the tensors as fields, or states, or tuples of states. Every method reaches all tensors. A request is
+    a few dozen calls, so that a method is one Python call a state and none a tensor.
     """
 
     __iter__ = None  # else __getitem__ would let `a, b = state` unpack rows in silence
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """The state with ``function`` applied to each tensor."""
-        return type(self)(*[_map(function, part) for part in vars(self).values()])
+        """The state with ``function`` applied to each tensor, in the order of the fields."""
+        mapped = object.__new__(type(self))
+        into = mapped.__dict__  # which a frozen class leaves open
+        for name, part in self.__dict__.items():
+            if isinstance(part, Tensor):
+                into[name] = function(part)
+            elif isinstance(part, State):
+                into[name] = part.map(function)
+            else:
+                into[name] = tuple(map(methodcaller("map", function), part))
+        return mapped
 
     def __getitem__(self, index: Index) -> Self:
         """The state at an index of the leading dimensions; ``None`` adds one."""
-        return self.map(lambda tensor: tensor[index])
+        return self.map(itemgetter(index))
+
+    def take(self, rows: Tensor) -> Self:
+        """The state at these rows, (n,) int64, of the first dimension."""
+        return self.map(methodcaller("index_select", 0, rows))
 
     def put(self, other: Self) -> None:
         """Overwrite the tensors with those of ``other``, which is of the same shape."""
-        _over_tensors(lambda mine, theirs: mine.copy_(theirs), self, other)
+        _over_tensors(_overwrite, [self, other])
 
     def to(self, device: torch.device | str) -> Self:
         """The state on another device."""
-        return self.map(lambda tensor: tensor.to(device))
+        return self.map(methodcaller("to", device))
 
     @classmethod
     def cat(cls, states: Sequence[Self]) -> Self:
         """States end to end along the first dimension."""
-        return _over_tensors(lambda *tensors: torch.cat(tensors), *states)
+        return _over_tensors(torch.cat, states)
 
 
-def _map(function: Callable[[Tensor], Tensor], part: Any) -> Any:
-    if isinstance(part, Tensor):
-        return function(part)
-    return tuple(state.map(function) for state in part) if isinstance(part, tuple) else part.map(function)
+S = TypeVar("S", bound=State)
 
 
-def _over_tensors(function: Callable[..., Tensor], *states: Any) -> Any:
+def _over_tensors(function: Callable[[list[Tensor]], Tensor], states: Sequence[S]) -> S:
+    """The state of what ``function`` makes of the tensors that stand in one place of all the states."""
     first = states[0]
-    if isinstance(first, Tensor):
-        return function(*states)
-    if isinstance(first, tuple):
-        return tuple(_over_tensors(function, *parts) for parts in zip(*cast("Any", states), strict=True))
-    values = [vars(state).values() for state in states]
-    return type(first)(*(_over_tensors(function, *parts) for parts in zip(*values, strict=True)))
+    made = object.__new__(type(first))
+    for name, part in first.__dict__.items():
+        parts: list[Any] = [state.__dict__[name] for state in states]
+        if isinstance(part, Tensor):
+            value = function(parts)
+        elif isinstance(part, State):
+            value = _over_tensors(function, parts)
+        else:
+            value = tuple([_over_tensors(function, alike) for alike in zip(*parts, strict=True)])
+        made.__dict__[name] = value
+    return made
+
+
+def _overwrite(tensors: list[Tensor]) -> Tensor:
+    mine, other = tensors
+    return mine.copy_(other)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +107,7 @@ class Fields(State):
         """These fields and, behind them, those of ``other``; leading dimensions broadcast."""
         lead, its_lead = self.present.shape[:-1], other.present.shape[:-1]
         lead = lead if lead == its_lead else torch.broadcast_shapes(lead, its_lead)
-        return _over_tensors(lambda a, b: torch.cat([_lead(a, lead), _lead(b, lead)], len(lead)), self, other)
+        return _over_tensors(lambda both: torch.cat([_lead(one, lead) for one in both], len(lead)), [self, other])
 
 
 def _lead(tensor: Tensor, lead: torch.Size) -> Tensor:

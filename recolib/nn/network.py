@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from functools import cached_property
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,7 @@ class Network(nn.Module):
         super().__init__()
         self.user, self.item = user, item
         self.components = nn.ModuleList(components)
+        self.terms = tuple(components)  # the same, for loops: a ModuleList is slower, and knows only Modules
         self.bias = nn.Parameter(torch.tensor(float(bias)))
         self.precision: Precision = "float32"
 
@@ -61,28 +63,32 @@ class Network(nn.Module):
 
     def encode_fields(self, side: NetworkSide, fields: Fields) -> NetworkState:
         """What each component keeps of embedded fields (..., F, K) of one side."""
-        states = tuple(component.encode(side, fields) for component in self.terms)
+        states = [component.encode(side, fields) for component in self.terms]
         if self.precision == "bf16" and not self.training:
-            states = tuple(component.to_bf16(state) for component, state in zip(self.terms, states, strict=True))
-        return NetworkState(states)
+            states = [component.to_bf16(state) for component, state in zip(self.terms, states, strict=True)]
+        return NetworkState(tuple(states))
 
     def score(self, user: NetworkState, item: NetworkState) -> Tensor:
         """Logits (B, n) of users (B, 1, …) and items (B or 1, n, …)."""
-        parts = zip(self.terms, user.parts, item.parts, strict=True)
-        total = self.bias
+        if self.precision == "float32":  # which spares a request the calls of a context
+            return self._sum(user, item)
         with self._autocast():
-            for component, of_user, of_item in parts:
-                total = total + component.score(of_user, of_item).to(self.bias.dtype)
+            return self._sum(user, item)
+
+    def _sum(self, user: NetworkState, item: NetworkState) -> Tensor:
+        total = bias = self.bias
+        for component, of_user, of_item in zip(self.terms, user.parts, item.parts, strict=True):
+            total = total + component.score(of_user, of_item).to(bias.dtype)
         return total
 
     def forward(self, user: Rows, item: Rows) -> Tensor:
         """Logits (B, n) of user rows (B, 1, C) and item rows (B or 1, n, C)."""
-        if self.training:
-            for component in self.terms:
-                component.begin_batch()
-            with self._autocast():  # in evaluation sides are encoded once, and exactly
-                return self.score(self.encode("user", user), self.encode("item", item))
-        return self.score(self.encode("user", user), self.encode("item", item))
+        if not self.training:  # sides are encoded once, and exactly
+            return self.score(self.encode("user", user), self.encode("item", item))
+        for component in self.terms:
+            component.begin_batch()
+        with self._autocast():
+            return self._sum(self.encode("user", user), self.encode("item", item))
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """Matrix products in bfloat16, if that is the precision."""
@@ -100,7 +106,7 @@ class Network(nn.Module):
         ends = [constant, torch.ones_like(constant)]
         return torch.cat([*(part.vector for part in exact), torch.stack(ends[:: 1 if side == "user" else -1], -1)], -1)
 
-    @property
+    @cached_property
     def numbers_per_pair(self) -> int:
         """How many numbers scoring holds of a pair at once, about."""
         return max(component.numbers_per_pair for component in self.terms)
@@ -130,8 +136,3 @@ class Network(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.bias.device
-
-    @property
-    def terms(self) -> Sequence[Component[Any]]:
-        """The components."""
-        return cast("Sequence[Component[Any]]", self.components)  # a ModuleList knows only Modules

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import FrozenInstanceError, dataclass
+from types import FrameType
 
 import pytest
 import torch
 from torch import Tensor
 
 from recolib.nn import Fields, FieldSpec, NetworkState, State
+from recolib.nn import fields as fields_module
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,26 @@ def test_map_reaches_every_tensor_and_keeps_the_types():
 def test_an_index_reaches_every_tensor(index):
     state = nested(4)
     assert_same(state[index], [tensor[index] for tensor in tensors(state)])
+
+
+def test_take_gathers_rows_of_every_tensor():
+    state, rows = nested(4), torch.tensor([3, 0, 0])
+    assert_same(state.take(rows), [tensor[rows] for tensor in tensors(state)])
+
+
+def test_a_method_is_one_call_a_state_and_none_a_tensor():
+    state, called = nested(4), list[str]()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename == fields_module.__file__:
+            called.append(frame.f_code.co_name)
+
+    sys.setprofile(count)
+    try:
+        state[:2]
+    finally:
+        sys.setprofile(None)
+    assert called == ["__getitem__", *["map"] * 4]  # the state, its leaf and the two of its tuple
 
 
 def test_cat_lays_states_end_to_end():

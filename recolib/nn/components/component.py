@@ -119,8 +119,11 @@ def cross(user: Tensor, item: Tensor) -> Tensor:
     product and a sum, which is faster than many tiny matrix products.
     """
     if item.shape[0] == 1:
-        with torch.autocast(user.device.type, enabled=False):  # which would round what is most of an FM's score
-            return user.squeeze(1) @ item.squeeze(0).T
+        users, catalogue, device = user.squeeze(1), item.squeeze(0).T, user.device.type
+        if not torch.is_autocast_enabled(device):
+            return users @ catalogue
+        with torch.autocast(device, enabled=False):  # which would round what may be most of a score
+            return users @ catalogue
     return torch.sum(user * item, -1)
 
 
