@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recolib.nn.dropout import Dropout
+from recolib.nn.fields import FieldSpec, NetworkSide
 
 Step = Callable[[Tensor], Tensor]
 
@@ -52,6 +53,37 @@ def glorot(layer: nn.Linear) -> nn.Linear:
     if layer.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
         nn.init.zeros_(layer.bias)
     return layer
+
+
+class SideLinear(nn.Linear):
+    """A linear layer over the vectors of all fields, cut between the sides.
+
+    W [e_user; e_item] = W_user e_user + W_item e_item: each side's product is computed once. There is one weight, of
+    which each side uses its columns, so that fan-in and initialisation are those of the uncut layer.
+
+    Parameters
+    ----------
+    spec
+        The fields.
+    width
+        The number of outputs H.
+    bias
+        Whether there is a bias.
+    """
+
+    def __init__(self, spec: FieldSpec, width: int, bias: bool = True) -> None:
+        super().__init__(spec.n_positions * spec.dim, width, bias)
+        self.spec = spec
+        glorot(self)
+
+    def columns(self, side: NetworkSide) -> Tensor:
+        """The side's columns of the weight, (H, F·K of the side)."""
+        span, dim = self.spec.span(side), self.spec.dim
+        return self.weight[:, span.start * dim : span.stop * dim]
+
+    def share(self, side: NetworkSide, vectors: Tensor) -> Tensor:
+        """A side's share of the output, (..., F·K of the side) -> (..., H); the bias goes with the user."""
+        return F.linear(vectors, self.columns(side), self.bias if side == "user" else None)
 
 
 def fold(norm: BatchNorm | None, layer: nn.Linear) -> tuple[Tensor, Tensor]:

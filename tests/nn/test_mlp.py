@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recolib.nn import BatchNorm
-from recolib.nn.mlp import Perceptron, after_linear, mlp
+from recolib.nn import BatchNorm, FieldSpec
+from recolib.nn.mlp import Perceptron, SideLinear, after_linear, mlp
 
 Change = Callable[[Perceptron], object]
 
@@ -150,6 +150,18 @@ def test_threads_that_fold_at_once_score_alike():
         for _ in range(20):
             layers.eval()
             assert all(torch.equal(one, expected) for one in pool.map(lambda _: scores(layers, rows), range(8)))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_shares_of_both_sides_add_up_to_the_layer(bias):
+    torch.manual_seed(0)
+    layer = SideLinear(FieldSpec((0, 1), (2, 3, 4), 6), 5, bias)
+    if bias:
+        nn.init.normal_(layer.bias)
+    user, item = torch.rand(3, 2, 12), torch.rand(3, 2, 18)
+    torch.testing.assert_close(
+        layer.share("user", user) + layer.share("item", item), layer(torch.cat([user, item], -1))
+    )
 
 
 def test_batch_norm_in_evaluation_is_torchs():

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recolib.nn.components.component import Component
 from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
-from recolib.nn.mlp import glorot
+from recolib.nn.mlp import SideLinear, glorot
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,18 +51,16 @@ class CrossLayers(Component[CrossState]):
 
     def __init__(self, spec: FieldSpec, n_layers: int, rank: int | None = None) -> None:
         super().__init__()
-        self.spec = spec
         width = spec.n_positions * spec.dim
-        (self.first, *behind), *later = (_affine(width, rank) for _ in range(n_layers))
-        self.behind = nn.Sequential(*behind)
-        self.later = nn.ModuleList(nn.Sequential(*layer) for layer in later)
+        self.first = SideLinear(spec, rank or width, bias=rank is None)
+        self.behind = nn.Sequential(*([] if rank is None else [glorot(nn.Linear(rank, width))]))
+        self.later = nn.ModuleList(nn.Sequential(*_affine(width, rank)) for _ in range(1, n_layers))
         self.direction = glorot(nn.Linear(width, 1, bias=False))
 
     def encode(self, side: NetworkSide, fields: Fields) -> CrossState:
         """The side's vectors and its columns of the first product; the bias goes with the user."""
-        vectors, span, dim = fields.vectors.flatten(-2), self.spec.span(side), self.spec.dim
-        weight = self.first.weight[:, span.start * dim : span.stop * dim]
-        return CrossState(vectors, F.linear(vectors, weight, self.first.bias if side == "user" else None))
+        vectors = fields.vectors.flatten(-2)
+        return CrossState(vectors, self.first.share(side, vectors))
 
     def score(self, user: CrossState, item: CrossState) -> Tensor:
         """All layers of the pair, (B, n)."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from recolib.nn.components.component import Component
 from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
-from recolib.nn.mlp import BatchNorm, Perceptron, after_linear, glorot, mlp
+from recolib.nn.mlp import BatchNorm, Perceptron, SideLinear, after_linear, mlp
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +23,6 @@ class DeepState(State):
 
 class Deep(Component[DeepState]):
     """MLP([e_1; …; e_F]), its first layer cut between the sides.
-
-    W·[e_user; e_item] = W_user·e_user + W_item·e_item: each side's product is made once. There is one weight
-    of which each side uses its columns, so that fan-in and initialisation are those of the uncut layer.
 
     Parameters
     ----------
@@ -50,8 +47,7 @@ class Deep(Component[DeepState]):
         plain_last: bool = False,
     ) -> None:
         super().__init__()
-        self.spec = spec
-        self.first = glorot(nn.Linear(spec.n_positions * spec.dim, hidden_units[0]))
+        self.first = SideLinear(spec, hidden_units[0])
         first_is_last = plain_last and len(hidden_units) == 1
         after = [] if first_is_last else after_linear(hidden_units[0], use_bn, dropout)
         self.rest = Perceptron(*after, *mlp(hidden_units, use_bn, dropout, plain_last))
@@ -72,16 +68,14 @@ class Deep(Component[DeepState]):
 
     def encode(self, side: NetworkSide, fields: Fields) -> DeepState:
         """The side's columns of the first layer, in evaluation with its batch norm; the constants go with the user."""
-        span, dim = self.spec.span(side), self.spec.dim
         lead, rows = fields.vectors.shape[:-2], fields.vectors.flatten(0, -3).flatten(-2)
-        weight, bias = self.first.weight[:, span.start * dim : span.stop * dim], self.first.bias
         norm = self.rest[0]
         if isinstance(norm, BatchNorm) and not self.training:
             scale, shift = norm.scale_and_shift()
-            hidden = F.linear(rows, weight)
-            hidden = hidden * scale if side == "item" else torch.addcmul(shift, hidden + bias, scale)
+            hidden = F.linear(rows, self.first.columns(side))
+            hidden = hidden * scale if side == "item" else torch.addcmul(shift, hidden + self.first.bias, scale)
         else:
-            hidden = F.linear(rows, weight, bias if side == "user" else None)
+            hidden = self.first.share(side, rows)
         return DeepState(hidden.view(*lead, hidden.shape[-1]))
 
     def to_bf16(self, state: DeepState) -> DeepState:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from recolib.nn.components.component import Component, linear_of_products
 from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
-from recolib.nn.mlp import Perceptron, after_linear, glorot, mlp
+from recolib.nn.mlp import Perceptron, SideLinear, after_linear, glorot, mlp
 
 S = TypeVar("S", bound=State)
 
@@ -62,15 +62,9 @@ class Stream(nn.Module):
 
     def __init__(self, spec: FieldSpec, hidden_units: Sequence[int], use_bn: bool, dropout: float) -> None:
         super().__init__()
-        self.spec = spec
-        self.first = glorot(nn.Linear(spec.n_positions * spec.dim, hidden_units[0]))
+        self.first = SideLinear(spec, hidden_units[0])
         *layers, self.last = mlp(hidden_units, use_bn, dropout)
         self.rest = Perceptron(*after_linear(hidden_units[0], use_bn, dropout), *layers)
-
-    def columns(self, side: NetworkSide) -> Tensor:
-        """The side's columns of the first layer, (H, F·K of the side)."""
-        span, dim = self.spec.span(side), self.spec.dim
-        return self.first.weight[:, span.start * dim : span.stop * dim]
 
 
 class Streams(Component[S]):
@@ -127,11 +121,7 @@ class TwoStreams(Streams[TwoStreamsState]):
     def encode(self, side: NetworkSide, fields: Fields) -> TwoStreamsState:
         """The side's columns of both first layers; the biases go with the user."""
         vectors = fields.vectors.flatten(-2)
-        shares = (
-            F.linear(vectors, stream.columns(side), stream.first.bias if side == "user" else None)
-            for stream in (self.left, self.right)
-        )
-        return TwoStreamsState(*shares)
+        return TwoStreamsState(self.left.first.share(side, vectors), self.right.first.share(side, vectors))
 
     def score(self, user: TwoStreamsState, item: TwoStreamsState) -> Tensor:
         """The remaining layers of the pair, (B, n)."""
@@ -177,12 +167,12 @@ class GatedStreams(Streams[GatedStreamsState]):
         own, other = (2 * make(vectors).sigmoid()).split(self.sizes, -1)
         if side == "item":
             own, other = other, own
-        return GatedStreamsState(F.linear(own * vectors, stream.columns(side), stream.first.bias), other, vectors)
+        return GatedStreamsState(F.linear(own * vectors, stream.first.columns(side), stream.first.bias), other, vectors)
 
     def score(self, user: GatedStreamsState, item: GatedStreamsState) -> Tensor:
         """What is gated across the sides, and the remaining layers, (B, n)."""
-        left = user.own + linear_of_products(user.gate, item.vectors, self.left.columns("item"))
-        right = item.own + linear_of_products(user.vectors, item.gate, self.right.columns("user"))
+        left = user.own + linear_of_products(user.gate, item.vectors, self.left.first.columns("item"))
+        right = item.own + linear_of_products(user.vectors, item.gate, self.right.first.columns("user"))
         return self.fuse(left, right)
 
 
