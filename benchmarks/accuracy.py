@@ -60,7 +60,7 @@ def run(entry: Entry, experiment: Experiment, parts: Parts, seed: int, with_test
                 best |= evaluate(model, parts.test, neg_sampling=False, metrics=experiment.metrics)
         elif epoch - best["epoch"] == experiment.patience:
             break
-    n_weights = sum(weight.numel() for weight in model._fitted().parameters())
+    n_weights = sum(weight.numel() for weight in model.engine.network.parameters())
     seconds = n_of_fm + model.history_["seconds"].sum()
     return {"model": entry.name, "run": seed, **best, "seconds": seconds, "parameters": n_weights}
 

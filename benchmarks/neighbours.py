@@ -20,7 +20,7 @@ from scipy import sparse
 from recolib.algorithms import FM, DeepFM
 from recolib.data import DataInfo, DatasetFeat
 from recolib.datasets import fetch_movielens
-from recolib.inference.scoring import score_catalogue, states_of
+from recolib.inference.scoring import encode_rows, score_catalogue
 from recolib.recommender import Recommender
 
 N = 10
@@ -52,19 +52,19 @@ def audiences(info: DataInfo) -> NDArray[np.floating]:
 
 def correlations(model: Recommender) -> NDArray[np.floating]:
     """Of items' scores over some users, when each user's mean is taken off."""
-    info, network = model.data_info, model._fitted()
+    info, network = model.data_info, model.engine.network
     users = 1 + np.random.default_rng(0).permutation(info.n_users)[:2000]
-    items = states_of(network, "item", info.items.current[1:])
-    scores = score_catalogue(network, info.users.rows[torch.from_numpy(users)], items, info.n_items).numpy()
+    items = encode_rows(network, "item", info.items.current[1:])
+    scores = score_catalogue(network, info.users.rows[torch.from_numpy(users)], items[None], info.n_items).numpy()
     return np.corrcoef(scores - scores.mean(1, keepdims=True), rowvar=False)
 
 
 def definitions(model: Recommender, counted: NDArray[np.bool_]) -> Iterator[tuple[str, Lists]]:
-    info, embedding = model.data_info, model._fitted().item
+    info, embedding = model.data_info, model.engine.network.item
     codes = np.flatnonzero(counted) + 1
     found = model.similar_items(codes, info.n_items - 1, inner_id=True)
     yield "`similar_items`", np.array([near[counted[near - 1]][:N] - 1 for near in found.values()])
-    n_constants = 2 if model.vectors().anchors is None else 1
+    n_constants = 2 if model.engine.vectors().anchors is None else 1
     yield "vectors", nearest(cosines(model.item_vectors()[:, :-n_constants]), counted)
     of_ids = embedding.vectors.weight.detach()[embedding.blocks[0]][-info.n_items :]
     yield "vectors of ids", nearest(cosines(of_ids.numpy()), counted)

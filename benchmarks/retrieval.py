@@ -56,7 +56,7 @@ def measured(model: Recommender, n_users: int) -> Iterator[str]:
 
     name = model.model_name
     yield f"| {name} | none | all | 1 | {ms(None):.2f} | |"
-    took = seconds(model.vectors)
+    took = seconds(model.engine.vectors)
     for index in indexes():
         built: list[Retriever] = []
         spent = took + seconds(lambda index=index, built=built: built.append(Retriever(model, index)))

@@ -11,19 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recolib.checks import check_choice, check_integer
-from recolib.data.info import DataInfo
-from recolib.data.rows import Codes, Rows
+from recolib.inference.engine import Engine, UserBatch
 from recolib.inference.queries import Feats, Ids, as_list
-from recolib.inference.scoring import Known, score_catalogue, states_of, users_per_block
-from recolib.inference.toplists import NOTHING, Rules, TopLists, choose, top_lists
-from recolib.nn import Network, NetworkState
+from recolib.inference.scoring import Encoded, encode_rows, score_catalogue, users_per_block
+from recolib.inference.toplists import NO_ITEMS, TopLists, choose
 from recolib.recommender import Recommender
 
 INDEXES = ("exact", "hnsw")
 N_LINKS = 32
 """Neighbours that an item has in each layer of the graph of ``"hnsw"``."""
 N_MORE = 100
-"""How many more items than asked for are kept in view on the way through the graph."""
+"""How many more items than requested a search of the graph keeps in view."""
 USERS_AT_ONCE = 128
 SIZE_STEP = 256
 """Users who need about as many items, up to a multiple of this, are searched for together."""
@@ -37,7 +35,7 @@ class Retriever:
     A list is made in two steps: the items of the largest inner products with the user's vector are found, as many as
     ``n_candidates`` beyond those that the user consumed; then the model scores these and no others. Items without any
     interaction are not in the index. So the scores of a
-    list are the model's own, and all that can be amiss is that an item was not found; ``recall`` tells how often.
+    list are the model's own, and the one possible error is that an item was not found; ``recall`` measures how often.
     For ``FM`` inner products are the scores. For other models they come near them; see ``Recommender.item_vectors``.
 
     Parameters
@@ -88,9 +86,10 @@ class Retriever:
         check_choice("index", index, INDEXES)
         check_integer("n_candidates", n_candidates, 1)
         self.model, self.index, self.n_candidates = model, index, n_candidates
+        self._engine = model.engine
         make = exact if index == "exact" else hnsw
-        self._vectors = model.vectors()
-        trained = model.data_info.trained_items
+        self._vectors = self._engine.vectors()
+        trained = self._engine.data_info.trained_items
         self._codes = np.append(np.int32(0), trained)
         has_cold = len(trained) < len(self._vectors.items)
         self._search = make(self._vectors.items[torch.from_numpy(trained - 1)] if has_cold else self._vectors.items)
@@ -119,53 +118,48 @@ class Retriever:
         hits = [np.isin(items, found[user]) for user, items in true.items()]
         return float(np.concatenate(hits).mean())
 
-    def find(
-        self,
-        network: Network,
-        states: NetworkState,
-        info: DataInfo,
-        users: Rows | Known,
-        codes: Codes,
-        n_rec: int,
-        rules: Rules,
-    ) -> TopLists:
-        """What ``toplists.top_lists`` gives, as far as it is found.
+    def retrieve(self, engine: Engine, batch: UserBatch, k: int) -> TopLists:
+        """What ``Engine.top_k`` gives, as far as it is found.
 
         Lists of some candidates alone or with items that have no interactions, with limits, or drawn at random are made
-        by ``top_lists`` itself.
+        by the engine itself.
         """
-        if states is not self._vectors.states:
+        if engine is not self._engine:
             raise ValueError("the retriever is of another model, or of this one before it changed: build a new one")
+        network, info, item_filter = engine.network, engine.data_info, batch.item_filter
         n_found = len(self._codes) - 1
-        has_cold = rules.include_cold and n_found < info.n_items
-        if rules.candidates is not None or rules.generator is not None or rules.limits or has_cold:
-            return top_lists(network, states, info, users, codes, n_rec, rules)
-        width = min(n_rec, info.n_items)
-        lists = TopLists.empty(len(codes), width)
-        shared = NOTHING if rules.exclude is None else rules.exclude
-        for start in range(0, len(codes), USERS_AT_ONCE):
-            block = slice(start, start + USERS_AT_ONCE)
-            own = rules.exclude_each[block] if rules.exclude_each is not None else [NOTHING] * len(codes[block])
-            known = [info.user_consumed[code] if code and rules.filter_consumed else NOTHING for code in codes[block]]
-            barred = [np.concatenate([shared, *parts]) for parts in zip(own, known, strict=True)]
-            sizes = np.array([max(self.n_candidates, width) + len(parts) for parts in barred])
-            found = self._found(self._vectors.of_users(network, users[block]), np.minimum(sizes, n_found))
-            for at, (row, left_out) in enumerate(zip(found, barred, strict=True), start):
+        has_cold = item_filter.include_cold and n_found < info.n_items
+        needs_all = item_filter.candidates is not None or item_filter.generator is not None or item_filter.limits
+        if needs_all or has_cold:
+            return engine.top_k(batch, k)
+        width = min(k, info.n_items)
+        lists = TopLists.empty(len(batch), width)
+        shared = NO_ITEMS if item_filter.exclude is None else item_filter.exclude
+        for start in range(0, len(batch), USERS_AT_ONCE):
+            some = batch.of(slice(start, start + USERS_AT_ONCE))
+            own = some.item_filter.exclude_each or [NO_ITEMS] * len(some)
+            consumed = [
+                info.user_consumed[code] if code and item_filter.filter_consumed else NO_ITEMS for code in some.codes
+            ]
+            excluded = [np.concatenate([shared, *parts]) for parts in zip(own, consumed, strict=True)]
+            sizes = np.array([max(self.n_candidates, width) + len(parts) for parts in excluded])
+            found = self._found(self._vectors.of_users(network, some.rows), np.minimum(sizes, n_found))
+            for at, (row, left_out) in enumerate(zip(found, excluded, strict=True), start):
                 items = np.setdiff1d(self._codes[row], np.append(left_out, 0))
-                one = slice(at, at + 1)
-                user = users[one]
+                user = batch.of(slice(at, at + 1))
                 if len(items) < width:  # nothing is left, or a graph has dead ends
-                    lists.put(one, top_lists(network, states, info, user, codes[one], n_rec, rules.of(one)))
+                    lists.put(slice(at, at + 1), engine.top_k(user, k))
                     continue
-                candidates = Known(states, torch.from_numpy(items).to(network.device))
-                scores = score_catalogue(network, user, states_of(network, "item", candidates), len(items))
-                if rules.too_low is not None:
-                    scores = scores.masked_fill(rules.too_low(scores), -torch.inf)
-                lists.put(one, choose(scores, items, width))
+                candidates = Encoded(engine.items, torch.from_numpy(items).to(network.device))
+                states = encode_rows(network, "item", candidates)[None]
+                scores = score_catalogue(network, user.rows, states, len(items))
+                if item_filter.below_min_score is not None:
+                    scores = scores.masked_fill(item_filter.below_min_score(scores), -torch.inf)
+                lists.put(slice(at, at + 1), choose(scores, items, width))
         return lists
 
     def _found(self, users: Tensor, sizes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """As many items as each user needs, numbered from 1, the same whoever is asked for beside them."""
+        """As many items as each user needs, numbered from 1, whoever else is in the batch."""
         found: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(sizes)
         rounded = np.minimum(-(-sizes // SIZE_STEP) * SIZE_STEP, len(self._codes) - 1)
         for size in np.unique(rounded):

@@ -33,8 +33,9 @@ except ImportError:  # Windows, where a file that someone has open cannot be rem
 Arrays = Mapping[str, NDArray[Any]]
 T = TypeVar("T")
 
-FORMAT = 2
-"""Raised when a file of this version cannot be read by earlier ones; all formats up to it can be read."""
+FORMAT = 3
+"""Raised when a file of this version cannot be read by earlier ones. Formats 1 and 2 were never released."""
+OLDEST_FORMAT = 3
 SUFFIX = ".safetensors"
 UNFINISHED = ".recolib-unfinished"
 MAX_NAME_BYTES = 180
@@ -115,7 +116,9 @@ def read_file(file: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, NDArra
             raise ValueError("its checksum does not match its contents: it is damaged or was cut off")
         outer = json.loads(bytes(content[8 : 8 + length]), object_pairs_hook=_distinct)
         entry = json.loads(outer["__metadata__"]["recolib"], object_pairs_hook=_distinct)
-        require(isinstance(entry["format"], int) and entry["format"] >= 1, "formats are numbered from 1")
+        require(isinstance(entry["format"], int), "formats are numbers")
+        if entry["format"] < OLDEST_FORMAT:
+            raise ValueError(f"its format is {entry['format']}, of before the first release: train the model again")
         if entry["format"] > FORMAT:
             raise ValueError(f"its format is {entry['format']}, and this recolib reads up to {FORMAT}: update recolib")
         if entry["kind"] not in kinds:

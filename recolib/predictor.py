@@ -1,34 +1,71 @@
-"""Predictor: a model's answers, by ids and features."""
+"""Predictor: what a model answers, by ids and features."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import torch
 
 from recolib.checks import check_bool, check_choice, check_integer
+from recolib.data.rows import Codes, Rows
 from recolib.evaluation.importance import importance
-from recolib.inference.cold_start import COLD_STARTS
-from recolib.inference.engine import Predictions
+from recolib.exceptions import NotFittedError
+from recolib.inference.cold_start import COLD_STARTS, SCORED_COLD_STARTS
+from recolib.inference.engine import Engine, Predictions, Retriever
 from recolib.inference.explaining import explanation
 from recolib.inference.parquet import check_parquet, schema_of, write_parquet
-from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_rows
-from recolib.inference.recommend import Lister, check_verbose, warn_of_short
-from recolib.inference.request import Where, Wish
-from recolib.inference.scoring import score_pairs
-from recolib.inference.toplists import Finder, TopList, TopLists
+from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_rows, user_rows
+from recolib.inference.recommend import recommend, recommend_blocks, table_of, warn_of_short
+from recolib.inference.request import Request, Where
+from recolib.inference.toplists import TopList, TopLists
 from recolib.inference.vectors import as_array
-from recolib.nn import NetworkSide
+from recolib.nn import NetworkSide, Precision
+from recolib.settings import Settings
 
-SCORED_COLD_STARTS = ("average", "features")
 
+class Predictor(Settings):
+    """A model as those see it who ask it: predictions, lists and vectors of users and items, by their ids."""
 
-class Predictor(Lister):
-    """A fitted model as those see it who ask it: predictions, lists and vectors of users and items, by their ids."""
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        self._engine: Engine | None = None
+        self._generator = torch.Generator().manual_seed(self.seed)
+
+    @property
+    def engine(self) -> Engine:
+        """What answers: the fitted network and its data, which never change.
+
+        A ``fit`` or an ``update`` puts a new engine in its place by one assignment.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        if self._engine is None:
+            raise NotFittedError(f"{self.model_name} has no weights yet: call fit first")
+        return self._engine.current(cast("Precision", self.precision))
+
+    @property
+    def default_recs(self) -> Codes:
+        """The codes of the mean user's 100 best items, best first."""
+        return self.engine.default_recs.copy()
+
+    def score_rows(self, users: Rows, items: Rows) -> Predictions:
+        """Ratings, or for ranking logits; see ``Engine.score_rows``."""
+        return self.engine.score_rows(users, items)
+
+    def rank_items(
+        self, users: Rows, codes: Codes, k: int, filter_consumed: bool, include_cold_items: bool = False
+    ) -> Codes:
+        """The codes of the best items of user rows; see ``Engine.rank_items``."""
+        return self.engine.rank_items(users, codes, k, filter_consumed, include_cold_items)
 
     def predict(
         self, user: Ids, item: Ids, feats: Feats | None = None, cold_start: str = "average", inner_id: bool = False
@@ -75,22 +112,25 @@ class Predictor(Lister):
         >>> model.predict(user, info.popular_items[:3], feats={"sex": "F"}).shape
         (3,)
         """
-        network = self._fitted()
+        engine = self.engine
+        info = engine.data_info
         if callable(cold_start):
             raise ValueError("a function as cold_start makes lists: predict needs a name, such as 'average'")
-        check_choice("cold_start", cold_start, COLD_STARTS)
+        if cold_start != "average":
+            check_choice("cold_start", cold_start, COLD_STARTS)
         check_bool("inner_id", inner_id)
-        users = codes_of(self.data_info, "user", user, inner_id)[1]
-        items = codes_of(self.data_info, "item", item, inner_id)[1]
-        if len(users) != len(items) and not (is_single(user) or is_single(item)):
-            raise ValueError(f"user has {len(users)} ids and item has {len(items)}")
-        users, items = (np.ascontiguousarray(codes) for codes in np.broadcast_arrays(users, items))
-        as_average = cold_start != "features" or (users.all() and items.all())
-        if feats is None and as_average and not self.data_info.context_col:
-            asked = self._known("user", users), self._known("item", items)
+        users = codes_of(info, "user", user, inner_id)[1]
+        items = codes_of(info, "item", item, inner_id)[1]
+        if len(users) != len(items):
+            if not (is_single(user) or is_single(item)):
+                raise ValueError(f"user has {len(users)} ids and item has {len(items)}")
+            users, items = (np.ascontiguousarray(codes) for codes in np.broadcast_arrays(users, items))
+        average = cold_start != "features"
+        if feats is None and not info.has_context and (average or (users.all() and items.all())):
+            pairs = engine.rows_of("user", users), engine.rows_of("item", items)
         else:
-            asked = pair_rows(self.data_info, users, items, feats, average=cold_start != "features")
-        predictions = self._finished(score_pairs(network, *asked).cpu().numpy())
+            pairs = pair_rows(info, users, items, feats, average)
+        predictions = engine.predict_pairs(*pairs)
         if cold_start == "popular":
             predictions[(users == 0) | (items == 0)] = self.default_pred
         return float(predictions[0]) if is_single(user) and is_single(item) else predictions
@@ -116,7 +156,7 @@ class Predictor(Lister):
         include_cold_items: bool = False,
         segment: str | Sequence[str] | None = None,
         return_scores: bool = False,
-        retriever: Finder | None = None,
+        retriever: Retriever | None = None,
     ) -> dict[Id, Any]:
         """The best items for users, best first, each at most once.
 
@@ -139,7 +179,7 @@ class Predictor(Lister):
             a list of at most ``n_rec`` item ids, best first. What ``candidates``, ``exclude``, ``where`` and
             ``max_per_group`` do not allow is left out of such a list, which is not filled up.
         inner_id
-            Whether ids are codes, those asked for and those returned.
+            Whether ids are codes, those given and those returned.
         filter_consumed
             Leave out what the user consumed in training, liked or not.
         random_rec
@@ -215,30 +255,13 @@ class Predictor(Lister):
         """
         if seq is not None:
             raise ValueError(f"{self.model_name} doesn't support arbitrary seq inference: leave seq out")
-        wish = Wish(
-            n_rec,
-            user_feats,
-            cold_start,
-            inner_id,
-            filter_consumed,
-            random_rec,
-            context,
-            candidates,
-            exclude,
-            where,
-            max_per_group,
-            min_score,
-            include_cold_items,
-            segment,
-            retriever,
-            history,
-        )
-        asked = self._asked_for(user, wish)
-        lists = self._lists(asked, wish).each()
+        engine = self.engine
+        request = Request.of(locals())
+        batch = request.resolve(engine, user, self._generator)
+        lists = recommend(engine, request, batch, self).each()
         warn_of_short(sum(len(top.items) < n_rec for top in lists), n_rec)
-        return {
-            one: self._answer(top, inner_id, return_scores) for one, top in zip(asked.ids.tolist(), lists, strict=True)
-        }
+        answers = (self._answer(engine, top, inner_id, return_scores) for top in lists)
+        return dict(zip(batch.ids.tolist(), answers, strict=True))
 
     def recommend(
         self,
@@ -247,7 +270,10 @@ class Predictor(Lister):
         *,
         user_feats: Feats | None = None,
         cold_start: str | Strategy = "average",
+        inner_id: bool = False,
         filter_consumed: bool = True,
+        random_rec: bool = False,
+        history: Ids | Mapping[Any, Ids] | None = None,
         context: Feats | None = None,
         candidates: Ids | None = None,
         exclude: Ids | Mapping[Any, Ids] | None = None,
@@ -256,7 +282,7 @@ class Predictor(Lister):
         min_score: float | None = None,
         include_cold_items: bool = False,
         segment: str | Sequence[str] | None = None,
-        retriever: Finder | None = None,
+        retriever: Retriever | None = None,
         verbose: int = 1,
     ) -> pd.DataFrame:
         """The best items for many users as a table.
@@ -265,7 +291,7 @@ class Predictor(Lister):
         ----------
         users
             User ids; by default all known users.
-        n_rec, user_feats, cold_start, filter_consumed, context
+        n_rec, user_feats, cold_start, inner_id, filter_consumed, random_rec, history, context
             As in ``recommend_user``. A function as ``cold_start`` is called for some users at a time.
         candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever
             As in ``recommend_user``.
@@ -293,27 +319,16 @@ class Predictor(Lister):
         >>> model.recommend(n_rec=2).columns.tolist()
         ['user', 'item', 'score', 'rank']
         """
-        wish = Wish(
-            n_rec,
-            user_feats,
-            cold_start,
-            filter_consumed=filter_consumed,
-            context=context,
-            candidates=candidates,
-            exclude=exclude,
-            where=where,
-            max_per_group=max_per_group,
-            min_score=min_score,
-            include_cold_items=include_cold_items,
-            segment=segment,
-            retriever=retriever,
-        )
         check_verbose(verbose)
-        asked = self._asked_for_each(users, wish)
-        lists = TopLists.empty(len(asked), min(n_rec, self.data_info.n_items))
-        for block, some in self._blocks(asked, wish, verbose):
+        engine = self.engine
+        request = Request.of(locals())
+        batch = request.resolve(
+            engine, request.known_users(engine) if users is None else users, self._generator, once=True
+        )
+        lists = TopLists.empty(len(batch), min(n_rec, engine.data_info.n_items))
+        for block, some in recommend_blocks(engine, request, batch, self, verbose):
             lists.put(block, some)
-        return self._table(asked.ids, lists)
+        return table_of(engine, batch.ids, lists, inner_id)
 
     def recommend_to(
         self,
@@ -323,7 +338,10 @@ class Predictor(Lister):
         *,
         user_feats: Feats | None = None,
         cold_start: str | Strategy = "average",
+        inner_id: bool = False,
         filter_consumed: bool = True,
+        random_rec: bool = False,
+        history: Ids | Mapping[Any, Ids] | None = None,
         context: Feats | None = None,
         candidates: Ids | None = None,
         exclude: Ids | Mapping[Any, Ids] | None = None,
@@ -332,7 +350,7 @@ class Predictor(Lister):
         min_score: float | None = None,
         include_cold_items: bool = False,
         segment: str | Sequence[str] | None = None,
-        retriever: Finder | None = None,
+        retriever: Retriever | None = None,
         verbose: int = 1,
     ) -> Path:
         """Write what ``recommend`` returns to a Parquet file, part by part, so that little of it is in memory.
@@ -344,7 +362,7 @@ class Predictor(Lister):
         ----------
         path
             The file; its folder is made if there is none.
-        users, n_rec, user_feats, cold_start, filter_consumed, context
+        users, n_rec, user_feats, cold_start, inner_id, filter_consumed, random_rec, history, context
             As in ``recommend``.
         candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever, verbose
             As in ``recommend``.
@@ -376,34 +394,26 @@ class Predictor(Lister):
         >>> len(table) == 3 * info.n_users
         True
         """
-        wish = Wish(
-            n_rec,
-            user_feats,
-            cold_start,
-            filter_consumed=filter_consumed,
-            context=context,
-            candidates=candidates,
-            exclude=exclude,
-            where=where,
-            max_per_group=max_per_group,
-            min_score=min_score,
-            include_cold_items=include_cold_items,
-            segment=segment,
-            retriever=retriever,
-        )
         check_verbose(verbose)
         check_parquet(path)
-        asked = self._asked_for_each(users, wish)
-        schema = schema_of(asked.ids, self.data_info.vocabs["item"].values)
-        blocks = self._blocks(asked, wish, verbose)
-        return write_parquet(path, (self._table(asked.ids[block], some) for block, some in blocks), schema)
+        engine = self.engine
+        request = Request.of(locals())
+        batch = request.resolve(
+            engine, request.known_users(engine) if users is None else users, self._generator, once=True
+        )
+        vocab = engine.data_info.vocabs["item"]
+        schema = schema_of(batch.ids, np.arange(1, len(vocab) + 1) if inner_id else vocab.values)
+        blocks = recommend_blocks(engine, request, batch, self, verbose)
+        tables = (table_of(engine, batch.ids[block], some, inner_id) for block, some in blocks)
+        return write_parquet(path, tables, schema)
 
     def item_vectors(self) -> Predictions:
         """Vectors of all items whose inner products with those of users order the items as the model does, or nearly.
 
-        For ``FM`` inner products are logits. No other score is an inner product: item vectors are then the 64
-        directions that say most about the scores of 256 users drawn at random, and inner products come near the
-        logits. Made for an index from which candidates are taken for ``predict``; see ``recolib.ann``, which does it.
+        Where all terms of a model are inner products, as in a factorization machine, those of these vectors are its
+        logits. Else item vectors are the 64 directions that say most about the scores of 256 users drawn at random,
+        and inner products come near the logits. Made for an index from which candidates are taken for ``predict``; see
+        ``recolib.ann``, which does it.
 
         Returns
         -------
@@ -428,7 +438,7 @@ class Predictor(Lister):
         >>> abs(rating - model.predict(user, item)) < 1e-4
         True
         """
-        return as_array(self.vectors().items)
+        return as_array(self.engine.vectors().items)
 
     def user_vectors(
         self, users: Ids | None = None, user_feats: Feats | None = None, *, context: Feats | None = None
@@ -451,9 +461,14 @@ class Predictor(Lister):
         --------
         See ``item_vectors``.
         """
-        known = self.data_info.vocabs["user"].values if users is None else users
-        asked = self._asked(*codes_of(self.data_info, "user", known, False), user_feats, context, average=True)
-        return as_array(self.vectors().of_users(self._fitted(), asked))
+        engine = self.engine
+        info = engine.data_info
+        ids, codes = codes_of(info, "user", info.vocabs["user"].values if users is None else users, False)
+        if user_feats is None and context is None and not info.has_context:
+            rows = engine.rows_of("user", codes)
+        else:
+            rows = user_rows(info, ids, codes, user_feats, context, average=True)
+        return as_array(engine.vectors().of_users(engine.network, rows))
 
     def similar_items(
         self,
@@ -468,8 +483,8 @@ class Predictor(Lister):
 
         Two items are as similar as the model's scores of them are correlated over users, when each item's and each
         user's mean is taken from the scores: neither how popular items are counts, nor how generous users are. This
-        means the same for all models. It is computed from ``item_vectors``: exact for ``FM`` but that at most 2,048
-        users are compared over, drawn at random, and nearly so for others.
+        means the same for all models. It is computed from ``item_vectors``, over at most 2,048 users drawn at random:
+        exact where these vectors are, and nearly so elsewhere.
 
         Parameters
         ----------
@@ -482,7 +497,7 @@ class Predictor(Lister):
         return_scores
             Whether to return similarities beside the items.
         inner_id
-            Whether ids are codes, those asked for and those returned.
+            Whether ids are codes, those given and those returned.
 
         Returns
         -------
@@ -557,10 +572,9 @@ class Predictor(Lister):
         """What adds up to the score of one pair: a constant, each column, and each two columns together.
 
         The numbers are the terms of the model's formula, and their sum is the logit, or for ``task="rating"`` the
-        rating before it is clipped. What is no sum over columns and pairs of them, such as a perceptron, is one term,
-        ``rest``. ``FM``, ``AFM`` and ``IFM`` are taken apart wholly. ``DeepFM`` and ``DeepIFM`` have columns, pairs
-        and ``rest``; ``NFM``, ``INN`` and ``WideDeep`` columns and ``rest``; ``DCNv2``, ``AutoInt`` and ``FinalMLP``
-        nothing but ``rest`` beside the constant: ask these for ``feature_importance``.
+        rating before it is clipped. First-order weights are terms of columns. Inner products, plain or weighted by
+        attention, are terms of pairs. What is no such sum, a perceptron for instance, is one term, ``rest``. A model
+        that has nothing but ``rest`` beside the constant is better asked for its ``feature_importance``.
 
         Parameters
         ----------
@@ -607,15 +621,15 @@ class Predictor(Lister):
         >>> bool(abs(reasons["contribution"].sum() - reasons.attrs["logit"]) < 1e-4)
         True
         """
-        network = self._fitted()
+        engine = self.engine
         check_choice("cold_start", cold_start, SCORED_COLD_STARTS)
         if not (is_single(user) and is_single(item)):
             raise ValueError(f"explain takes one user and one item, got user={user!r} and item={item!r}")
-        users = codes_of(self.data_info, "user", user, False)[1]
-        items = codes_of(self.data_info, "item", item, False)[1]
-        asked = pair_rows(self.data_info, users, items, feats, average=cold_start != "features")
-        frame = explanation(network, self.data_info, *asked)
-        frame.attrs["prediction"] = float(self._finished(score_pairs(network, *asked).cpu().numpy())[0])
+        users = codes_of(engine.data_info, "user", user, False)[1]
+        items = codes_of(engine.data_info, "item", item, False)[1]
+        pair = pair_rows(engine.data_info, users, items, feats, average=cold_start != "features")
+        frame = explanation(engine.network, engine.data_info, *pair)
+        frame.attrs["prediction"] = float(engine.predict_pairs(*pair)[0])
         return frame
 
     def feature_importance(
@@ -684,23 +698,28 @@ class Predictor(Lister):
         >>> table.columns.tolist(), sorted(table["column"])
         (['column', 'importance', 'deviation'], ['item', 'sex', 'user'])
         """
-        self._fitted()
+        _ = self.engine  # before any work
         return importance(self, data, neg_sampling, metric, n_repeats, seed, verbose)
 
     def _similar(
         self, side: NetworkSide, ids: Ids, n: int, include_cold: bool, return_scores: bool, inner_id: bool
     ) -> dict[Id, Any]:
-        self._fitted()
+        engine = self.engine
         check_integer("n", n, 1)
         for name, value in ((f"include_cold_{side}s", include_cold), ("return_scores", return_scores)):
             check_bool(name, value)
         check_bool("inner_id", inner_id)
-        asked, codes = codes_of(self.data_info, side, ids, inner_id, fate="they have no neighbours")
-        found = self.neighbourhood(side).nearest(codes, n, include_cold)
-        decode = self.data_info.vocabs[side].decode
+        of, codes = codes_of(engine.data_info, side, ids, inner_id, fate="they have no neighbours")
+        found = engine.neighbourhood(side).nearest(codes, n, include_cold)
+        decode = engine.data_info.vocabs[side].decode
         answers = [(near if inner_id else decode(near), similarities) for near, similarities in found]
-        return {one: both if return_scores else both[0] for one, both in zip(asked, answers, strict=True)}
+        return {one: both if return_scores else both[0] for one, both in zip(of, answers, strict=True)}
 
-    def _answer(self, top: TopList, inner_id: bool, with_scores: bool) -> Any:
-        items = top.items if inner_id else self.data_info.vocabs["item"].decode(top.items)
-        return (items, self._finished(top.logits)) if with_scores else items
+    def _answer(self, engine: Engine, top: TopList, inner_id: bool, with_scores: bool) -> Any:
+        items = top.items if inner_id else engine.data_info.vocabs["item"].decode(top.items)
+        return (items, engine.predictions_of(top.logits)) if with_scores else items
+
+
+def check_verbose(verbose: object) -> None:
+    """Raise unless it is a number from 0 on; True and False are 1 and 0."""
+    check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self, cast
@@ -11,7 +12,7 @@ from typing import Any, Self, cast
 import pandas as pd
 
 from recolib.artifacts.card import write_card
-from recolib.artifacts.model_file import SavedModel
+from recolib.artifacts.model_file import SavedModel, predicting
 from recolib.artifacts.onnx import export
 from recolib.checks import check_bool, check_integer
 from recolib.data.dataset import DatasetFeat
@@ -20,27 +21,37 @@ from recolib.data.interactions import Interactions
 from recolib.data.merging import with_ids
 from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
 from recolib.exceptions import warn
-from recolib.files import file_of, refusing
-from recolib.nn import Component, FieldSpec, Precision
-from recolib.predictor import Predictor
+from recolib.files import file_of, prefixed, refusing
+from recolib.inference.engine import Engine
+from recolib.nn import Component, FieldSpec, Network, Precision
+from recolib.predictor import Predictor, check_verbose
 from recolib.runs import (
     Callback,
     Record,
     Run,
-    State,
     check_callbacks,
     checkpoint_file,
     first_epoch,
+    follow,
     read_run,
     resume_run,
     training_rows,
 )
 from recolib.sampling import SAMPLERS
 from recolib.training.batches import Examples
+from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
 from recolib.training.stopping import EarlyStopping, check_stopping
-from recolib.training.trainer import Trainer, check_weights, train
-from recolib.wiring import build_network, check_start, grown_trainer, network_without_memory, plan_of
+from recolib.training.trainer import Trainer, TrainState
+from recolib.wiring import (
+    build_network,
+    check_file_state,
+    check_start,
+    grown_state,
+    network_of_state,
+    plan_of,
+    to_predictions,
+)
 
 
 class Recommender(Predictor):
@@ -53,11 +64,13 @@ class Recommender(Predictor):
     def __post_init__(self) -> None:
         """Check the settings."""
         super().__post_init__()
-        self._records: list[dict[str, float]] = []
+        self._state: TrainState = {}
+        self._is_whole = True  # whether the state has what only training needs
+        self._records: list[Record] = []
 
     def __repr__(self) -> str:
         """The algorithm, its settings, and how far it was trained."""
-        trained = f"trained for {self._trainer.epoch} epochs" if self._trainer else "not trained"
+        trained = f"trained for {self._n_epochs_done} epochs" if self._state else "not trained"
         return f"{super().__repr__()[:-1]}; {trained})"
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
@@ -112,8 +125,8 @@ class Recommender(Predictor):
             Accepted for LibRecommender's users and ignored: none are needed.
         init_from
             For a new model: a fitted FM of the same task, data, ``embed_size`` and ``multi_sparse_combiner`` to start
-            from. Its vectors, linear weights and w0 are copied. AFM, IFM, INN, DeepIFM and DeepFM then start with the
-            FM's scores, NFM with its vectors.
+            from. Its vectors, linear weights and w0 are copied. A model whose components can start as a factorization
+            machine begins with the FM's scores, any other with its vectors.
         freeze_fm
             Whether vectors, linear weights and w0 stay as they are during this call; for use with ``init_from``, or
             on a trained model.
@@ -137,7 +150,8 @@ class Recommender(Predictor):
         callbacks
             Functions of an epoch's record, a dict that is theirs to keep: ``epoch``, ``train_loss``, ``seconds``,
             ``rows_per_second`` and the metrics as ``eval_...``. They are called after each epoch, when its checkpoint
-            is written. What they return is ignored. What they raise ends the call, and the model keeps its epochs.
+            is written, and may ask or save the model as it is then. What they return is ignored. What they raise ends
+            the call, and the model keeps its epochs. Without callbacks the model answers as before until the call ends.
 
         Returns
         -------
@@ -174,14 +188,14 @@ class Recommender(Predictor):
         for name, flag in (("neg_sampling", neg_sampling), ("shuffle", shuffle), ("freeze_fm", freeze_fm)):
             check_bool(name, flag)
         check_integer("num_workers", num_workers, 0)
-        check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
+        check_verbose(verbose)
         if eval_user_num is not None:
             check_integer("eval_user_num", eval_user_num, 1)
         how = eval_batch_size, metrics, k, eval_user_num, self.seed, filter_consumed
         names = check_measure(self.task, *how)
         check_stopping(early_stopping, names if eval_data is not None else [])
         check_callbacks(callbacks)
-        schedule, is_new = as_schedule(lr_schedule), self._trainer is None
+        schedule, is_new = as_schedule(lr_schedule), not self._state
         file = None if checkpoint is None else checkpoint_file("checkpoint", checkpoint)
         saved = read_run(resume, file, self, is_new)
         train_set = training_rows(train_data, self, neg_sampling)
@@ -191,61 +205,56 @@ class Recommender(Predictor):
         eval_set = None if eval_data is None else as_encoded(eval_data, self.data_info)
         measurement = None if eval_set is None else Measurement.of(self, eval_set, neg_sampling, *how)
 
-        first = self._trainer.epoch if self._trainer else first_epoch(saved)
+        first = first_epoch(saved) if is_new else self._n_epochs_done
         plan = plan_of(self, neg_sampling, shuffle, freeze_fm, schedule, first)
         run = Run(plan, early_stopping, file, tuple(callbacks), int(verbose))
         if file is not None or saved is not None:
             how_measured = {"eval_batch_size": eval_batch_size, "k": k, "eval_user_num": eval_user_num}
             how_measured |= {"metrics": names, "filter_consumed": filter_consumed}
             run = run.with_fingerprint(self, neg_sampling, train_set, eval_set, **how_measured)
-        fm = None if init_from is None or saved is not None else init_from._fitted()
-        trainer = self._trainer or Trainer(build_network(self, self.components, fm), plan)
-        trainer.network.precision = cast("Precision", self.precision)
-        if not trainer.is_whole:
+        fm = None if init_from is None or saved is not None else init_from.engine.network
+        trainer = self._trainer(run, fm)
+        if not self._is_whole and (OPTIMIZERS[self.optimizer].keeps or self.ema is not None):
             warn("the model was saved with inference_only=True: its optimiser starts anew")
         records = [record for record in self._records if record["epoch"] <= trainer.epoch]
         records, best = (records, {}) if saved is None else resume_run(saved, run, trainer)
-        draw = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
-        examples = Examples.of(train_set, draw, self.num_neg, trainer.network.device, self.id_dropout_rates)
-        self._follow(run, trainer, examples, measurement, records, best)
+        sampler = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
+        examples = Examples.of(train_set, sampler, self.num_neg, trainer.network.device, self.id_dropout_rates)
+        before = dict(vars(self))
+
+        def measure(network: Network) -> Mapping[str, float]:
+            return {} if measurement is None else measurement.measure(self._engine_of(network))
+
+        follow(run, self, trainer, examples, records, best, measure, self._hold, lambda: vars(self).update(before))
         return self
 
-    def _follow(
-        self,
-        run: Run,
-        trainer: Trainer,
-        examples: Examples,
-        measurement: Measurement | None,
-        records: list[Record],
-        best: State,
+    def _trainer(self, run: Run, fm: Network | None) -> Trainer:
+        """A trainer that begins, or goes on from where the model stands; the network that answers is not touched."""
+        if not self._state:
+            trainer = Trainer(build_network(self, self.components, fm), run.plan)
+        else:
+            trainer = Trainer(copy.deepcopy(self.engine.network), run.plan)
+            trainer.restore(self._state)
+            trainer.freeze_where_it_predicts()
+        trainer.network.precision = cast("Precision", self.precision)
+        return trainer
+
+    def _hold(
+        self, network: Network, state: TrainState, records: Sequence[Mapping[str, float]], is_whole: bool = True
     ) -> None:
-        """Train epoch by epoch until the run is over."""
-        before = self._trainer, self._records
-        epochs = train(trainer, run.plan, examples, run.verbose)
-        self._records = records
-        while not run.is_over(records):
-            try:
-                record = next(epochs)
-            except FloatingPointError:
-                self._trainer, self._records = before
-                raise
-            except KeyboardInterrupt:
-                self._trainer = trainer if trainer.steps else self._trainer
-                raise
-            finally:
-                self._version += 1  # however it ended, the weights are others
-            self._trainer = trainer
-            records.append(record)
-            if measurement is not None:
-                record |= {f"eval_{name}": value for name, value in measurement.measure(self).items()}
-            best = run.keep(best, trainer, records)
-            run.tell(self, records, trainer, best)
-        self._trainer = trainer
-        if best and run.best_epoch(records) != trainer.epoch:
-            trainer.restore(best)
-            self._version += 1
-            run.write(self, records, trainer, best)
-        run.log_stop_reason(records)
+        """Answer from now on with this network, and let the next ``fit`` go on from this state of it."""
+        weights = {name: weight.detach() for name, weight in network.state_dict().items()}
+        self._state, self._is_whole = {**state, **prefixed("network", weights)}, is_whole
+        self._records = [dict(record) for record in records]
+        self._engine = self._engine_of(network)
+
+    def _engine_of(self, network: Network) -> Engine:
+        network.precision = cast("Precision", self.precision)
+        return Engine(network, self.data_info, to_predictions(self), self.task, self.seed)
+
+    @property
+    def _n_epochs_done(self) -> int:
+        return int(self._state["progress"][0]) if self._state else 0
 
     @property
     def history_(self) -> pd.DataFrame:
@@ -305,19 +314,12 @@ class Recommender(Predictor):
         >>> model.update(frame.tail(200), neg_sampling=True, verbose=0).data_info.data_size
         800
         """
-        self._fitted()
+        _ = self.engine  # before any work
         features: dict[str, Any] = {"user_features": user_features, "item_features": item_features}
         data, info = DatasetFeat.merge_trainset(train_data, self.data_info, merge_behavior, **features)
-        before = self.data_info, self._trainer, self._records
-        try:
-            self.grow(info).fit(data, neg_sampling, verbose, eval_data=eval_data, metrics=metrics, k=k)
-        except (ValueError, TypeError, FloatingPointError):
-            self.data_info, self._trainer, self._records = before
-            self.check()
-            raise
-        finally:
-            self._version += 1
-        return self
+        grown = self._grown(info)
+        grown.fit(data, neg_sampling, verbose, eval_data=eval_data, metrics=metrics, k=k)
+        return self._become(grown)
 
     def grow(self, data_info: DataInfo) -> Self:
         """Take over data into which more was merged, for a ``fit`` to come.
@@ -330,8 +332,8 @@ class Recommender(Predictor):
         Returns
         -------
         Recommender
-            The model itself. It says of what it knew what it said before, and of what is new what the mean of each
-            column says.
+            The model itself. Predictions for known users and items do not change; new values start from their column's
+            mean embedding.
 
         Raises
         ------
@@ -354,12 +356,24 @@ class Recommender(Predictor):
             raise TypeError(f"data_info must be a DataInfo, got {type(data_info).__name__}")
         if not data_info.extends(self.data_info):
             raise ValueError(f"data_info ({data_info}) is not the model's ({self.data_info}) with more merged into it")
-        old, trainer = self.data_info, self._trainer
-        self.data_info = data_info
-        self.check()
-        if trainer is not None:
-            self._trainer = grown_trainer(self, self.components, trainer.plan, trainer.state(), old)
-        self._version += 1
+        return self._become(self._grown(data_info))
+
+    def _grown(self, data_info: DataInfo) -> Self:
+        """Another model like this one, of data into which more was merged."""
+        model = copy.copy(self)
+        model.data_info = data_info
+        model.check()
+        if self._state:
+            state = grown_state(self, self._state, self.data_info, data_info)
+            model._hold(network_of_state(model, model.components, state), state, self._records, self._is_whole)
+        return model
+
+    def _become(self, other: Self) -> Self:
+        """Take over all that another model of this kind is, its engine last and by one assignment."""
+        for name, value in vars(other).items():
+            if name != "_engine":
+                setattr(self, name, value)
+        self._engine = other._engine
         return self
 
     def add_users(self, user_features: object) -> Self:
@@ -439,7 +453,7 @@ class Recommender(Predictor):
         manual
             Accepted for LibRecommender's users and ignored.
         inference_only
-            Leave out what only further training needs: what the optimiser keeps, and the weights behind an average.
+            Leave out what only further training needs: the optimiser's moments, and the weights behind an average.
 
         Returns
         -------
@@ -473,10 +487,9 @@ class Recommender(Predictor):
         [1, 2]
         """
         check_bool("inference_only", inference_only)
-        self._fitted()
-        assert self._trainer is not None
-        state = self._trainer.state(with_optimizer=not inference_only)
-        return SavedModel.of(self, self._records, state).write(file_of(path, model_name))
+        _ = self.engine  # before any work
+        saved = SavedModel.of(self, self._records, self._state, inference_only=inference_only or not self._is_whole)
+        return saved.write(file_of(path, model_name))
 
     @classmethod
     def load(
@@ -555,7 +568,7 @@ class Recommender(Predictor):
         ...     sorted(file.name for file in model.export_onnx(path).iterdir() if file.suffix == ".onnx")
         ['encode_item.onnx', 'encode_user.onnx', 'score.onnx', 'score_pairs.onnx']
         """
-        return export(self, self._fitted(), path)
+        return export(self, self.engine.network, path)
 
     def rebuild_model(self, path: str | os.PathLike[str], model_name: str, full_assign: bool = True) -> Self:
         """Take over what a saved model learnt, into a new one of data into which more was merged.
@@ -567,7 +580,7 @@ class Recommender(Predictor):
         path, model_name
             As in ``save``.
         full_assign
-            Whether to take over what the optimiser keeps, too.
+            Whether to take over the optimiser's moments, too.
 
         Raises
         ------
@@ -593,7 +606,7 @@ class Recommender(Predictor):
         [1, 2]
         """
         check_bool("full_assign", full_assign)
-        if self._trainer is not None:
+        if self._state:
             raise ValueError("the model was trained already: rebuild a new one")
         saved = SavedModel.read(file_of(path, model_name))
         saved.refuse_other_algorithm(type(self))
@@ -602,12 +615,11 @@ class Recommender(Predictor):
                 f"{saved.file} is of data ({saved.data_info}) that this model's ({self.data_info}) does not go on "
                 "from: merge with the data_info of that model"
             )
-        plan = plan_of(self, neg_sampling=False, shuffle=True)  # till the next fit, which brings its own
+        state = saved.state if full_assign else predicting(saved.state)
         with refusing(saved.file):
-            state = saved.state if full_assign else saved.learnt
-            trainer = grown_trainer(self, self.components, plan, state, saved.data_info)
-        trainer.is_whole |= not full_assign
-        self._trainer, self._records = trainer, [dict(record) for record in saved.records]
+            state = grown_state(self, state, saved.data_info, self.data_info)
+            network = network_of_state(self, self.components, state)
+        self._hold(network, state, saved.records, full_assign and not saved.inference_only)
         return self
 
     def model_card(self, path: str | os.PathLike[str]) -> Path:
@@ -650,7 +662,7 @@ class Recommender(Predictor):
         ...     model.model_card(f"{folder}/card.md").read_text().splitlines()[0]
         '# Model card: FM'
         """
-        return write_card(self, self._fitted(), self.history_, path)
+        return write_card(self, self.engine.network, self.history_, path)
 
     @classmethod
     def from_saved(cls, saved: SavedModel, data_info: DataInfo | None, device: str | None) -> Self:
@@ -660,9 +672,7 @@ class Recommender(Predictor):
         with refusing(saved.file):
             model = cls(data_info=info, **settings)
             if saved.is_of_recolib:
-                check_weights(saved.state, network_without_memory(model, model.components))
-            plan = plan_of(model, neg_sampling=False, shuffle=True)  # till the next fit, which brings its own
-            trainer = Trainer(build_network(model, model.components), plan)
-            trainer.restore(saved.state)
-        model._trainer, model._records = trainer, [dict(record) for record in saved.records]
+                check_file_state(model, model.components, saved.state, saved.inference_only)
+            network = network_of_state(model, model.components, saved.state)
+        model._hold(network, saved.state, saved.records, not saved.inference_only)
         return model

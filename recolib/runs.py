@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from recolib.artifacts.model_file import SavedModel, plain_settings
@@ -18,15 +18,16 @@ from recolib.data.interactions import Interactions
 from recolib.evaluation.measurement import check_labels
 from recolib.exceptions import warn
 from recolib.files import SUFFIX, file_of, refusing, require
+from recolib.nn import Network
 from recolib.settings import Settings
+from recolib.training.batches import Examples
 from recolib.training.losses import NEED_NEGATIVES
 from recolib.training.schedules import PROBES
 from recolib.training.stopping import EarlyStopping
-from recolib.training.trainer import Plan, Trainer
+from recolib.training.trainer import Plan, Trainer, TrainState, train
 
 Record = dict[str, float]
 Callback = Callable[[Record], object]
-State = Mapping[str, Tensor]
 DIGESTS = ("train_data", "eval_data")
 
 
@@ -43,11 +44,11 @@ class Run:
     checkpoint
         The file to write after each epoch, if any.
     callbacks
-        What is told of each epoch.
+        Functions that are called with each epoch's record.
     verbose
-        How much is said.
-    asked
-        All that decides what comes out beside the settings, as JSON has it; only where the run is written down.
+        How much is printed.
+    fingerprint
+        All that decides what comes out beside the settings, as JSON has it; only where the run is saved.
     """
 
     plan: Plan
@@ -55,7 +56,7 @@ class Run:
     checkpoint: Path | None = None
     callbacks: Sequence[Callback] = ()
     verbose: int = 0
-    asked: Mapping[str, object] = field(default_factory=dict[str, object])
+    fingerprint: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def with_fingerprint(
         self,
@@ -65,7 +66,7 @@ class Run:
         eval_set: Interactions | None,
         **measured: object,
     ) -> Run:
-        """The run with what it was asked, sets by their digests; makes the folder of its checkpoint.
+        """The run with its fingerprint, sets by their digests; makes the folder of its checkpoint.
 
         Raises
         ------
@@ -75,7 +76,7 @@ class Run:
             If nothing can be written there.
         """
         schedule, stopping, file = self.plan.schedule, self.stopping, self.checkpoint
-        asked = {
+        fingerprint = {
             "neg_sampling": neg_sampling,
             "shuffle": self.plan.shuffle,
             "freeze_fm": self.plan.freeze_fm,
@@ -90,7 +91,7 @@ class Run:
             file.parent.mkdir(parents=True, exist_ok=True)
             if file.is_dir() or not os.access(file.parent, os.W_OK):
                 raise PermissionError(f"checkpoint={str(file)!r} cannot be written: choose another path")
-        return replace(self, asked=json.loads(json.dumps(asked, default=np.generic.item)))
+        return replace(self, fingerprint=json.loads(json.dumps(fingerprint, default=np.generic.item)))
 
     def own(self, records: Sequence[Record]) -> Sequence[Record]:
         """Of a model's records, those of this run."""
@@ -112,23 +113,23 @@ class Run:
         assert self.stopping is not None
         return [record[self.stopping.column] for record in self.own(records)]
 
-    def keep(self, best: State, trainer: Trainer, records: Sequence[Record]) -> State:
+    def keep(self, best: TrainState, trainer: Trainer, records: Sequence[Record]) -> TrainState:
         """The state to go back to at the end: the trainer's if the last epoch is the best, else the one there was."""
         restores = self.stopping is not None and self.stopping.restore_best
         return trainer.state() if restores and self.best_epoch(records) == trainer.epoch else best
 
-    def write(self, model: Settings, records: Sequence[Record], trainer: Trainer, best: State) -> None:
+    def write(self, model: Settings, records: Sequence[Record], trainer: Trainer, best: TrainState) -> None:
         """Write the checkpoint, if there is to be one: the model, and what a later process needs to go on."""
         if self.checkpoint is None:
             return
-        header = {"first_epoch": self.plan.first_epoch, "asked": dict(self.asked)}
+        header = {"first_epoch": self.plan.first_epoch, "fingerprint": dict(self.fingerprint)}
         if best and self.best_epoch(records) == trainer.epoch:
             SavedModel.of(model, records, best, header).write(self.checkpoint)
         else:
             SavedModel.of(model, records, trainer.state(), header, best).write(self.checkpoint)
 
-    def tell(self, model: Settings, records: Sequence[Record], trainer: Trainer, best: State) -> None:
-        """Say what the last epoch was, write the checkpoint, and then tell the callbacks."""
+    def log_epoch(self, model: Settings, records: Sequence[Record], trainer: Trainer, best: TrainState) -> None:
+        """Log the last epoch, write the checkpoint, and then call the callbacks."""
         if self.verbose > 1:
             tqdm.write(", ".join(f"{name}: {value:.4g}" for name, value in records[-1].items()))
         self.write(model, records, trainer, best)
@@ -136,7 +137,7 @@ class Run:
             callback(dict(records[-1]))
 
     def log_stop_reason(self, records: Sequence[Record]) -> None:
-        """Say where early stopping ended, if the run is to say anything."""
+        """Log where early stopping ended, unless the run is silent."""
         if not self.verbose or self.stopping is None:
             return
         last, best = self.own(records)[-1]["epoch"], self.best_epoch(records)
@@ -149,6 +150,67 @@ class Run:
             f"epoch {last} was the last: {self.stopping.metric} was best after epoch {best}, {value:.4g}; "
             f"the model is that of epoch {now}"
         )
+
+
+Hold = Callable[[Network, TrainState, Sequence[Record]], None]
+"""Makes a model answer with a network, and its next ``fit`` go on from a state of it."""
+
+
+def follow(
+    run: Run,
+    model: Settings,
+    trainer: Trainer,
+    examples: Examples,
+    records: list[Record],
+    best: TrainState,
+    measure: Callable[[Network], Mapping[str, float]],
+    hold: Hold,
+    undo: Callable[[], None],
+) -> None:
+    """Train epoch by epoch until a run is over.
+
+    Parameters
+    ----------
+    run, model
+        What is to be done, and with which settings.
+    trainer, examples
+        What trains, and on what.
+    records, best
+        The epochs before, to which this adds, and the state of the best so far.
+    measure
+        The metrics of a network on the evaluation set.
+    hold
+        Called with what came out: at the end, or where the user or a callback ends the run before. Callbacks may ask
+        the model, so that it holds a copy of each epoch for them.
+    undo
+        Called where training fails: the model is then what it was.
+    """
+    epochs, steps = train(trainer, examples, run.verbose), trainer.steps
+    while not run.is_over(records):
+        try:
+            record = next(epochs)
+        except KeyboardInterrupt:
+            if trainer.steps > steps:
+                hold(trainer.network, trainer.state(copy=False), records)
+            raise
+        except BaseException:
+            undo()
+            raise
+        records.append(record)
+        try:
+            record |= {f"eval_{name}": value for name, value in measure(trainer.network).items()}
+            best = run.keep(best, trainer, records)
+            if run.callbacks:
+                hold(deepcopy(trainer.network), trainer.state(), records)
+            run.log_epoch(model, records, trainer, best)
+        except BaseException:
+            hold(trainer.network, trainer.state(copy=False), records)
+            raise
+    if best and run.best_epoch(records) != trainer.epoch:
+        trainer.restore(best)
+        run.write(model, records, trainer, best)
+    hold(trainer.network, trainer.state(copy=False), records)
+    run.log_stop_reason(records)
 
 
 def check_callbacks(callbacks: object) -> None:
@@ -206,21 +268,23 @@ def read_run(resume: object, checkpoint: Path | None, model: Settings, is_new: b
         raise ValueError(f"{file} is a run on other data ({saved.data_info}) than this model's ({model.data_info})")
     with refusing(file):
         first = saved.run["first_epoch"]
-        require(type(first) is int and first >= 0 and isinstance(saved.run["asked"], dict), "a run says what it is")
+        require(
+            type(first) is int and first >= 0 and isinstance(saved.run["fingerprint"], dict), "a run says what it is"
+        )
     return saved
 
 
-def resume_run(saved: SavedModel, run: Run, trainer: Trainer) -> tuple[list[Record], State]:
+def resume_run(saved: SavedModel, run: Run, trainer: Trainer) -> tuple[list[Record], TrainState]:
     """Bring a trainer to where a run was when it was saved; its records, and the best state so far.
 
     Raises
     ------
     ValueError
-        If the run was asked for something else, or what is saved contradicts itself.
+        If the run has other settings, or what is saved contradicts itself.
     """
     assert saved.file is not None
     assert saved.run is not None
-    _refuse_differences(saved.file, saved.run["asked"], run.asked)
+    _refuse_differences(saved.file, saved.run["fingerprint"], run.fingerprint)
     records = [dict(record) for record in saved.records]
     with refusing(saved.file):
         if saved.best:
@@ -244,13 +308,13 @@ def resume_run(saved: SavedModel, run: Run, trainer: Trainer) -> tuple[list[Reco
 def _refuse_differences(file: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     differing = [name for name in {**there, **here} if there.get(name) != here.get(name)]
     if differing:
-        told = [
+        differences = [
             f"{name} is of other rows"
             if name in DIGESTS and there.get(name) and here.get(name)
             else f"{name} was {there.get(name)!r} and is {here.get(name)!r}"
             for name in differing
         ]
-        raise ValueError(f"{file} is another run: {', '.join(told)}; resume with what it was begun with, or begin anew")
+        raise ValueError(f"{file} is another run: {', '.join(differences)}; resume with the same, or begin anew")
 
 
 def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) -> Interactions:

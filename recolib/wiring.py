@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from recolib.data.info import DataInfo
 from recolib.data.schema import Side
+from recolib.files import under
 from recolib.nn import CodeField, Component, FieldEmbedding, FieldSpec, Network, SideLayout
 from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.fields import NetworkSide
@@ -18,7 +20,7 @@ from recolib.randomness import seeded
 from recolib.settings import Settings
 from recolib.training.losses import RANKING_LOSSES, RATING_LOSS
 from recolib.training.schedules import Schedule
-from recolib.training.trainer import Plan, Trainer
+from recolib.training.trainer import Plan, TrainState, check_state, check_weights
 
 Components = Callable[[FieldSpec], Sequence[Component[Any]]]
 """What an algorithm says of its terms."""
@@ -26,7 +28,7 @@ LR_DECAY = 0.96
 """Factor of the learning rate an epoch of ``lr_decay=True``, LibRecommender's."""
 TABLES = "vectors.weight", "weights.weight"
 OF_WEIGHTS = "network", "average"
-"""The parts of a state that hold weights; all others are what an optimiser keeps of them."""
+"""The parts of a state that hold weights; all others are an optimiser's moments."""
 MUST_AGREE = ("task", "embed_size", "multi_sparse_combiner")
 """Settings that a model shares with the FM that it starts from."""
 
@@ -72,10 +74,28 @@ def build_network(settings: Settings, components: Components, fm: Network | None
     return network.to(automatic if settings.device == "auto" else settings.device)
 
 
-def network_without_memory(settings: Settings, components: Components) -> Network:
-    """The network that ``build_network`` would make, as names, shapes and types alone."""
+def network_of_state(settings: Settings, components: Components, state: TrainState) -> Network:
+    """The network for the settings' data with the weights of a ``Trainer.state``, ready to predict."""
+    network = build_network(settings, components)
+    check_weights(state, network)
+    network.load_state_dict(under("network", state))
+    return network.eval()
+
+
+def check_file_state(settings: Settings, components: Components, state: TrainState, inference_only: bool) -> None:
+    """Raise a ValueError unless a state suits the settings, before anything as large as these say is allocated."""
     with torch.device("meta"):
-        return _network(settings, components)
+        network = _network(settings, components)
+    check_weights(state, network)
+    if not inference_only:
+        check_state(state, network, settings.optimizer)
+
+
+def to_predictions(settings: Settings) -> Callable[[Tensor], Tensor]:
+    """From logits to what is predicted: a rating within its bounds, or a probability."""
+    if settings.task == "rating":
+        return partial(torch.clamp, min=settings.lower_bound, max=settings.upper_bound)
+    return torch.sigmoid
 
 
 def _network(settings: Settings, components: Components) -> Network:
@@ -119,21 +139,17 @@ def plan_of(
     )
 
 
-def grown_trainer(
-    settings: Settings, components: Components, plan: Plan, state: Mapping[str, Tensor], old: DataInfo
-) -> Trainer:
-    """A trainer of the settings' data that goes on from a ``Trainer.state`` of data with less in it."""
-    layouts = zip(_layouts(old), _layouts(settings.data_info), strict=True)
+def grown_state(settings: Settings, state: TrainState, old: DataInfo, new: DataInfo) -> TrainState:
+    """A ``Trainer.state`` of data as that of data into which more was merged."""
+    layouts = zip(_layouts(old), _layouts(new), strict=True)
     for side, (narrow, wide) in zip(("user", "item"), layouts, strict=True):
         if narrow != wide:
             state = grown(state, side, narrow, wide, settings.initial_accumulator_value)
-    trainer = Trainer(build_network(settings, components), plan)
-    trainer.restore(state)
-    return trainer
+    return state
 
 
 def grown(
-    state: Mapping[str, Tensor], side: NetworkSide, old: SideLayout, new: SideLayout, accumulator: float = 0.0
+    state: TrainState, side: NetworkSide, old: SideLayout, new: SideLayout, accumulator: float = 0.0
 ) -> dict[str, Tensor]:
     """A ``Trainer.state`` with the tables of a side grown.
 

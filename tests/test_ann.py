@@ -82,7 +82,7 @@ def test_inner_products_of_a_factorization_machine_are_its_logits(kind: str, use
 
 def test_inner_products_of_weighted_pairs_are_logits_without_the_perceptron() -> None:
     model = fitted(DeepFM, make_world("ranking", "all kinds"), hidden_units=(4,), combine="concat")
-    network = model._fitted()
+    network = model.engine.network
     del network.components[2]
     codes = np.arange(1, 6, dtype=np.int32)
     table = logits(model, 5)
@@ -190,7 +190,7 @@ def test_recall_is_the_share_of_the_exhaustive_lists(deep: Recommender, monkeypa
     data_info, users = deep.data_info, [deep.data_info.id2user[code] for code in range(1, 51)]
     retriever = Retriever(deep, n_candidates=10)
     monkeypatch.setattr(
-        retriever, "_vectors", vectors.make_vectors(deep._fitted(), deep.vectors().states, data_info, 0)
+        retriever, "_vectors", vectors.make_vectors(deep.engine.network, deep.engine.vectors().states, data_info, 0)
     )
     retriever._search = recolib.ann.exact(retriever._vectors.items)
     true, found = (deep.recommend_user(users, 5, retriever=one) for one in (None, retriever))

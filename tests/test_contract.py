@@ -106,7 +106,7 @@ def trained(make: Maker) -> Recommender:
 
 
 def weights(model: Recommender) -> list[torch.Tensor]:
-    return list(model._fitted().state_dict().values())  # pyright: ignore[reportPrivateUsage]
+    return list(model.engine.network.state_dict().values())
 
 
 def hours(world: World, frame: pd.DataFrame | None = None) -> dict[str, int] | pd.DataFrame | None:
@@ -188,7 +188,7 @@ def test_one_epoch_and_two_more_are_three(make: Maker, world: World, task: str, 
 
 
 def test_a_plain_device_is_what_auto_means(make: Maker, model: Recommender) -> None:
-    found = model._fitted().device.type  # pyright: ignore[reportPrivateUsage]
+    found = model.engine.network.device.type  # pyright: ignore[reportPrivateUsage]
     assert found == ("cuda" if torch.cuda.is_available() else "cpu")
     assert same(make(device=found), model)
 
@@ -198,7 +198,7 @@ def test_bfloat16_trains_and_keeps_weights_whole(make: Maker, model: Recommender
     assert np.isfinite(half.history_["train_loss"]).all()
     assert half.history_["train_loss"].iloc[-1] < 1.2 * model.history_["train_loss"].iloc[-1] + 0.05
     assert [one.dtype for one in weights(half)] == [one.dtype for one in weights(model)]
-    assert torch.bfloat16 not in {one.dtype for one in half._trainer.state().values()}  # pyright: ignore
+    assert torch.bfloat16 not in {one.dtype for one in half._state.values()}  # pyright: ignore
 
 
 def test_bfloat16_scores_about_the_same(model: Recommender, world: World) -> None:
@@ -367,7 +367,7 @@ def test_unknown_pairs_are_predicted(model: Recommender) -> None:
 
 def test_average_user_scores_what_mean_vectors_score(model: Recommender) -> None:
     """The average row is the mean of the trained rows: by hand, on the id column."""
-    embedding = model._fitted().user  # pyright: ignore[reportPrivateUsage]
+    embedding = model.engine.network.user  # pyright: ignore[reportPrivateUsage]
     block = embedding.vectors.weight[embedding.blocks[0]]
     torch.testing.assert_close(block[0], block[2:].mean(0))
 
@@ -443,7 +443,7 @@ def test_recommend_is_recommend_user_as_a_table(model: Recommender) -> None:
 
 def test_every_way_to_ask_gives_the_score_of_a_plain_forward_pass(model: Recommender, world: World, task: str) -> None:
     """One pair at a time, whole rows, nothing cached and nothing cut in blocks."""
-    info, network, context = model.data_info, model._fitted(), hours(world)  # pyright: ignore[reportPrivateUsage]
+    info, network, context = model.data_info, model.engine.network, hours(world)  # pyright: ignore[reportPrivateUsage]
     around = torch.tensor([[info.vocabs["hour"].code(2)]] if context else [[]], dtype=torch.int32)
     user = info.users.rows[torch.tensor([info.user2id[105]])]
     users = type(user)(torch.cat([user.codes, around], 1), user.dense)[:, None]
@@ -466,9 +466,9 @@ def test_every_way_to_ask_gives_the_score_of_a_plain_forward_pass(model: Recomme
 
 
 def test_questions_leave_the_model_and_global_randomness_alone(model: Recommender, world: World) -> None:
-    network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+    network = model.engine.network
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    history, shown, version = model.history_, repr(model), model.data_info.version
+    history, shown, engine = model.history_, repr(model), model.engine
     state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     once = answers(model, world)
     model.recommend_user(100, 3, random_rec=True)
@@ -477,14 +477,14 @@ def test_questions_leave_the_model_and_global_randomness_alone(model: Recommende
     assert all(weight.grad is None for weight in network.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     pd.testing.assert_frame_equal(model.history_, history)
-    assert (repr(model), model.data_info.version) == (shown, version)
+    assert (repr(model), model.engine) == (shown, engine)
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
 
 
 def test_random_lists_repeat_with_the_seed(make: Maker) -> None:
     one, again, other = make(n_epochs=1), make(n_epochs=1), make(fit=False, seed=43)
-    other._trainer = one._trainer  # the same weights, another seed
+    other._engine = one.engine  # the same weights, another seed
     draws = [
         [items.tolist() for _ in range(3) for items in asked.recommend_user([100, 101], 4, random_rec=True).values()]
         for asked in (one, again, other)
@@ -544,7 +544,7 @@ def test_a_run_that_was_broken_off_is_resumed_to_the_bit(make: Maker, world: Wor
     with pytest.raises(InterruptedError):
         make(fit=False, **more).fit(data, **arguments, checkpoint=tmp_path / "it", callbacks=[stop])
     back = make(fit=False, **more).fit(data, **arguments, resume=tmp_path / "it")
-    states = [one._trainer.state() for one in (back, whole)]  # pyright: ignore
+    states = [one._state for one in (back, whole)]  # pyright: ignore
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert back.history_["eval_loss"].tolist() == whole.history_["eval_loss"].tolist()

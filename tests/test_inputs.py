@@ -452,11 +452,10 @@ def everything(case: Case) -> list[object]:
         case.frame.to_dict("list"),
         case.model.history_.to_dict("list"),
         repr(case.model),
-        [weight.tolist() for weight in case.model._fitted().state_dict().values()],
+        [weight.tolist() for weight in case.model.engine.network.state_dict().values()],
         (items.tolist(), scores.tolist()),
         case.model.predict(case.frame["user"], case.frame["item"], feats=HOUR).tolist(),
         (
-            case.info.version,
             case.info.fingerprint,
             case.info.users.rows.codes.tolist(),
             case.info.items.rows.dense.tolist(),

@@ -106,7 +106,7 @@ def of_info(info: DataInfo) -> dict[str, Any]:
         "consumed": [
             {code: met.tolist() for code, met in by.items()} for by in (info.user_consumed, info.item_consumed)
         ],
-        "numbers": (info.liked.tolist(), info.popularity.tolist(), info.data_size, info.labels, info.version),
+        "numbers": (info.liked.tolist(), info.popularity.tolist(), info.data_size, info.labels),
         "fingerprint": info.fingerprint,
     }
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from worlds import make_world, two_tastes
 
-from recolib import UnknownIdWarning
+from recolib import NotFittedError, UnknownIdWarning
 from recolib.algorithms import FM, DeepFM
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.data.rows import AVERAGE, UNKNOWN
@@ -474,7 +474,7 @@ def test_metrics_of_ranks_tell_sure_scores_apart() -> None:
     data, info = make_world("ranking", "pure").build()
     model = FM("ranking", info, n_epochs=1, use_bn=False).fit(data, neg_sampling=True, verbose=0)
     with torch.no_grad():
-        network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+        network = model.engine.network
         network.bias.fill_(20.0)
         network.item.weights.weight[network.item.blocks[0]][2 + info.item2id["i1"] - 1 :][:1] += 5
     frame = pd.DataFrame({"user": [101, 101], "item": ["i1", "i3"], "label": [1, 0]})
@@ -569,24 +569,35 @@ def test_the_repr_says_how_far_a_model_was_trained() -> None:
     assert "trained for 1 epochs" in repr(refit())
 
 
-def test_a_model_in_the_middle_of_an_epoch_answers_nothing_and_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, model, other = [], refit(), refit()
+def test_a_model_that_is_being_trained_answers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, other = refit(), refit()
+    before, lists, answers = model.predict(100, "i1"), model.recommend_user(100, 3)[100].tolist(), []
     loss = RANKING_LOSSES["cross_entropy"]
 
     def asking(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-        with pytest.raises(RuntimeError, match="is being trained: ask before or after fit"):
-            model.predict(100, "i1")
-        with pytest.raises(RuntimeError, match="is being trained"):
-            model.recommend_user(100, 3)
-        asked.append(True)
+        answers.append((model.predict(100, "i1"), model.recommend_user(100, 3)[100].tolist()))
         return loss(scores, labels)
 
     data = DatasetPure.build_trainset(two_tastes())[0]
     other.fit(data, neg_sampling=True, verbose=0)
     monkeypatch.setitem(RANKING_LOSSES, "cross_entropy", asking)
     model.fit(data, neg_sampling=True, verbose=0)
-    assert asked
-    assert model.predict(100, "i1") == other.predict(100, "i1")
+    assert len(answers) > 1
+    assert all(answer == (before, lists) for answer in answers)
+    assert model.predict(100, "i1") == other.predict(100, "i1") != before
+
+
+def test_a_model_that_was_never_fitted_answers_nothing_while_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, info = DatasetPure.build_trainset(two_tastes())
+    model, loss = FM("ranking", info, n_epochs=1), RANKING_LOSSES["cross_entropy"]
+
+    def asking(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        with pytest.raises(NotFittedError):
+            model.predict(100, "i1")
+        return loss(scores, labels)
+
+    monkeypatch.setitem(RANKING_LOSSES, "cross_entropy", asking)
+    assert 0 < model.fit(data, neg_sampling=True, verbose=0).predict(100, "i1") < 1
 
 
 def test_one_answer_a_user_is_not_asked_for_two_contexts(model: DeepFM) -> None:

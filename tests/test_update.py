@@ -37,8 +37,7 @@ def fitted(algorithm: type[Recommender] = FM, task: str = "ranking", **settings:
 
 
 def kept(model: Recommender) -> dict[str, torch.Tensor]:
-    assert model._trainer is not None
-    return model._trainer.state()
+    return model._state
 
 
 def origin(old: DataInfo, new: DataInfo, side: Any) -> torch.Tensor:
@@ -302,7 +301,7 @@ def test_who_was_added_gets_a_vector_with_the_first_events():
     assert model.data_info.items.rows.codes[code, 0] == 0
     model.update(two_tastes().head(9).assign(item="fresh"), neg_sampling=True, verbose=0)
     assert model.data_info.items.rows.codes[code, 0] == code
-    embedding = model._fitted().item  # pyright: ignore[reportPrivateUsage]
+    embedding = model.engine.network.item  # pyright: ignore[reportPrivateUsage]
     assert embedding.trained[code + 1]
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions
+from recolib.nn import Network
+from recolib.recommender import Recommender
 
 N_USERS, N_ITEMS = 24, 20
 PANDAS = int(pd.__version__.split(".")[0])
@@ -109,3 +113,12 @@ def make_world(task: str, kind: str) -> World:
     """The world of a task, with the columns of ``kind``."""
     frame = two_tastes()
     return World(frame if task == "ranking" else rated(frame), COLUMNS[kind])
+
+
+def with_network(model: Recommender, change: Callable[[Network], object]) -> Recommender:
+    """Another model like this one, whose network was changed; the model itself never changes."""
+    other, network = copy.copy(model), copy.deepcopy(model.engine.network)
+    with torch.no_grad():
+        change(network)
+    other._engine = other._engine_of(network.eval())  # pyright: ignore[reportPrivateUsage]
+    return other

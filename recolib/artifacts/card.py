@@ -239,7 +239,7 @@ def _limits(settings: Settings) -> list[str]:
         features = f"The model was trained for that: `id_dropout` hid {shares}."
     else:
         features = "The model was not trained for that, for `id_dropout` was 0: prefer `average`."
-    strangers = (
+    cold = (
         "A user or an item that training never saw is answered by the strategy that the caller names. "
         '`cold_start="average"` scores from given features and, where none are, from the mean of what training learnt; '
         '`"popular"` gives everybody the most popular items; `"features"` scores from features alone. '
@@ -247,10 +247,10 @@ def _limits(settings: Settings) -> list[str]:
     rating = "Ratings are of items that users chose to rate: of all others they are guessed with a bias."
     ranking = "Negatives are items that a user did not meet, which is not the same as not liking them."
     lines = [
-        strangers + features,
+        cold + features,
         "A value that training never saw is the one unknown value of its column; a missing number is the mean.",
-        "The model learnt who met what. What was shown, advertised or easy to find was met more often, and is "
-        "recommended more often. Look at coverage and novelty, and at the groups that the columns above tell apart.",
+        "The model learnt from what people consumed. What was shown, advertised or easy to find was consumed more "
+        "often, and is recommended more often. Look at coverage and novelty, and at groups by the columns above.",
         rating if settings.task == "rating" else ranking,
         "Tastes and catalogues move on. Measure again on new data, and train again when it gets worse.",
     ]

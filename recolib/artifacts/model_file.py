@@ -44,6 +44,8 @@ class SavedModel:
         Of a checkpoint, what the ``fit`` was to do that wrote it, as JSON has it; see ``Run``.
     best
         Of a checkpoint, the ``state`` after the best epoch so far, where that is another than the last.
+    inference_only
+        Whether the state lacks what only training needs.
     """
 
     algorithm: str
@@ -54,6 +56,7 @@ class SavedModel:
     file: Path | None = None
     run: Mapping[str, Any] | None = None
     best: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    inference_only: bool = False
 
     @classmethod
     def of(
@@ -63,6 +66,7 @@ class SavedModel:
         state: Mapping[str, Tensor],
         run: Mapping[str, Any] | None = None,
         best: Mapping[str, Tensor] | None = None,
+        inference_only: bool = False,
     ) -> SavedModel:
         """A model of these settings.
 
@@ -72,7 +76,8 @@ class SavedModel:
             If a setting is of a type that JSON does not have.
         """
         settings = plain_settings(model)
-        return cls(name_of(type(model)), settings, model.data_info, records, state, run=run, best=best or {})
+        name, state = name_of(type(model)), predicting(state) if inference_only else state
+        return cls(name, settings, model.data_info, records, state, None, run, best or {}, inference_only)
 
     def write(self, file: Path) -> Path:
         """Write the file; the old one stays until the new one is whole.
@@ -91,6 +96,7 @@ class SavedModel:
             "settings": dict(self.settings),
             "records": list(self.records),
             "data_info": info,
+            "inference_only": self.inference_only,
         }
         if self.run is not None:
             header["run"] = dict(self.run)
@@ -124,11 +130,13 @@ class SavedModel:
                 require(all(isinstance(value, int | float) for value in one.values()), "records are numbers")
                 np.array(list(one.values()), np.float64)  # which not every integer fits
             _refuse_sizes(header["settings"], state)
-            run = header.get("run")
+            run, inference_only = header.get("run"), header["inference_only"]
+            require(isinstance(inference_only, bool), "inference_only is true or false")
             require(run is None or isinstance(run, dict), "what a run is has names")
             require(run is not None or not best, "only a run has a best epoch")
             info = DataInfo.unpacked(header["data_info"], arrays)
-            return cls(header["algorithm"], header["settings"], info, header["records"], state, file, run, best)
+            records = header["records"]
+            return cls(header["algorithm"], header["settings"], info, records, state, file, run, best, inference_only)
 
     def same_data(self, data_info: object) -> DataInfo:
         """A DataInfo, if it is one of the model's data.
@@ -167,13 +175,6 @@ class SavedModel:
         """Whether the algorithm is one of recolib's own."""
         return "." not in self.algorithm
 
-    @property
-    def learnt(self) -> dict[str, Tensor]:
-        """The state without what only training needs."""
-        return {
-            name: tensor for name, tensor in self.state.items() if name.partition(".")[0] in ("progress", "network")
-        }
-
     def refuse_other_algorithm(self, algorithm: type) -> None:
         """Raise a ValueError unless the model is one of this class; see ``is_of``."""
         if not self.is_of(algorithm):
@@ -190,6 +191,11 @@ def name_of(algorithm: type) -> str:
     """The name of recolib's own algorithms; of others with their module, so that they are not taken for one."""
     own = algorithm.__module__.startswith("recolib.algorithms.")
     return algorithm.__name__ if own else f"{algorithm.__module__}.{algorithm.__name__}"
+
+
+def predicting(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state without what only training needs."""
+    return {name: tensor for name, tensor in state.items() if name.partition(".")[0] in ("progress", "network")}
 
 
 def plain_settings(settings: Settings) -> dict[str, object]:

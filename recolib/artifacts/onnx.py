@@ -276,7 +276,7 @@ def _dense_column(field: Field, start: int) -> dict[str, Any]:
 
 
 def _rows(info: DataInfo) -> dict[str, Any]:
-    """The rows of all ids by code, of strangers the average, and what users consumed; users' with a context unknown."""
+    """The rows of all ids by code, the average for code 0, and what users consumed; the context is unknown."""
     consumed = info.user_consumed
     users, items = (rows.averaged(np.arange(len(rows))) for rows in (info.users.current, info.items.current))
     users = users.join(blank_rows(info.schema, "context", len(users)))

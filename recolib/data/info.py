@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -54,7 +55,8 @@ class DataInfo:
     """Columns, vocabularies, feature rows and what each user consumed.
 
     Made by ``build_trainset``; every model of this data holds it. It never changes but for
-    ``assign_user_features`` and ``assign_item_features``, which raise ``version``.
+    ``assign_user_features`` and ``assign_item_features``, which put a new table in
+    the place of one: what was made of the old table keeps it.
 
     Attributes
     ----------
@@ -72,8 +74,6 @@ class DataInfo:
         The number of training rows.
     labels
         Mean, lowest and highest training label.
-    version
-        How often features were assigned, or more was merged into it.
     ancestors
         The fingerprints of the data that more was merged into, the first data's first.
     """
@@ -87,20 +87,23 @@ class DataInfo:
     liked: NDArray[np.bool_]
     data_size: int
     labels: LabelStats
-    version: int = 0
     ancestors: tuple[str, ...] = ()
+
+    def __deepcopy__(self, memo: object) -> DataInfo:
+        """Another one of the same parts, which never change; features that are assigned to one are not the other's."""
+        return copy(self)
 
     def __repr__(self) -> str:
         """Users, items and density in one line."""
         density = 100 * self.data_size / (self.n_users * self.n_items)
         return f"n_users: {self.n_users}, n_items: {self.n_items}, data density: {density:.4f} %"
 
-    @property
+    @cached_property
     def n_users(self) -> int:
         """How many users are known."""
         return len(self.vocabs["user"])
 
-    @property
+    @cached_property
     def n_items(self) -> int:
         """How many items are known."""
         return len(self.vocabs["item"])
@@ -268,7 +271,6 @@ class DataInfo:
             "schema": schema,
             "data_size": self.data_size,
             "labels": list(self.labels),
-            "version": self.version,
             "ancestors": list(self.ancestors),
         }
         return header, prefixed("data_info", arrays)
@@ -277,16 +279,15 @@ class DataInfo:
     def unpacked(cls, header: Mapping[str, Any], arrays: Arrays) -> DataInfo:
         """What ``packed`` gave, checked; raises a ValueError where it contradicts itself."""
         parts = unpack(header["schema"], under("data_info", arrays))
-        data_size, version, labels = header["data_size"], header["version"], LabelStats(*header["labels"])
+        data_size, labels = header["data_size"], LabelStats(*header["labels"])
         require(isinstance(data_size, int) and data_size >= 1, "there are rows")
-        require(isinstance(version, int) and version >= 0, "versions count from 0")
         require(all(isinstance(label, int | float) for label in labels), "labels are numbers")
         require(np.isfinite(labels).all() and labels.low <= labels.high, "labels have a range")
         rounding = 1e-6 * (abs(labels.low) + abs(labels.high))
         require(labels.low - rounding <= labels.mean <= labels.high + rounding, "the mean label is in their range")
         ancestors = header.get("ancestors", [])
         require(isinstance(ancestors, list) and all(isinstance(one, str) for one in ancestors), "ancestors have names")
-        return cls(*parts, data_size, labels, version, tuple(ancestors))
+        return cls(*parts, data_size, labels, tuple(ancestors))
 
     def assign_user_features(self, user_data: object) -> None:
         """Give known users new features, in place, for predictions and for sets that are encoded from now on.
@@ -311,8 +312,8 @@ class DataInfo:
         >>> frame = pd.DataFrame({"user": [7, 9], "item": ["a", "b"], "label": [1, 1], "age": [30, 50]})
         >>> info = DatasetFeat.build_trainset(frame, user_col=["age"], dense_col=["age"])[1]
         >>> info.assign_user_features(pd.DataFrame({"user": [7], "age": [31]}))
-        >>> info.version
-        1
+        >>> info.user_frame()["age"].tolist()
+        [31.0, 50.0]
         """
         self._assign("user", user_data)
 
@@ -353,7 +354,6 @@ class DataInfo:
         rows = Rows(table.rows.codes.clone(), table.rows.dense.clone())
         rows.codes[at], rows.dense[at] = newest.codes, newest.dense
         object.__setattr__(self, "items" if side == "item" else "users", replace(table, rows=rows))
-        object.__setattr__(self, "version", self.version + 1)
 
     # ---- columns, as LibRecommender's users ask for them
 
@@ -396,6 +396,11 @@ class DataInfo:
     def item_col(self) -> list[str]:
         """All feature columns of items."""
         return self.schema.columns("item")
+
+    @cached_property
+    def has_context(self) -> bool:
+        """Whether there are context columns."""
+        return bool(self.schema.features("context"))
 
     @property
     def context_col(self) -> list[str]:

@@ -112,7 +112,7 @@ def _grown(info: DataInfo, vocabs: Mapping[str, Vocab], tables: Mapping[str, Any
     """The data with more in it; it remembers what it was."""
     met = dict(zip(("user_consumed", "item_consumed", "liked"), consumed, strict=True))
     ancestors = (*info.ancestors, info.fingerprint)
-    return replace(info, vocabs=vocabs, version=info.version + 1, ancestors=ancestors, **tables, **met)
+    return replace(info, vocabs=vocabs, ancestors=ancestors, **tables, **met)
 
 
 def _merged_side(

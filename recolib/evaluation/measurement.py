@@ -32,12 +32,11 @@ LISTS = [*LISTWISE_METRICS, *CATALOGUE_METRICS]
 """The metrics of lists; all others are of predictions."""
 
 
-class Model(Protocol):
-    """What a model must offer to be evaluated."""
+class Scorer(Protocol):
+    """What answers while a model is measured, such as its ``engine``."""
 
     task: str
     data_info: DataInfo
-    num_neg: int
 
     def score_rows(self, users: Rows, items: Rows) -> NDArray[np.float32]:
         """Ratings, or for ranking logits, of n user rows (with their context) and n item rows."""
@@ -48,6 +47,12 @@ class Model(Protocol):
     ) -> NDArray[np.int32]:
         """The codes of the k best items of each user, best first, 0 where a list ends early, (U, at most k)."""
         ...
+
+
+class Model(Scorer, Protocol):
+    """What a model must offer to be evaluated."""
+
+    num_neg: int
 
 
 def evaluate(
@@ -181,24 +186,24 @@ class Measurement:
             pairs = with_negatives(encoded, model.num_neg, seed) if neg_sampling else encoded
         return cls(names, pairs, queries, eval_batch_size, k, filter_consumed, include_cold_items)
 
-    def measure(self, model: Model) -> dict[str, float]:
+    def measure(self, model: Scorer) -> dict[str, float]:
         """The value of each metric, in their order."""
         values = self._of_pairs(model) | self._of_lists(model)
         return {name: values[name] for name in self.names}
 
-    def scores(self, model: Model, pairs: Interactions) -> NDArray[np.float32]:
+    def scores(self, model: Scorer, pairs: Interactions) -> NDArray[np.float32]:
         """Ratings, or for ranking logits, of pairs."""
         starts = range(0, len(pairs), self.eval_batch_size)
         blocks = (pairs.take(np.arange(at, min(at + self.eval_batch_size, len(pairs)))) for at in starts)
         return np.concatenate([model.score_rows(*pair_rows(block)) for block in blocks])
 
-    def _of_pairs(self, model: Model) -> dict[str, float]:
+    def _of_pairs(self, model: Scorer) -> dict[str, float]:
         if self.pairs is None:
             return {}
         data, scores = self.pairs, self.scores(model, self.pairs)
         return {name: measure_pairs(model.task, name, data, scores) for name in self.names if name not in LISTS}
 
-    def _of_lists(self, model: Model) -> dict[str, float]:
+    def _of_lists(self, model: Scorer) -> dict[str, float]:
         if self.queries is None:
             return {}
         info, queries = model.data_info, self.queries

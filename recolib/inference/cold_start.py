@@ -17,6 +17,8 @@ from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.inference.queries import Id, Strategy, as_list, coded_fields, is_single
 
 COLD_STARTS = ("average", "popular", "features")
+SCORED_COLD_STARTS = ("average", "features")
+"""Those that score unknown users as all others; the rest are orders of items."""
 
 
 def check_cold_start(cold_start: object, segment: object) -> None:
@@ -27,7 +29,7 @@ def check_cold_start(cold_start: object, segment: object) -> None:
         raise ValueError(f"segment is of cold_start='popular', got cold_start={cold_start!r}: leave one of them out")
 
 
-def of_app(strategy: Strategy, model: object, users: list[Id], n_rec: int, info: DataInfo) -> list[Codes]:
+def from_callback(strategy: Strategy, model: object, users: list[Id], n_rec: int, info: DataInfo) -> list[Codes]:
     """The codes of the items that a strategy has for each unknown user, best first.
 
     Raises
@@ -101,7 +103,7 @@ class Segments:
     def orders(self, info: DataInfo, users: Rows) -> list[Codes]:
         """For each user row all items, the most popular in the segment first, and those that nobody there liked last.
 
-        Ties, and the latter, go by overall popularity; so does everything for who is in no segment.
+        Ties, and the latter, go by overall popularity; so does everything for a user in no segment.
         """
         made: dict[int | None, Codes] = {None: info.ranked_items}
         found: list[Codes] = []

@@ -1,8 +1,12 @@
-"""Scorer: a model's network, asked in codes."""
+"""Engine: a network and its data, asked in codes."""
 
 from __future__ import annotations
 
-from typing import cast
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, overload
 
 import numpy as np
 import pandas as pd
@@ -10,114 +14,226 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recolib.data.frame import Values
+from recolib.data.info import DataInfo
 from recolib.data.rows import Codes, Rows
-from recolib.exceptions import NotFittedError
+from recolib.inference.caching import KeyedCache
 from recolib.inference.cold_start import Segments
 from recolib.inference.neighbours import Neighbourhood, make_neighbourhood
-from recolib.inference.queries import Feats, Id, user_rows
-from recolib.inference.scoring import EncodedCache, Kept, Known, score_pairs
-from recolib.inference.toplists import Finder, Rules, TopLists, top_lists
+from recolib.inference.queries import user_rows
+from recolib.inference.scoring import Encoded, encode_rows, score_catalogue, score_pairs, users_per_block
+from recolib.inference.toplists import ItemFilter, TopLists, choose, mask_excluded
 from recolib.inference.vectors import Vectors, make_vectors
 from recolib.nn import Network, NetworkSide, NetworkState, Precision
-from recolib.settings import Settings
-from recolib.training.trainer import Trainer
 
+MAX_CACHED_NUMBERS = 2**25
+"""Numbers up to which the states of all ids of a side are cached for pairs, 128 MB."""
 N_DEFAULT_RECS = 100
 Predictions = NDArray[np.float32]
 
 
-class Scorer(Settings):
-    """Settings with a network, and what is kept of it between questions: states of users and items, and vectors.
+@dataclass(frozen=True, eq=False)
+class UserBatch:
+    """Users to make lists for.
 
-    Whatever is kept goes by the versions of the weights and of the data, and is made again when they change.
+    Attributes
+    ----------
+    ids, codes
+        Who they are, (U,).
+    rows
+        What they are scored from.
+    item_filter
+        Which items their lists may have.
+    histories
+        The codes of what each consumed after training, each once; None if nothing is given.
     """
 
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        self._trainer: Trainer | None = None
-        self._version = 0
-        self._kept = {"user": EncodedCache("user"), "item": EncodedCache("item")}
-        self._vectors: Kept[Vectors] = Kept()
-        self._neighbours: dict[NetworkSide, Kept[Neighbourhood]] = {"user": Kept(), "item": Kept()}
-        self._item_frame: Kept[pd.DataFrame] = Kept()
-        self._segments: Kept[Segments] = Kept()
-        self._generator = torch.Generator().manual_seed(self.seed)
+    ids: Values
+    codes: Codes
+    rows: Rows | Encoded
+    item_filter: ItemFilter
+    histories: list[Codes] | None = None
+
+    def __len__(self) -> int:
+        """How many users there are."""
+        return len(self.codes)
+
+    def of(self, some: NDArray[np.int64] | slice) -> UserBatch:
+        """Some of them, by position."""
+        at = some if isinstance(some, slice) else torch.from_numpy(some)
+        histories = self.histories
+        if histories is not None:
+            histories = histories[some] if isinstance(some, slice) else [histories[one] for one in some.tolist()]
+        return UserBatch(self.ids[some], self.codes[some], self.rows[at], self.item_filter.of(some), histories)
+
+
+class Retriever(Protocol):
+    """What finds the best items without going through the whole catalogue; see ``recolib.ann.Retriever``."""
+
+    def retrieve(self, engine: Engine, batch: UserBatch, k: int) -> TopLists:
+        """The k best items of each user, as ``Engine.top_k`` gives them, as far as they are found."""
+        ...
+
+
+class Engine:
+    """A network and its data, asked in codes; it never changes.
+
+    Whatever changes a model, a fit, more data, other features, makes a new engine, and takes over by one assignment.
+    What is expensive is made once, on first use, and cached: the states of items and users, vectors, neighbours. Any
+    number of threads may use an engine.
+
+    Parameters
+    ----------
+    network
+        The network, ready to predict. Nothing may train it any more.
+    source
+        The data that it was trained on. Its tables are taken as they are now.
+    to_predictions
+        From logits to ratings or probabilities.
+    task
+        ``"rating"`` or ``"ranking"``.
+    seed
+        For what is drawn in making vectors and neighbours.
+
+    Attributes
+    ----------
+    data_info
+        The data as it was when the engine was made.
+    """
+
+    def __init__(
+        self, network: Network, source: DataInfo, to_predictions: Callable[[Tensor], Tensor], task: str, seed: int
+    ) -> None:
+        self.network, self.source, self.data_info = network, source, copy.copy(source)
+        self.to_predictions, self.task, self.seed = to_predictions, task, seed
+        self.device = network.device
+        self._encoded: KeyedCache[NetworkState | None] = KeyedCache()
+        self._vectors: KeyedCache[Vectors] = KeyedCache()
+        self._neighbourhoods: KeyedCache[Neighbourhood] = KeyedCache()
+        self._segments: KeyedCache[Segments] = KeyedCache()
+        self._latest = self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Engine:
+        """An engine of a copy of the data; the network is shared, since it never changes."""
+        return Engine(self.network, copy.deepcopy(self.source, memo), self.to_predictions, self.task, self.seed)
+
+    def current(self, precision: Precision) -> Engine:
+        """The engine itself, or one with the features that were assigned to its data since, and with this precision."""
+        latest, source = self._latest, self.source
+        if (
+            latest.data_info.users is not source.users
+            or latest.data_info.items is not source.items
+            or latest.network.precision != precision
+        ):
+            network = copy.copy(self.network)  # the same weights
+            network.precision = precision
+            latest = Engine(network, source, self.to_predictions, self.task, self.seed)
+            self._latest = latest  # of two threads that come here at once, either one's will do
+        return latest
+
+    # ---- what is cached
+
+    def encoded(self, side: NetworkSide) -> NetworkState | None:
+        """The states of all ids of a side by code, that of code 0 as the average; None if there are too many."""
+        return self._encoded.get(side, lambda: self._encode(side, MAX_CACHED_NUMBERS))
+
+    @cached_property
+    def items(self) -> NetworkState:
+        """The states of all items by code, however many there are: lists need them."""
+        states = self.encoded("item")
+        return self._encode("item") if states is None else states
+
+    @cached_property
+    def catalogue(self) -> NetworkState:
+        """The states of the known items, (1, n_items, …)."""
+        return self.items[None, 1:]
+
+    @cached_property
+    def item_frame(self) -> pd.DataFrame:
+        """The features of all items; see ``DataInfo.item_frame``."""
+        return self.data_info.item_frame()
+
+    def vectors(self) -> Vectors:
+        """The item vectors, and what makes users' vectors."""
+        return self._vectors.get("", lambda: make_vectors(self.network, self.items, self.data_info, self.seed))
+
+    def neighbourhood(self, side: NetworkSide) -> Neighbourhood:
+        """How similar items are to each other, or users."""
+        vectors = self.vectors()
+        return self._neighbourhoods.get(
+            side, lambda: make_neighbourhood(vectors, self.network, self.data_info, side, self.seed)
+        )
+
+    def segments(self, columns: tuple[int, ...]) -> Segments:
+        """What users liked who share the codes in some columns."""
+        return self._segments.get(columns, lambda: Segments.of(self.data_info, columns))
+
+    @overload
+    def _encode(self, side: NetworkSide) -> NetworkState: ...
+    @overload
+    def _encode(self, side: NetworkSide, at_most: int) -> NetworkState | None: ...
+    def _encode(self, side: NetworkSide, at_most: int | None = None) -> NetworkState | None:
+        ids = self.data_info.table(side).current
+        if at_most is not None:
+            sizes: list[int] = []
+            encode_rows(self.network, side, ids[:1]).map(lambda tensor: sizes.append(tensor.numel()) or tensor)
+            if len(ids) * sum(sizes) > at_most:
+                return None
+        return encode_rows(self.network, side, ids.averaged(np.arange(len(ids))))
+
+    # ---- what is answered
+
+    def rows_of(self, side: NetworkSide, codes: Codes) -> Rows | Encoded:
+        """Ids as the data has them, the average for code 0: their cached states, or rows where none are cached."""
+        at, states = torch.from_numpy(codes), self.encoded(side)
+        if states is not None:
+            return Encoded(states, at.to(self.device))
+        return self.data_info.table(side).rows[at].averaged(codes)
+
+    def predict_pairs(self, users: Rows | Encoded, items: Rows | Encoded) -> Predictions:
+        """Ratings or probabilities (n,) of n users and n items."""
+        return self.to_predictions(score_pairs(self.network, users, items)).cpu().numpy()
+
+    def predictions_of(self, logits: NDArray[np.float32]) -> Predictions:
+        """Ratings or probabilities of logits."""
+        return self.to_predictions(torch.from_numpy(logits)).numpy()
+
+    @torch.inference_mode()
+    def top_k(self, batch: UserBatch, k: int, retriever: Retriever | None = None) -> TopLists:
+        """The k best items of each user; fewer where the filter or the catalogue leaves fewer."""
+        if retriever is not None:
+            return retriever.retrieve(self, batch, k)
+        network, info, item_filter = self.network, self.data_info, batch.item_filter
+        items, excluded = item_filter.scored(info)
+        n_items, states = info.n_items, self.catalogue
+        if items is not None:
+            n_items, states = len(items), self.items[torch.from_numpy(items).long().to(self.device)][None]
+        limits = [limit.among(items) for limit in item_filter.limits]
+        lists: list[TopLists] = []
+        n_users, size = len(batch.codes), users_per_block(n_items)
+        for start in range(0, n_users, size):
+            some = batch if size >= n_users else batch.of(slice(start, start + size))
+            scores = score_catalogue(network, some.rows, states, n_items)
+            mask_excluded(scores, info, some.codes, items, excluded, some.item_filter)
+            lists.append(choose(scores, items, min(k, n_items), limits, item_filter.generator))
+        return lists[0] if len(lists) == 1 else TopLists.joined(lists)
 
     def score_rows(self, users: Rows, items: Rows) -> Predictions:
         """Ratings, or for ranking logits, (n,) of n user rows, with their context, and n item rows."""
-        scores = score_pairs(self._fitted(), users, items).cpu().numpy()
-        return self._finished(scores) if self.task == "rating" else scores
+        logits = score_pairs(self.network, users, items)
+        return (self.to_predictions(logits) if self.task == "rating" else logits).cpu().numpy()
 
     def rank_items(
         self, users: Rows, codes: Codes, k: int, filter_consumed: bool, include_cold_items: bool = False
     ) -> Codes:
         """The codes of the k best items of each user row, best first, 0 where a list ends early, (U, at most k)."""
-        rules = Rules(filter_consumed=filter_consumed, include_cold=include_cold_items)
-        return self._top_lists(users, codes, k, rules).items
+        item_filter = ItemFilter(filter_consumed=filter_consumed, include_cold=include_cold_items)
+        return self.top_k(UserBatch(codes, codes, users, item_filter), k).items
 
-    def vectors(self) -> Vectors:
-        """The item vectors, and what makes users' vectors; made when first asked for."""
-        network, states = self._fitted(), self._states("item", at_any_size=True)
-        assert states is not None
-        return self._vectors.get(states, lambda: make_vectors(network, states, self.data_info, self.seed))
-
-    def neighbourhood(self, side: NetworkSide) -> Neighbourhood:
-        """How similar items are to each other, or users; made when first asked for."""
-        network, vectors = self._fitted(), self.vectors()
-        return self._neighbours[side].get(
-            vectors, lambda: make_neighbourhood(vectors, network, self.data_info, side, self.seed)
-        )
-
-    @property
+    @cached_property
     def default_recs(self) -> Codes:
         """The codes of the mean user's 100 best items, best first."""
-        nobody = np.zeros(1, np.int32)
-        rows = user_rows(self.data_info, [0], nobody, None, {}, average=True)
-        best = self.rank_items(rows, nobody, N_DEFAULT_RECS, filter_consumed=True)[0]
+        unknown = np.zeros(1, np.int32)
+        rows = user_rows(self.data_info, [0], unknown, None, {}, average=True)
+        best = self.rank_items(rows, unknown, N_DEFAULT_RECS, filter_consumed=True)[0]
         return best[best > 0]
-
-    def _fitted(self) -> Network:
-        if self._trainer is None:
-            raise NotFittedError(f"{self.model_name} has no weights yet: call fit first")
-        if self._trainer.network.training:
-            raise RuntimeError(f"{self.model_name} is being trained: ask before or after fit, or ask a loaded copy")
-        self._trainer.network.precision = cast("Precision", self.precision)
-        return self._trainer.network
-
-    def _states(self, side: NetworkSide, at_any_size: bool = False) -> NetworkState | None:
-        network, info = self._fitted(), self.data_info
-        ids = info.users.current if side == "user" else info.items.current
-        return self._kept[side].of(
-            network, ids, (self._version, info.version, network.device, self.precision), at_any_size
-        )
-
-    def _known(self, side: NetworkSide, codes: Codes) -> Rows | Known:
-        """Ids as they are in the data, of strangers the average: their states, or if these are not kept, rows."""
-        at, states = torch.from_numpy(codes), self._states(side)
-        if states is not None:
-            return Known(states, at.to(self._fitted().device))
-        table = self.data_info.users if side == "user" else self.data_info.items
-        return table.rows[at].averaged(codes)
-
-    def _asked(
-        self, ids: list[Id], codes: Codes, feats: Feats | None, context: Feats | None, average: bool
-    ) -> Rows | Known:
-        as_average = average or bool(codes.all())
-        if feats is None and context is None and as_average and not self.data_info.context_col:
-            return self._known("user", codes)
-        return user_rows(self.data_info, ids, codes, feats, context, average)
-
-    def _top_lists(
-        self, users: Rows | Known, codes: Codes, n_rec: int, rules: Rules, finder: Finder | None = None
-    ) -> TopLists:
-        states = self._states("item", at_any_size=True)
-        assert states is not None
-        find = top_lists if finder is None else finder.find
-        return find(self._fitted(), states, self.data_info, users, codes, n_rec, rules)
-
-    def _finished(self, logits: Predictions) -> Predictions:
-        return self._predictions(torch.from_numpy(logits)).numpy()
-
-    def _predictions(self, logits: Tensor) -> Tensor:
-        return logits.clamp(self.lower_bound, self.upper_bound) if self.task == "rating" else logits.sigmoid()

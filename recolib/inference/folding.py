@@ -1,4 +1,4 @@
-"""Folding in: the vectors of users from a few interactions that training did not see."""
+"""Folding in: users' vectors from a few interactions that training did not see."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from recolib.data.encoding import blank_rows
 from recolib.data.info import DataInfo
 from recolib.data.rows import AVERAGE, UNKNOWN, Codes, Rows
-from recolib.inference.scoring import Known, pairs_per_block, states_of
+from recolib.inference.scoring import Encoded, encode_rows, pairs_per_block
 from recolib.nn.fields import Fields
 from recolib.nn.network import Network, NetworkState
 
@@ -24,13 +24,13 @@ Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 HEAD = TAIL = 512
 """A user's items are set against the most popular ones, and of the others against as many, evenly spaced by rank."""
 USERS, DIRECTIONS, SMALLEST = 1024, 128, 1e-6
-"""How many users tell how users differ, in at most how many directions, the least as a share of the first."""
+"""The covariance is of so many users, in at most so many directions, the least as a share of the first."""
 POWER = 0.3
-"""What an interaction counts for. At 1, five movies of MovieLens drawn at random say most, but a user's first five,
-which the site put before everybody, lead astray; 0.3 keeps most of the one and loses nothing by the other."""
+"""β, the weight of an interaction. On MovieLens, 1 is best for five movies drawn at random, but a user's first five,
+which the site shows to everybody, then mislead; 0.3 keeps most of the one and loses nothing by the other."""
 MAX_STEPS, MAX_HALVINGS = 50, 12
 GRAD_TOL = 1e-3
-"""The gradient at which a fit ends, per standard deviation of the users."""
+"""Norm of the gradient below which a fit ends, per standard deviation of the users."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,18 +79,18 @@ def fold_in(
     users: Rows,
     histories: Sequence[Codes],
     prior_weight: NDArray[np.floating],
-) -> Known:
-    r"""The states of users with items that training did not see them with, from a short fit of each one's own numbers.
+) -> Encoded:
+    r"""The states of users with items that training did not see them with, from a short fit of each user's own numbers.
 
-    A user's own numbers r are the vector and the linear weight of his id, and of those other columns in which he is not
-    known. They go where the Gaussian of the trained users and his history H agree best:
+    A user's own numbers r are the vector and the linear weight of their id, and of those other columns in which they
+    are unknown. They move to where the Gaussian of the trained users and the user's history H agree best:
 
     .. math:: \min_r \; -\beta \sum_{i \in H} \log \frac{e^{s_i(r)}}{\sum_j e^{s_j(r)}}
               + \frac{c}{2} (r - \mu)^T \Sigma^{-1} (r - \mu)
 
-    μ is what he is scored from without a history, Σ the covariance of the trained users' r, and j goes through the
-    catalogue. The scores s(r) are the network's, and all its weights are frozen. The steps are BFGS where Σ is the unit
-    matrix, all users' at once.
+    μ is what the user is scored from without a history, Σ the covariance of the trained users' r, and j goes through
+    the catalogue. The scores s(r) are the network's, with all its weights frozen. The steps are BFGS in coordinates
+    where Σ is the unit matrix, for all users at once.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def fold_in(
     users
         Rows of the user's side with the context, (U, C).
     histories
-        Codes of each user's items, each once; who has none stays where he is.
+        Codes of each user's items, each once; a user without any stays where they are.
     prior_weight
         c, (U,).
 
@@ -113,7 +113,7 @@ def fold_in(
     """
     has_any = np.array([len(history) > 0 for history in histories])
     with_history, others = np.flatnonzero(has_any), np.flatnonzero(~has_any)
-    parts = [states_of(network, "user", users[torch.from_numpy(others)])] if len(others) else []
+    parts = [encode_rows(network, "user", users[torch.from_numpy(others)])] if len(others) else []
     order = [others]
     if len(with_history):
         own = np.concatenate([histories[at] for at in with_history.tolist()])
@@ -129,13 +129,13 @@ def fold_in(
                 parts.append(_folded(network, catalogue, rows, in_history, spread, weight))
                 order.append(at)
     place = np.argsort(np.concatenate(order))
-    return Known(NetworkState.cat(parts), torch.from_numpy(place).to(network.device))
+    return Encoded(NetworkState.cat(parts), torch.from_numpy(place).to(network.device))
 
 
 def _by_unknown_columns(
     users: Rows, with_history: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
-    """Those of the users who are alike in which of their columns are unknown, and which these are, (C,)."""
+    """Groups of users with the same unknown columns, and which columns these are, (C,)."""
     is_unknown = np.isin(users.codes.numpy()[with_history], (UNKNOWN, AVERAGE))
     patterns, which = np.unique(is_unknown, axis=0, return_inverse=True)
     return ((pattern, with_history[which.reshape(-1) == number]) for number, pattern in enumerate(patterns))
@@ -175,7 +175,7 @@ def spread_of(network: Network, info: DataInfo, is_unknown: NDArray[np.bool_]) -
 def _folded(
     network: Network, catalogue: Catalogue, users: Rows, in_history: Tensor, spread: Tensor, prior_weight: Tensor
 ) -> NetworkState:
-    """The states of users whose own numbers are moved to where they explain what they in_history, (U, …)."""
+    """The states of users whose own numbers are moved to where they explain their histories, (U, …)."""
     fields = network.user(users[:, None])
     counts = in_history.sum(1)
 

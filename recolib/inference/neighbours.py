@@ -89,7 +89,7 @@ def make_neighbourhood(
     seed
         Of which users are drawn for S.
     """
-    users, items = (np.flatnonzero(met.counts()) for met in (info.user_consumed, info.item_consumed))
+    users, items = (np.flatnonzero(consumed.counts()) for consumed in (info.user_consumed, info.item_consumed))
     if side == "item":
         drawn = np.random.default_rng(seed).permutation(users)[:N_USERS]
         own, trained, others = vectors.items, items, _of_users(vectors, network, info, drawn)
@@ -114,8 +114,11 @@ def _positions(codes: NDArray[np.integer], device: torch.device) -> Tensor:
 
 def _of_users(vectors: Vectors, network: Network, info: DataInfo, codes: NDArray[np.integer]) -> Tensor:
     """The vectors of known users, in a context of which nothing is known."""
-    around = blank_rows(info.schema, "context", 1)
+    context_rows = blank_rows(info.schema, "context", 1)
     blocks = (torch.from_numpy(codes[at : at + USERS_AT_ONCE]) for at in range(0, len(codes), USERS_AT_ONCE))
     return torch.cat(
-        [vectors.of_users(network, info.users.rows[block].join(around[torch.zeros_like(block)])) for block in blocks]
+        [
+            vectors.of_users(network, info.users.rows[block].join(context_rows[torch.zeros_like(block)]))
+            for block in blocks
+        ]
     )

@@ -1,4 +1,4 @@
-"""What a caller asks about, as codes and rows: known or not, with or without features and context."""
+"""From ids, features and context, as a caller names them, to codes and rows."""
 
 from __future__ import annotations
 
@@ -80,10 +80,8 @@ def read_codes(
     return values, codes
 
 
-def item_codes(info: DataInfo, argument: str, items: Ids | None, inner_id: bool) -> Codes | None:
-    """The codes of the known ones of some items; of the others there is a warning. None stays None."""
-    if items is None:
-        return None
+def item_codes(info: DataInfo, argument: str, items: Ids, inner_id: bool) -> Codes:
+    """The codes of the known ones of some items; of the others there is a warning."""
     codes = _item_codes(info, argument, as_list(items, argument), inner_id)
     return codes[codes > UNKNOWN]
 
@@ -139,36 +137,36 @@ def user_rows(
 ) -> Rows:
     """Rows of the user's side, (U, C): the users', with ``feats`` laid over them, and the context's.
 
-    Of users who are unknown, what is not given is the average, or with ``average=False`` code 0.
+    What is not given of an unknown user is the average, or with ``average=False`` code 0.
     """
     rows = info.users.rows[torch.from_numpy(codes)]
     if feats is not None:
         frame, where = _aligned(feats, ids, "user", "user_feats", info.user_col)
         rows = overlay(rows, frame, info.schema, info.vocabs, "user", where)
-    around = blank_rows(info.schema, "context", len(codes))
+    context_rows = blank_rows(info.schema, "context", len(codes))
     if context is not None:
         frame, where = _aligned(context, ids, "user", "context", info.context_col)
-        around = overlay(around, frame, info.schema, info.vocabs, "context", where)
+        context_rows = overlay(context_rows, frame, info.schema, info.vocabs, "context", where)
     else:
         _warn_of_missing_context(info, set())
-    return (rows.averaged(codes) if average else rows).join(around)
+    return (rows.averaged(codes) if average else rows).join(context_rows)
 
 
 def pair_rows(info: DataInfo, users: Codes, items: Codes, feats: Feats | None, average: bool) -> tuple[Rows, Rows]:
     """Rows of n users (with their context) and n items, ``feats`` of any side laid over them."""
     of_users, of_items = info.users.rows[torch.from_numpy(users)], info.items.rows[torch.from_numpy(items)]
-    around = blank_rows(info.schema, "context", len(users))
+    context_rows = blank_rows(info.schema, "context", len(users))
     given: set[str] = set()
     if feats is not None:
         frame = _in_order(feats, len(users), "feats", [*info.user_col, *info.item_col, *info.context_col])
         given = set(frame.columns)
         of_users = overlay(of_users, frame, info.schema, info.vocabs, "user")
         of_items = overlay(of_items, frame, info.schema, info.vocabs, "item")
-        around = overlay(around, frame, info.schema, info.vocabs, "context")
+        context_rows = overlay(context_rows, frame, info.schema, info.vocabs, "context")
     _warn_of_missing_context(info, given)
     if average:
         of_users, of_items = of_users.averaged(users), of_items.averaged(items)
-    return of_users.join(around), of_items
+    return of_users.join(context_rows), of_items
 
 
 def _warn_of_missing_context(info: DataInfo, given: set[str]) -> None:
@@ -177,7 +175,7 @@ def _warn_of_missing_context(info: DataInfo, given: set[str]) -> None:
 
 
 def _in_order(feats: Feats, n: int, argument: str, columns: Sequence[str]) -> Frame:
-    """Features as a frame of n rows, one for each of n things asked about."""
+    """Features as a frame of n rows, one for each of n users or pairs."""
     if isinstance(feats, Mapping | pd.Series):
         feats = [feats] * n
     if isinstance(feats, list | tuple):

@@ -1,4 +1,4 @@
-"""What a caller wants of lists: the arguments, and what they mean in codes."""
+"""Request: what a caller wants of lists, and what it means for an engine."""
 
 from __future__ import annotations
 
@@ -12,30 +12,100 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from recolib.checks import check_bool, check_integer, check_names, check_number
 from recolib.data.info import DataInfo
-from recolib.data.rows import UNKNOWN, Codes
-from recolib.inference.queries import Feats, Id, Ids, Strategy, coded_fields, item_codes, item_codes_each
+from recolib.data.rows import UNKNOWN, Codes, Rows
+from recolib.exceptions import warn
+from recolib.inference.cold_start import SCORED_COLD_STARTS, check_cold_start, segment_columns
+from recolib.inference.engine import Engine, Retriever, UserBatch
+from recolib.inference.queries import (
+    Feats,
+    Id,
+    Ids,
+    Strategy,
+    coded_fields,
+    item_codes,
+    item_codes_each,
+    read_codes,
+    user_rows,
+)
+from recolib.inference.scoring import Encoded
 from recolib.inference.top_k import GroupLimit
-from recolib.inference.toplists import Finder, Rules
+from recolib.inference.toplists import ItemFilter
 
 Where = Callable[[pd.DataFrame], object] | nw.Expr
 """Which items: a function from the frame of items to a boolean for each, or a narwhals expression of its columns."""
 Mask = NDArray[np.bool_]
+FLAGS = ("inner_id", "filter_consumed", "random_rec", "include_cold_items")
 
 
-@dataclass(frozen=True, eq=False)
-class Wish:
-    """What is wanted of lists; see the arguments of ``recommend_user``."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Request:
+    """What is wanted of lists, for one user or all.
 
-    n_rec: int
+    ``recommend_user``, ``recommend`` and ``recommend_to`` have these arguments, and differ in what they return.
+
+    Parameters
+    ----------
+    n_rec
+        The length of the lists. They are shorter, with a warning, where fewer items may be recommended.
+    user_feats
+        Feature values of the users to use instead of the known ones: a mapping for one user; for several a
+        list with one mapping each, or a frame keyed by ``user``.
+    cold_start
+        What unknown users get. ``"average"``: the best items of the mean user, or of ``user_feats`` where
+        they are given. ``"features"``: what ``user_feats`` make the model predict without an id, which ``id_dropout``
+        trains. ``"popular"``: the most popular items, with ``segment`` among users like this one. A function
+        of the app's own: called with the model, a list of the unknown users' ids and ``n_rec``, it returns for each
+        a list of at most ``n_rec`` item ids, best first. What ``candidates``, ``exclude``, ``where`` and
+        ``max_per_group`` do not allow is left out of such a list, which is not filled up.
+    inner_id
+        Whether ids are codes, those given and those returned.
+    filter_consumed
+        Leave out what the user consumed in training, liked or not.
+    random_rec
+        Draw the lists at random, in proportion to exp(logit), instead of taking the best first.
+    history
+        Items that the user consumed after training; for several users, or one, a mapping from each to their items.
+        The user's vector and linear weight are then fitted to these items, starting from where they stand and
+        staying within what is usual for the users of training; nothing of the model changes. See
+        ``recolib.inference.folding.fold_in``. What a known user consumed in training holds their vector where it
+        is. With ``filter_consumed`` these items are left out of the list.
+    context
+        Values of the context columns: one mapping for all users, or a frame keyed by ``user``.
+    candidates
+        The only items that may be recommended.
+    exclude
+        Items that may not; or a mapping from users to the items that each of them may not get.
+    where
+        Which items may be recommended: a function from the frame of all items (see ``DataInfo.item_frame``) to a
+        boolean for each, or a narwhals expression of its columns, such as ``nw.col("price") < 10``. Where the
+        answer is missing, the item is left out.
+    max_per_group
+        For sparse and multi-sparse columns of items, how many items of each value a list has at most, such as
+        ``{"genre": 2}``. Items are taken from the best on. An item of several values counts for each, and a column
+        of a group stands for the group; missing and unknown values are not limited.
+    min_score
+        The least prediction that an item may have. It does not apply to lists that have no predictions.
+    include_cold_items
+        Whether items without any interaction may be recommended, by what the model predicts from their features;
+        without ``id_dropout`` it is not trained for that. Those that ``candidates`` names may, anyway.
+    segment
+        For ``cold_start="popular"``: one or more sparse columns of users. Unknown users get what is most popular
+        with the known ones whose values are now those in ``user_feats``; ties, and items that nobody of these
+        liked, go by overall popularity, and so does everything where a value is missing or unknown.
+    retriever
+        A ``recolib.ann.Retriever`` of this model, to score some items instead of all.
+    """
+
+    n_rec: int = 10
     user_feats: Feats | None = None
     cold_start: str | Strategy = "average"
     inner_id: bool = False
     filter_consumed: bool = True
     random_rec: bool = False
+    history: Ids | Mapping[Any, Ids] | None = None
     context: Feats | None = None
     candidates: Ids | None = None
     exclude: Ids | Mapping[Any, Ids] | None = None
@@ -44,14 +114,59 @@ class Wish:
     min_score: float | None = None
     include_cold_items: bool = False
     segment: str | Sequence[str] | None = None
-    retriever: Finder | None = None
-    history: Ids | Mapping[Any, Ids] | None = None
+    retriever: Retriever | None = None
 
-    def check(self, task: str) -> None:
-        """Raise unless each is of its kind; what they say of the data is checked when it is read."""
-        check_integer("n_rec", self.n_rec, 1)
-        for name in ("filter_consumed", "random_rec", "inner_id", "include_cold_items"):
-            check_bool(name, getattr(self, name))
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Request:
+        """The request among the arguments of a method, ``Request.of(locals())``, by the names that they have here."""
+        return cls(**{name: arguments[name] for name in cls.__dataclass_fields__})
+
+    def resolve(self, engine: Engine, users: Ids, generator: torch.Generator, once: bool = False) -> UserBatch:
+        """The users as an engine scores them, and which items their lists may have; all checks are made here.
+
+        Parameters
+        ----------
+        engine
+            Whose users and items are meant.
+        users
+            User ids, or codes with ``inner_id``.
+        generator
+            What lists are drawn with, where they are.
+        once
+            Whether a user who is named twice stands in the batch once.
+        """
+        self._check(engine.task)
+        info = engine.data_info
+        if self.segment is not None:
+            segment_columns(info, self.segment)
+        values, codes = read_codes(info, "user", users, self.inner_id)
+        ids: list[Id] = values.tolist()
+        if self.segment is not None and self.user_feats is None and not codes.all():
+            warn("segment without user_feats: unknown users get what is popular with everybody")
+        histories = self._histories(info, ids)
+        item_filter = self._item_filter(engine, ids, generator)
+        rows = self._rows(engine, ids, codes, encode=histories is None)
+        batch = UserBatch(values, codes, rows, item_filter, histories)
+        if once:
+            twice = pd.Index(values, dtype=values.dtype).duplicated()
+            batch = batch.of(np.flatnonzero(~twice)) if twice.any() else batch
+        return batch
+
+    def known_users(self, engine: Engine) -> Ids:
+        """All users that are known, as this request names them."""
+        info = engine.data_info
+        return np.arange(1, info.n_users + 1) if self.inner_id else info.vocabs["user"].values
+
+    def _check(self, task: str) -> None:
+        """Raise unless each argument is of its kind; what they say of the data is checked when it is read."""
+        if self.cold_start != "average" or self.segment is not None:
+            check_cold_start(self.cold_start, self.segment)
+        if type(self.n_rec) is not int or self.n_rec < 1:
+            check_integer("n_rec", self.n_rec, 1)
+        for name in FLAGS:
+            flag = getattr(self, name)
+            if flag is not True and flag is not False:
+                check_bool(name, flag)
         if self.where is not None and not callable(self.where) and not isinstance(self.where, nw.Expr):
             raise TypeError(
                 f"where must be a function of the item frame, or a narwhals expression, got {type(self.where).__name__}"
@@ -62,83 +177,63 @@ class Wish:
             check_number("min_score", self.min_score, -np.inf)
             if task == "ranking" and self.min_score > 1:
                 raise ValueError(f"min_score must be at most 1, since predictions are probabilities: {self.min_score}")
-        if self.history is not None and self.cold_start not in ("average", "features"):
+        if self.history is not None and self.cold_start not in SCORED_COLD_STARTS:
             raise ValueError(
                 "history says what a user is scored from: it needs cold_start='average' or 'features', "
                 f"got {self.cold_start!r}"
             )
 
-    def histories(self, info: DataInfo, users: Sequence[Id]) -> list[Codes] | None:
-        """The codes of what each user met, each once; None if there is nothing of any.
-
-        Raises
-        ------
-        ValueError
-            If there are several users, and it is not said who met what.
-        """
+    def _histories(self, info: DataInfo, users: Sequence[Id]) -> list[Codes] | None:
+        """The codes of each user's history, each once; None if there is nothing of any."""
         history = self.history
         if history is None:
             return None
         if not isinstance(history, Mapping):
             if len(users) > 1:
-                raise ValueError(f"history of several users must map each to the items that he met, got {history!r}")
+                raise ValueError(f"history of several users must map each user to their items, got {history!r}")
             history = {users[0]: history}
         codes = [np.unique(own) for own in item_codes_each(info, "history", history, users, self.inner_id)]
         return codes if any(len(own) for own in codes) else None
 
-    def rules(
-        self,
-        info: DataInfo,
-        users: Sequence[Id],
-        items: Callable[[], pd.DataFrame],
-        predictions: Callable[[Tensor], Tensor],
-        generator: torch.Generator,
-    ) -> Rules:
-        """What may be in lists, in codes.
-
-        Parameters
-        ----------
-        info
-            The data.
-        users
-            Who is asked for.
-        items
-            Gives the frame of all items.
-        predictions
-            From logits to the scale of ``min_score``.
-        generator
-            What lists are drawn with, where they are.
-        """
-        candidates = item_codes(info, "candidates", self.candidates, self.inner_id)
+    def _item_filter(self, engine: Engine, users: Sequence[Id], generator: torch.Generator) -> ItemFilter:
+        """Which items lists may have, in codes."""
+        info = engine.data_info
+        candidates, exclude, each = self.candidates, self.exclude, None
+        if candidates is not None:
+            candidates = item_codes(info, "candidates", candidates, self.inner_id)
         if self.where is not None:
-            mask = items_where(items(), self.where)
+            mask = items_where(engine.item_frame, self.where)
             if candidates is None:
-                offered = (
-                    np.arange(1, info.n_items + 1, dtype=np.int32) if self.include_cold_items else info.trained_items
-                )
-                candidates = offered[mask[offered - 1]]
-            else:
-                candidates = candidates[mask[candidates - 1]]
-        exclude, each = self.exclude, None
-        if exclude is not None and isinstance(exclude, Mapping):
+                every = np.arange(1, info.n_items + 1, dtype=np.int32)
+                candidates = every if self.include_cold_items else info.trained_items
+            candidates = candidates[mask[candidates - 1]]
+        if isinstance(exclude, Mapping):
             exclude, each = None, item_codes_each(info, "exclude", exclude, users, self.inner_id)
-        low = self.min_score
-        return Rules(
+        elif exclude is not None:
+            exclude = item_codes(info, "exclude", exclude, self.inner_id)
+        low, to_predictions = self.min_score, engine.to_predictions
+        return ItemFilter(
             candidates,
-            item_codes(info, "exclude", exclude, self.inner_id),
+            exclude,
             self.filter_consumed,
             generator if self.random_rec else None,
             each,
             self.include_cold_items,
-            None if low is None else lambda logits: predictions(logits) < low,
-            read_limits(info, self.max_per_group),
+            None if low is None else lambda logits: to_predictions(logits) < low,
+            read_limits(info, self.max_per_group) if self.max_per_group else (),
         )
 
+    def _rows(self, engine: Engine, ids: list[Id], codes: Codes, encode: bool) -> Rows | Encoded:
+        """What users are scored from: cached states where the request brings nothing of its own."""
+        average = self.cold_start != "features"
+        plain = self.user_feats is None and self.context is None and not engine.data_info.has_context
+        if encode and plain and (average or bool(codes.all())):
+            return engine.rows_of("user", codes)
+        return user_rows(engine.data_info, ids, codes, self.user_feats, self.context, average)
 
-def read_limits(info: DataInfo, max_per_group: Mapping[str, int] | None) -> list[GroupLimit]:
+
+def read_limits(info: DataInfo, max_per_group: Mapping[str, int]) -> list[GroupLimit]:
     """How many items of each value may be in a list, of any sparse or multi-sparse columns of items."""
-    if not max_per_group:
-        return []
     fields = coded_fields(info, "item", list(max_per_group), "max_per_group")
     codes = info.items.current.codes.numpy()
     for name, most in max_per_group.items():

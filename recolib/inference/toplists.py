@@ -1,10 +1,9 @@
-"""Top-N lists over the catalogue."""
+"""Top-N lists: which items they may have, and how they are chosen by scores or taken in a given order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,20 +13,18 @@ from torch import Tensor
 
 from recolib.data.frame import Values
 from recolib.data.info import DataInfo
-from recolib.data.rows import UNKNOWN, Codes, Rows
-from recolib.inference.scoring import Known, score_catalogue, users_per_block
+from recolib.data.rows import UNKNOWN, Codes
 from recolib.inference.top_k import GroupLimit, gumbel, limited_top_k, top_k
-from recolib.nn.network import Network, NetworkState
 
 
 @dataclass(frozen=True, eq=False)
-class Rules:
-    """What may be in a list.
+class ItemFilter:
+    """Which items a list may have.
 
     Attributes
     ----------
     candidates
-        The only items that may, by code; None is all.
+        The only items that may be recommended, by code; None is all.
     exclude
         Items that may not; None is none.
     filter_consumed
@@ -35,13 +32,13 @@ class Rules:
     generator
         Draw lists at random, items in proportion to exp(logit), instead of taking the best.
     exclude_each
-        Items that may not be in the list of each user, of as many as are asked for; None is none.
+        For each user, the items that their list may not have; None is none.
     include_cold
-        Whether items that have no interactions may, where there are no ``candidates``.
-    too_low
+        Whether items without any interaction may be recommended, where there are no ``candidates``.
+    below_min_score
         From logits to whether they are too low for a list; None if none is.
     limits
-        How many items of a kind may be.
+        At most how many items of a group a list has.
     """
 
     candidates: Codes | None = None
@@ -50,38 +47,38 @@ class Rules:
     generator: torch.Generator | None = None
     exclude_each: Sequence[Codes] | None = None
     include_cold: bool = False
-    too_low: Callable[[Tensor], Tensor] | None = None
+    below_min_score: Callable[[Tensor], Tensor] | None = None
     limits: Sequence[GroupLimit] = ()
 
-    def of(self, users: NDArray[np.int64] | slice) -> Rules:
-        """The rules for some of the users, by position."""
+    def of(self, users: NDArray[np.int64] | slice) -> ItemFilter:
+        """The filter for some of the users, by position."""
         if self.exclude_each is None:
             return self
         at = range(*users.indices(len(self.exclude_each))) if isinstance(users, slice) else users.tolist()
         return replace(self, exclude_each=[self.exclude_each[one] for one in at])
 
-    def without(self, histories: Sequence[Codes]) -> Rules:
-        """The rules with what each user met left out, if what users consumed is."""
+    def without(self, histories: Sequence[Codes]) -> ItemFilter:
+        """The filter with each user's history excluded, if what users consumed is."""
         if not self.filter_consumed:
             return self
-        others = self.exclude_each or [NOTHING] * len(histories)
+        others = self.exclude_each or [NO_ITEMS] * len(histories)
         return replace(self, exclude_each=[np.append(*both) for both in zip(others, histories, strict=True)])
 
-    def offered(self, info: DataInfo) -> tuple[Codes | None, Codes]:
-        """The items to score, ascending, or None for all; and those among them that may be in no list.
+    def scored(self, info: DataInfo) -> tuple[Codes | None, Codes]:
+        """The items to score, ascending, or None for all; and those among them that no list may have.
 
-        If more than half of the catalogue may, all of it is scored: to leave items out then costs less than to pick
-        the states of the others.
+        If more than half of the catalogue may be recommended, all of it is scored: to mask the others then costs less
+        than to gather the states of these.
         """
         items = None if self.candidates is None else np.unique(self.candidates)
         if items is None and not self.include_cold and len(info.trained_items) < info.n_items:
             items = info.trained_items
-        barred = NOTHING if self.exclude is None else self.exclude
+        excluded = NO_ITEMS if self.exclude is None else self.exclude
         if items is not None and 2 * len(items) > info.n_items:
             left = np.ones(info.n_items + 1, bool)
             left[0] = left[items] = False
-            items, barred = None, np.append(barred, np.flatnonzero(left)).astype(np.int32)
-        return items, barred
+            items, excluded = None, np.append(excluded, np.flatnonzero(left)).astype(np.int32)
+        return items, excluded
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class TopList:
     logits: NDArray[np.float32]
 
 
-NOTHING: Codes = np.empty(0, np.int32)
+NO_ITEMS: Codes = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -131,93 +128,24 @@ class TopLists:
         self.items[at, :width], self.logits[at, :width] = others.items, others.logits
 
 
-class Finder(Protocol):
-    """What makes lists without going through the whole catalogue; see ``recolib.ann.Retriever``."""
-
-    def find(
-        self,
-        network: Network,
-        states: NetworkState,
-        info: DataInfo,
-        users: Rows | Known,
-        codes: Codes,
-        n_rec: int,
-        rules: Rules,
-    ) -> TopLists:
-        """The n_rec best items of each user; see ``top_lists``."""
-        ...
-
-
-def lists_for(
-    users: Rows | Known,
-    codes: Codes,
-    n_rec: int,
-    rules: Rules,
-    strangers: Callable[[NDArray[np.int64]], TopLists] | None,
-    find: Callable[[Rows | Known, Codes, int, Rules], TopLists],
-) -> TopLists:
-    """A list for each user; those of unknown users, at such positions, are made by ``strangers`` if it is there."""
-    if strangers is None or codes.all():
-        return find(users, codes, n_rec, rules)
-    unknown, known = np.flatnonzero(codes == UNKNOWN), np.flatnonzero(codes)
-    of_strangers = strangers(unknown)
-    if not len(known):
-        return of_strangers
-    found = find(users[torch.from_numpy(known)], codes[known], n_rec, rules.of(known))
-    lists = TopLists.empty(len(codes), max(found.items.shape[1], of_strangers.items.shape[1]))
-    lists.put(unknown, of_strangers)
-    lists.put(known, found)
-    return lists
-
-
-@torch.inference_mode()
-def top_lists(
-    network: Network, states: NetworkState, info: DataInfo, users: Rows | Known, codes: Codes, n_rec: int, rules: Rules
-) -> TopLists:
-    """The n_rec best items of each user; fewer where the rules or the catalogue leave fewer.
-
-    Parameters
-    ----------
-    network, states
-        The network, and its item states of codes 0..M.
-    info
-        What users consumed.
-    users, codes
-        What users are scored from, and their codes (U,).
-    n_rec
-        The length of the lists.
-    rules
-        What may be in them.
-    """
-    items, barred = rules.offered(info)
-    states = states[1:] if items is None else states[torch.from_numpy(items).long().to(network.device)]
-    n_items = info.n_items if items is None else len(items)
-    limits = [limit.among(items) for limit in rules.limits]
-    lists: list[TopLists] = []
-    for start in range(0, len(codes), users_per_block(n_items)):
-        block = slice(start, start + users_per_block(n_items))
-        scores = score_catalogue(network, users[block], states, n_items)
-        bar(scores, info, codes[block], items, barred, rules.of(block))
-        lists.append(choose(scores, items, min(n_rec, n_items), limits, rules.generator))
-    return lists[0] if len(lists) == 1 else TopLists.joined(lists)
-
-
-def bar(scores: Tensor, info: DataInfo, codes: Codes, items: Codes | None, barred: Codes, rules: Rules) -> None:
+def mask_excluded(
+    scores: Tensor, info: DataInfo, codes: Codes, items: Codes | None, excluded: Codes, item_filter: ItemFilter
+) -> None:
     """Set −inf, in scores (U, M) of ascending items, or of all, where a user's list may not have an item."""
-    if rules.filter_consumed:
+    if item_filter.filter_consumed:
         who, what = info.user_consumed.of(codes)
-        _bar(scores, who, items, what)
-    if len(barred):
-        column, there = _columns(items, barred)
+        _mask(scores, who, items, what)
+    if len(excluded):
+        column, there = _columns(items, excluded)
         scores[:, torch.from_numpy(column[there])] = -torch.inf
-    if rules.exclude_each is not None:
-        who = np.repeat(np.arange(len(codes)), [len(own) for own in rules.exclude_each])
-        _bar(scores, who, items, np.concatenate([NOTHING, *rules.exclude_each]))
-    if rules.too_low is not None:
-        scores[rules.too_low(scores)] = -torch.inf
+    if item_filter.exclude_each is not None:
+        who = np.repeat(np.arange(len(codes)), [len(own) for own in item_filter.exclude_each])
+        _mask(scores, who, items, np.concatenate([NO_ITEMS, *item_filter.exclude_each]))
+    if item_filter.below_min_score is not None:
+        scores[item_filter.below_min_score(scores)] = -torch.inf
 
 
-def _bar(scores: Tensor, who: NDArray[np.int64], items: Codes | None, what: Codes) -> None:
+def _mask(scores: Tensor, who: NDArray[np.int64], items: Codes | None, what: Codes) -> None:
     column, there = _columns(items, what)
     scores[torch.from_numpy(who[there]), torch.from_numpy(column[there])] = -torch.inf
 
@@ -253,36 +181,38 @@ def choose(
     return TopLists(codes, logits)
 
 
-def ranked_lists(info: DataInfo, orders: Sequence[Codes], n_rec: int, rules: Rules, of_app: bool = False) -> TopLists:
-    """The first n_rec of each user's order of items that may be in the list; they have no logits, but NaN.
+def ranked_lists(
+    info: DataInfo, orders: Sequence[Codes], n_rec: int, item_filter: ItemFilter, from_callback: bool = False
+) -> TopLists:
+    """The first n_rec of each user's order of items that the filter lets through; they have no logits, but NaN.
 
     Parameters
     ----------
     info
         Which items have interactions.
     orders
-        Items, best first, for each of U users; many may have the same one.
+        Items, best first, for each of U users; many may share one.
     n_rec
         The length of the lists.
-    rules
-        What may be in them. Nothing is drawn, and nothing is too low.
-    of_app
+    item_filter
+        Which items lists may have. Nothing is drawn, and no score is too low.
+    from_callback
         Whether the orders come from the app, which may name items without interactions.
     """
-    items, barred = (rules if not of_app else replace(rules, include_cold=True)).offered(info)
-    offered = np.full(info.n_items + 1, items is None)
-    offered[0] = False
+    items, excluded = (replace(item_filter, include_cold=True) if from_callback else item_filter).scored(info)
+    allowed = np.full(info.n_items + 1, items is None)
+    allowed[0] = False
     if items is not None:
-        offered[items] = True
-    offered[barred] = False
+        allowed[items] = True
+    allowed[excluded] = False
     lists = TopLists.empty(len(orders), min(n_rec, info.n_items))
     shared: dict[int, Codes] = {}
     for at, order in enumerate(orders):
-        own = NOTHING if rules.exclude_each is None else rules.exclude_each[at]
+        own = NO_ITEMS if item_filter.exclude_each is None else item_filter.exclude_each[at]
         found = shared.get(id(order)) if not len(own) else None
         if found is None:
-            found = order[offered[order]]
-            found = _limited(found[~np.isin(found, own)] if len(own) else found, n_rec, rules.limits)
+            found = order[allowed[order]]
+            found = _limited(found[~np.isin(found, own)] if len(own) else found, n_rec, item_filter.limits)
             if not len(own):
                 shared[id(order)] = found
         lists.items[at, : len(found)] = found

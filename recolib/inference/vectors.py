@@ -12,13 +12,13 @@ from torch import Tensor
 from recolib.data.encoding import blank_rows
 from recolib.data.info import DataInfo
 from recolib.data.rows import Rows
-from recolib.inference.scoring import SCORES_PER_BLOCK, Known, score_catalogue, states_of
+from recolib.inference.scoring import SCORES_PER_BLOCK, Encoded, encode_rows, score_catalogue
 from recolib.nn.network import Network, NetworkState
 
 N_USERS = 256
 """Users whose scores of the catalogue are taken apart into directions."""
 N_DIRECTIONS = 64
-"""Directions that are kept."""
+"""Size of the vectors, but for a constant."""
 N_SEEN = 1024
 """Items that the directions are found from."""
 N_ANCHORS = 512
@@ -47,13 +47,13 @@ class Vectors:
     solver: Tensor | None = None
 
     @torch.inference_mode()
-    def of_users(self, network: Network, users: Rows | Known) -> Tensor:
+    def of_users(self, network: Network, users: Rows | Encoded) -> Tensor:
         """The vectors of U users, (U, V)."""
         if self.anchors is None or self.solver is None:
-            vectors = network.vectors("user", states_of(network, "user", users))
+            vectors = network.vectors("user", encode_rows(network, "user", users))
             assert vectors is not None
             return vectors
-        return score_catalogue(network, users, self.anchors, self.solver.shape[1]) @ self.solver.T
+        return score_catalogue(network, users, self.anchors[None], self.solver.shape[1]) @ self.solver.T
 
 
 @torch.inference_mode()
@@ -86,7 +86,7 @@ def make_vectors(network: Network, states: NetworkState, info: DataInfo, seed: i
     users = sample_users(info, rng)
     drawn = 1 + rng.permutation(info.n_items)
     seen = _codes(drawn[:N_SEEN], network)
-    scores = score_catalogue(network, users, states_of(network, "item", Known(states, seen)), len(seen))
+    scores = score_catalogue(network, users, encode_rows(network, "item", Encoded(states, seen))[None], len(seen))
     means = scores.mean(1, keepdim=True)
     directions, lengths, _ = torch.linalg.svd((scores - means).double(), full_matrices=False)
     basis = directions[:, :N_DIRECTIONS].float()
@@ -94,7 +94,7 @@ def make_vectors(network: Network, states: NetworkState, info: DataInfo, seed: i
     size = max(1, SCORES_PER_BLOCK // len(users))
     for start in range(0, info.n_items, size):
         part = items[start : start + size]
-        scores = score_catalogue(network, users, states[1 + start : 1 + start + size], len(part))
+        scores = score_catalogue(network, users, states[None, 1 + start : 1 + start + size], len(part))
         part[:, :-1] = (scores - means).T @ basis
     half = N_ANCHORS // 2
     anchors = _codes(np.union1d(info.ranked_items[:half], drawn[: N_ANCHORS - half]), network)
@@ -107,18 +107,18 @@ def make_vectors(network: Network, states: NetworkState, info: DataInfo, seed: i
     gram = known.T @ known
     gram += torch.diag(weights + 1e-9 * gram.diagonal().mean())
     solver = torch.linalg.solve(gram, known.T).float()
-    return Vectors(items, states, states_of(network, "item", Known(states, anchors)), solver)
+    return Vectors(items, states, encode_rows(network, "item", Encoded(states, anchors)), solver)
 
 
 def sample_users(info: DataInfo, rng: np.random.Generator) -> Rows:
     """Rows of some users drawn at random, each in a context drawn at random."""
     codes = 1 + rng.permutation(info.n_users)[:N_USERS]
-    around = blank_rows(info.schema, "context", len(codes))
+    context_rows = blank_rows(info.schema, "context", len(codes))
     for field in info.schema.codes("context"):
         values = rng.integers(0, len(info.vocabs[field.name]) + 1, len(codes))
-        around.codes[:, info.schema.span(field).start] = torch.from_numpy(values)
-    spread = torch.from_numpy(rng.standard_normal(around.dense.shape)).float()
-    return info.users.rows[torch.from_numpy(codes)].join(Rows(around.codes, around.dense + spread))
+        context_rows.codes[:, info.schema.span(field).start] = torch.from_numpy(values)
+    spread = torch.from_numpy(rng.standard_normal(context_rows.dense.shape)).float()
+    return info.users.rows[torch.from_numpy(codes)].join(Rows(context_rows.codes, context_rows.dense + spread))
 
 
 def _codes(codes: NDArray[np.integer], network: Network) -> Tensor:

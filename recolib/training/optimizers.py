@@ -168,25 +168,14 @@ class Optimizer:
         One of ``OPTIMIZERS``.
     rates
         The numbers to start with.
-
-    Attributes
-    ----------
-    is_new
-        Whether it has made no step, nor goes on from any.
     """
 
     def __init__(self, network: nn.Module, tables: Sequence[Sequence[nn.Embedding]], name: str, rates: Rates) -> None:
         self.name, self.spec, self.rates = name, OPTIMIZERS[name], rates
+        self.params = _param_states(network, tables, self.spec)
         for together in tables:
-            size = sum(table.weight.numel() for table in together)
             for table in together:
-                table.sparse = self.spec.of_rows is not None and size > self.spec.rows_above
-        by_rows = {id(table.weight): table.sparse for together in tables for table in together}
-        self.params = {
-            path: ParamState(one, id(one) in by_rows, by_rows.get(id(one), False))
-            for path, one in network.named_parameters()
-        }
-        self.is_new = True
+                table.sparse = any(one.weight is table.weight and one.by_rows for one in self.params.values())
 
     def zero_grad(self) -> None:
         """Forget the gradients; those of tables keep their memory."""
@@ -236,7 +225,6 @@ class Optimizer:
                 alike.setdefault(one.n_steps, []).append(one)
         for some in alike.values():
             self.spec.of_weights(some, self.rates)
-        self.is_new = False
 
     def state(self) -> dict[str, Tensor]:
         """What is kept of each weight, by the names of the method's family, of the weight, and of what is kept."""
@@ -255,35 +243,72 @@ class Optimizer:
         ValueError
             If it contradicts itself, or is of other weights.
         """
-        found = under(self.spec.family, state)
-        kept = {name: self._checked(name, found) for name in sorted({one.rpartition(".")[0] for one in found})}
+        moments = _read_moments(self.params, self.spec, state)
         for name, one in self.params.items():
-            one.moments = kept.get(name, {})
+            one.moments = moments.get(name, {})
             one.n_steps = int(one.moments.pop("step", 0))
-        self.rates, self.is_new = rates, bool(self.spec.keeps) and not kept
+        self.rates = rates
 
     def _start(self, one: ParamState) -> Moments:
         start = self.rates.initial_accumulator_value if "sum" in self.spec.keeps else 0.0
-        return {what: torch.full_like(like, start) for what, like in self._likes(one).items()}
+        return {what: torch.full_like(like, start) for what, like in _likes(one, self.spec).items()}
 
-    def _likes(self, one: ParamState) -> Moments:
-        """What each kept tensor is shaped, typed and laid out in memory like: a fused step runs through all at once."""
-        weight = one.weight.detach()
-        return dict.fromkeys(self.spec.keeps, weight[:, :1] if one.by_rows and self.spec.sums_rows else weight)
 
-    def _checked(self, name: str, found: Mapping[str, Tensor]) -> Moments:
-        """What is kept of a weight, and its number of steps."""
-        keeps = ("step", *self.spec.keeps)
-        one = {what: found[f"{name}.{what}"] for what in keeps if f"{name}.{what}" in found}
-        if name not in self.params or one.keys() != set(keeps):
-            raise ValueError(f"the optimiser keeps {keeps} of each of its weights: see {name!r}")
-        likes = {"step": torch.zeros(()), **self._likes(self.params[name])}
-        for what, own in likes.items():
-            if one[what].shape != own.shape or one[what].dtype != own.dtype:
-                raise ValueError(
-                    f"the weights {name!r} keep {what} as {one[what].dtype} {list(one[what].shape)}, "
-                    f"and the optimiser needs {own.dtype} {list(own.shape)}"
-                )
-        if any(bool((one[what] < 0).any()) for what in NEVER_NEGATIVE & one.keys()):
-            raise ValueError(f"no step or square of the optimiser is negative: see {name!r}")
-        return {what: torch.empty_like(own).copy_(one[what]) for what, own in likes.items()}
+def read_moments(
+    network: nn.Module, tables: Sequence[Sequence[nn.Embedding]], name: str, state: Mapping[str, Tensor]
+) -> dict[str, Moments]:
+    """What an ``Optimizer.state`` keeps of each weight, of those that it keeps anything of.
+
+    Raises
+    ------
+    ValueError
+        If it contradicts itself, or is of other weights.
+    """
+    spec = OPTIMIZERS[name]
+    return _read_moments(_param_states(network, tables, spec), spec, state)
+
+
+def _param_states(
+    network: nn.Module, tables: Sequence[Sequence[nn.Embedding]], spec: OptimizerSpec
+) -> dict[str, ParamState]:
+    by_rows: dict[int, bool] = {}
+    for together in tables:
+        size = sum(table.weight.numel() for table in together)
+        for table in together:
+            by_rows[id(table.weight)] = spec.of_rows is not None and size > spec.rows_above
+    return {
+        path: ParamState(weight, id(weight) in by_rows, by_rows.get(id(weight), False))
+        for path, weight in network.named_parameters()
+    }
+
+
+def _likes(one: ParamState, spec: OptimizerSpec) -> Moments:
+    """What each moment is shaped, typed and laid out in memory like: a fused step runs through all at once."""
+    weight = one.weight.detach()
+    return dict.fromkeys(spec.keeps, weight[:, :1] if one.by_rows and spec.sums_rows else weight)
+
+
+def _read_moments(
+    params: Mapping[str, ParamState], spec: OptimizerSpec, state: Mapping[str, Tensor]
+) -> dict[str, Moments]:
+    found = under(spec.family, state)
+    names = sorted({one.rpartition(".")[0] for one in found})
+    return {name: _read(name, params, spec, found) for name in names}
+
+
+def _read(name: str, params: Mapping[str, ParamState], spec: OptimizerSpec, found: Mapping[str, Tensor]) -> Moments:
+    """The moments of a weight, and its number of steps."""
+    keeps = ("step", *spec.keeps)
+    one = {what: found[f"{name}.{what}"] for what in keeps if f"{name}.{what}" in found}
+    if name not in params or one.keys() != set(keeps):
+        raise ValueError(f"the optimiser keeps {keeps} of each of its weights: see {name!r}")
+    likes = {"step": torch.zeros(()), **_likes(params[name], spec)}
+    for what, own in likes.items():
+        if one[what].shape != own.shape or one[what].dtype != own.dtype:
+            raise ValueError(
+                f"the weights {name!r} keep {what} as {one[what].dtype} {list(one[what].shape)}, "
+                f"and the optimiser needs {own.dtype} {list(own.shape)}"
+            )
+    if any(bool((one[what] < 0).any()) for what in NEVER_NEGATIVE & one.keys()):
+        raise ValueError(f"no step or square of the optimiser is negative: see {name!r}")
+    return {what: torch.empty_like(own).copy_(one[what]) for what, own in likes.items()}

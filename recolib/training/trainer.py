@@ -21,7 +21,7 @@ from recolib.randomness import seeded
 from recolib.training.averaging import MovingAverage
 from recolib.training.batches import Examples
 from recolib.training.losses import Loss
-from recolib.training.optimizers import Optimizer, Rates
+from recolib.training.optimizers import Optimizer, Rates, read_moments
 from recolib.training.schedules import Schedule
 
 CHECK_EVERY = 64
@@ -58,8 +58,13 @@ class Plan:
         return 1.0 if self.schedule is None else self.schedule((epoch - self.first_epoch + share) / self.n_epochs)
 
 
+TrainState = Mapping[str, Tensor]
+"""All that training changes, by name: the weights that predict under ``network``, those behind an average under
+``average``, an optimiser's moments under its family, and under ``progress`` the numbers of epochs and steps."""
+
+
 class Trainer:
-    """A network, its optimiser, and where they stand. It outlives ``fit``, which continues it.
+    """A network in training, its optimiser, and where they stand; made for one ``fit``.
 
     Parameters
     ----------
@@ -67,16 +72,24 @@ class Trainer:
         What is trained, in place.
     plan
         How.
+
+    Raises
+    ------
+    ValueError
+        If the plan leaves nothing to train.
     """
 
     def __init__(self, network: Network, plan: Plan) -> None:
+        if plan.freeze_fm and len(network.fm_weights()) == len(list(network.parameters())):
+            raise ValueError("freeze_fm=True leaves nothing to train: the model has no weights but those of an FM")
         self.network, self.plan = network, plan
         self.parameters = list(network.parameters())
         self.epoch = self.steps = 0
         self.optimizer = Optimizer(network, network.tables(), plan.optimizer, plan.rates(0))
         self.average = None if plan.ema is None else MovingAverage(self.parameters)
         self._predicts = False  # whether the network holds the weights to predict with
-        self.is_whole = True  # whether nothing of the training before was lost
+        for weight in network.fm_weights():
+            weight.requires_grad_(not plan.freeze_fm)
 
     def run_epoch(self, examples: Examples, bar: tqdm[Any]) -> tuple[float, float]:
         """One pass over the examples; afterwards the network is ready to predict.
@@ -165,102 +178,83 @@ class Trainer:
                 "or set clip_norm, and look for extreme values in the dense columns"
             )
 
-    def set_plan(self, plan: Plan) -> None:
-        """Go on by another plan; a moving average begins or ends with it, and another optimiser starts anew.
-
-        Raises
-        ------
-        ValueError
-            If it leaves nothing to train.
-        """
-        if plan.freeze_fm and len(self.network.fm_weights()) == len(self.parameters):
-            raise ValueError("freeze_fm=True leaves nothing to train: the model has no weights but those of an FM")
-        if plan.ema is None and self.average is not None:
-            self.average.swap()
-            self.average = None
-        elif plan.ema is not None and self.average is None:
-            self.average = MovingAverage(self.parameters)
-        if plan.optimizer != self.optimizer.name:
-            rates, before = plan.rates(self.epoch), self.optimizer.state()
-            self.optimizer = Optimizer(self.network, self.network.tables(), plan.optimizer, rates)
-            self.optimizer.restore(before, rates)
-        was_frozen = self.plan.freeze_fm
-        self.plan, self.is_whole = plan, True
-        self._freeze(plan.freeze_fm, was_frozen)
-
-    def _freeze(self, frozen: bool, was_frozen: bool) -> None:
-        """Let the weights of the FM stand still where they predict, or let them go."""
-        of_fm = {id(weight) for weight in self.network.fm_weights()}
-        for at, weight in enumerate(self.parameters):
-            if id(weight) in of_fm:
-                weight.requires_grad_(not frozen)
-                if frozen and not was_frozen and self.average is not None and self._predicts:
-                    self.average.values[at].copy_(weight.detach())  # the raw weight is where its average was
-
-    def state(self, with_optimizer: bool = True) -> dict[str, Tensor]:
-        """A copy of all that training changes, by name; without the optimiser's part, what predicts."""
+    def state(self, copy: bool = True) -> dict[str, Tensor]:
+        """All that training changes; without ``copy`` the tensors themselves, for when nothing is trained any more."""
         parts = {"progress": torch.tensor([self.epoch, self.steps])}
         parts |= prefixed("network", self.network.state_dict())
-        if with_optimizer:
-            parts |= self.optimizer.state()
-            if self.average is not None:
-                own = dict(self.network.named_parameters())
-                parts |= prefixed("average", dict(zip(own, self.average.values, strict=True)))
-        return {name: tensor.detach().clone() for name, tensor in parts.items()}
+        parts |= self.optimizer.state()
+        if self.average is not None:
+            own = dict(self.network.named_parameters())
+            parts |= prefixed("average", dict(zip(own, self.average.values, strict=True)))
+        return {name: tensor.detach().clone() if copy else tensor.detach() for name, tensor in parts.items()}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go back to a ``state`` that was taken between epochs; the network is ready to predict.
+    @torch.no_grad()
+    def restore(self, state: TrainState) -> None:
+        """Go on from a ``state`` that was taken between epochs, of this plan or another; the network can then predict.
+
+        Of an average that the plan does not have, training goes on from the weights behind it; moments of another
+        family of optimisers begin anew.
 
         Raises
         ------
         ValueError
             If it is the state of another network, or contradicts itself.
         """
-        check_weights(state, self.network)
-        progress, own = state["progress"], dict(self.network.named_parameters())
-        if progress.shape != (2,) or progress.dtype != torch.int64 or bool((progress < 0).any()):
-            raise ValueError("progress must be the numbers of epochs and steps")
-        average = under("average", state)
-        if average:
-            _refuse_other(average, own)
+        check_state(state, self.network, self.plan.optimizer)
+        own = dict(self.network.named_parameters())
+        averages = under("average", state)
         self.network.load_state_dict(under("network", state))
-        self.optimizer.restore(state, self.plan.rates(int(progress[0])))
-        copies = {name: torch.empty_like(own[name]).copy_(one).detach() for name, one in average.items()}
-        self.average = MovingAverage(self.parameters, [copies[name] for name in own]) if average else None
-        self.is_whole = not self.optimizer.is_new and (self.plan.ema is None or self.average is not None)
-        self.epoch, self.steps = progress.tolist()
+        self.epoch, self.steps = state["progress"].tolist()
+        self.optimizer.restore(state, self.plan.rates(self.epoch))
+        if self.plan.ema is not None:
+            copies = {name: torch.empty_like(own[name]).copy_(one) for name, one in averages.items()}
+            self.average = MovingAverage(self.parameters, [copies[name] for name in own] if copies else None)
+        else:
+            for name, weight in averages.items():
+                own[name].copy_(weight)
         self._predicts = True
         self.network.eval()
 
+    @torch.no_grad()
+    def freeze_where_it_predicts(self) -> None:
+        """Let weights that the plan freezes stand where their averages are, not where training left them."""
+        if self.plan.freeze_fm and self.average is not None:
+            frozen = {id(weight) for weight in self.network.fm_weights()}
+            for weight, value in zip(self.parameters, self.average.values, strict=True):
+                if id(weight) in frozen:
+                    value.copy_(weight)
 
-def train(trainer: Trainer, plan: Plan, examples: Examples, verbose: int) -> Iterator[dict[str, float]]:
-    """Run a plan's epochs, or those of them that are left, and after each give a record of it.
 
-    If the loss becomes infinite or NaN, a network that was trained before goes back to what it was.
-    """
-    before = (trainer.state(), trainer.plan) if trainer.steps else None
-    trainer.set_plan(plan)
+def train(trainer: Trainer, examples: Examples, verbose: int) -> Iterator[dict[str, float]]:
+    """Run the epochs of a trainer's plan, or those of them that are left, and after each give a record of it."""
+    plan = trainer.plan
     examples.mark_trained(trainer.network)
     n_pairs = len(examples.data) * (1 + examples.num_neg)
     for number in range(trainer.epoch - plan.first_epoch + 1, plan.n_epochs + 1):
-        try:
-            with tqdm(
-                total=len(examples.data),
-                desc=f"epoch {number}/{plan.n_epochs}",
-                unit=" rows",
-                unit_scale=True,
-                disable=not verbose,
-            ) as bar:
-                loss, seconds = trainer.run_epoch(examples, bar)
-        except FloatingPointError:
-            if before is not None:
-                trainer.set_plan(before[1])
-                trainer.restore(before[0])
-            raise
+        with tqdm(
+            total=len(examples.data),
+            desc=f"epoch {number}/{plan.n_epochs}",
+            unit=" rows",
+            unit_scale=True,
+            disable=not verbose,
+        ) as bar:
+            loss, seconds = trainer.run_epoch(examples, bar)
         yield {"epoch": trainer.epoch, "train_loss": loss, "seconds": seconds, "rows_per_second": n_pairs / seconds}
 
 
-def check_weights(state: Mapping[str, Tensor], network: Network) -> None:
+def check_state(state: TrainState, network: Network, optimizer: str) -> None:
+    """Raise a ValueError unless a ``Trainer.state`` is one of this network, and does not contradict itself."""
+    check_weights(state, network)
+    progress = state["progress"]
+    if progress.shape != (2,) or progress.dtype != torch.int64 or bool((progress < 0).any()):
+        raise ValueError("progress must be the numbers of epochs and steps")
+    averages = under("average", state)
+    if averages:
+        _refuse_other(averages, dict(network.named_parameters()))
+    read_moments(network, network.tables(), optimizer, state)
+
+
+def check_weights(state: TrainState, network: Network) -> None:
     """Raise a ValueError unless a ``Trainer.state`` has the weights of this network, by name, shape and type."""
     _refuse_other(under("network", state), network.state_dict())
     for name, tensor in state.items():

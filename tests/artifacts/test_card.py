@@ -84,7 +84,7 @@ def test_a_card_tells_what_the_model_is(model: Recommender, text: str) -> None:
     assert r"$$" + "\n" + r"y = w_0 + \sum_i w_i x_i" in text
     assert "Guo et al., *DeepFM: A Factorization-Machine based Neural Network for CTR Prediction*, IJCAI 2017." in text
     facts = dict(row for row in cells(text) if len(row) == 2)
-    n_weights = sum(weight.numel() for weight in model._fitted().parameters())  # pyright: ignore[reportPrivateUsage]
+    n_weights = sum(weight.numel() for weight in model.engine.network.parameters())  # pyright: ignore[reportPrivateUsage]
     assert facts["task"] == "ranking"
     assert facts["weights"].startswith(f"{n_weights:,} numbers")
     assert facts["card written"] in {f"{datetime.now(UTC):%Y-%m-%d}"}

@@ -29,7 +29,7 @@ from recolib.algorithms import AFM, FM, DeepFM, DeepIFM, WideDeep
 from recolib.artifacts import onnx as exporting
 from recolib.data import DataInfo
 from recolib.data.rows import ABSENT, AVERAGE, Rows
-from recolib.inference.scoring import score_catalogue, score_pairs, states_of
+from recolib.inference.scoring import encode_rows, score_catalogue, score_pairs
 from recolib.nn import Component, Fields, FieldSpec, Joined
 from recolib.recommender import Recommender
 
@@ -101,12 +101,12 @@ class Exported:
 
 def assert_scores_agree(model: Recommender, folder: Path) -> None:
     exported, info, rng = Exported(folder), model.data_info, np.random.default_rng(0)
-    network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+    network = model.engine.network
     for n_users in (1, 2, 7):
         users = random_rows(info, ["user", "context"], n_users, rng)
         for n_items in (1, 2, N_ITEMS):
             items = random_rows(info, ["item"], n_items, rng)
-            expected = score_catalogue(network, users, states_of(network, "item", items), n_items).numpy()
+            expected = score_catalogue(network, users, encode_rows(network, "item", items)[None], n_items).numpy()
             logits = exported.logits("score", users, items)
             assert logits.shape == (n_users, n_items)
             np.testing.assert_allclose(logits, expected, rtol=0, atol=TOLERANCE)
@@ -227,7 +227,7 @@ def test_no_file_tells_of_the_machine_that_it_was_made_on(folder: Path) -> None:
 
 def test_export_is_silent_and_leaves_the_model_as_it_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = fitted((FM, {}, "sparse"))
-    network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+    network = model.engine.network
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     lists, drawn = model.recommend(n_rec=3), torch.get_rng_state()
     level = logging.getLogger("torch.onnx").level
@@ -246,7 +246,7 @@ def test_export_is_silent_and_leaves_the_model_as_it_is(tmp_path: Path, capfd: p
 def test_the_checksum_is_that_of_the_weights(model: Recommender, folder: Path, tmp_path: Path) -> None:
     about = json.loads((folder / "vocabularies.json").read_text())
     loaded = recolib.load(model.save(tmp_path, "saved"))
-    network = loaded._fitted()  # pyright: ignore[reportPrivateUsage]
+    network = loaded.engine.network
     assert exporting.fingerprint(network) == about["weights_sha256"]
     with torch.no_grad():
         network.bias.add_(1.0)

@@ -370,9 +370,9 @@ def test_rows_without_a_label_column_were_observed_and_no_more(data):
 def test_an_evaluation_set_leaves_data_and_frame_as_they_were(data):
     info = data.data_info
     later = log(user=[99, *log()["user"][1:]])
-    before = info.fingerprint, info.users.rows.codes.tolist(), info.data_size, info.version
+    before = info.fingerprint, info.users.rows.codes.tolist(), info.data_size
     DatasetFeat.build_testset(later, data_info=info).labels[:] = 0
-    assert (info.fingerprint, info.users.rows.codes.tolist(), info.data_size, info.version) == before
+    assert (info.fingerprint, info.users.rows.codes.tolist(), info.data_size) == before
     pd.testing.assert_frame_equal(later, log(user=[99, *log()["user"][1:]]))
     assert data.labels.tolist() == log()["label"].tolist()
 
@@ -406,12 +406,9 @@ def test_assigned_features_are_those_of_the_known_ids_alone(info):
 
 def test_each_assignment_raises_the_version(info):
     items = info.items.rows.codes.tolist()
-    assert info.version == 0
     info.assign_user_features(pd.DataFrame({"user": [5], "sex": ["m"]}))
-    assert info.version == 1
     assert info.items.rows.codes.tolist() == items
     info.assign_item_features(pd.DataFrame({"item": ["a"], "year": [2]}))
-    assert info.version == 2
     assert info.items.rows.dense[:, 0].tolist() == [pytest.approx(info.schema.dense("item")[0].mean), 2, 2000, 1980]
 
 
@@ -493,10 +490,10 @@ BAD: list[Any] = [
 
 @pytest.mark.parametrize(("frame", "match"), BAD)
 def test_bad_features_are_refused_and_change_nothing(info, frame, match):
-    before = info.users.rows.codes.tolist(), info.users.rows.dense.tolist(), info.version
+    before = info.users.rows.codes.tolist(), info.users.rows.dense.tolist()
     with pytest.raises(ValueError, match=match):
         info.assign_user_features(frame)
-    assert (info.users.rows.codes.tolist(), info.users.rows.dense.tolist(), info.version) == before
+    assert (info.users.rows.codes.tolist(), info.users.rows.dense.tolist()) == before
 
 
 def test_misspelt_columns_are_refused_with_the_nearest_name(info):
@@ -506,7 +503,6 @@ def test_misspelt_columns_are_refused_with_the_nearest_name(info):
     with pytest.raises(ValueError, match=r"'yaer' is not a column .*; did you mean 'year'"):
         info.assign_item_features(pd.DataFrame({"item": ["a"], "yaer": [1]}))
     assert info.users.rows.codes.tolist() == before
-    assert info.version == 0
 
 
 def test_columns_of_the_other_sides_change_nothing(info):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 from test_metrics import TEXTBOOK
-from worlds import COLUMNS, make_world, two_tastes
+from worlds import COLUMNS, make_world, two_tastes, with_network
 
 from recolib import NotFittedError, UnknownIdWarning
 from recolib.algorithms import FM, DeepFM
@@ -347,11 +347,7 @@ def test_row_order_does_not_matter_to_predictions_with_labels(case: Case) -> Non
 
 
 def test_equal_scores_are_listed_in_the_order_of_codes(pure: Case) -> None:
-    tied = copy.deepcopy(pure.model)
-    with torch.no_grad():
-        for weight in tied._fitted().parameters():  # pyright: ignore[reportPrivateUsage]
-            weight.zero_()
-    tied._version += 1  # pyright: ignore[reportPrivateUsage]
+    tied = with_network(pure.model, lambda network: [weight.zero_() for weight in network.parameters()])
     assert np.ptp(tied.predict(100, sorted(set(pure.train["item"])))) == 0
     for rank in range(1, 21):
         frame = pd.DataFrame({"user": [100, 999], "item": pure.info.id2item[rank], "label": 1})
@@ -449,7 +445,7 @@ def test_data_is_not_changed(case: Case, neg_sampling: bool) -> None:
 
 
 def test_global_randomness_and_weights_are_left_alone(pure: Case) -> None:
-    weights = [w.clone() for w in pure.model._fitted().state_dict().values()]  # pyright: ignore[reportPrivateUsage]
+    weights = [w.clone() for w in pure.model.engine.network.state_dict().values()]  # pyright: ignore[reportPrivateUsage]
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
     evaluate(pure.model, pure.test, True, metrics=LISTWISE + POINTWISE, sample_user_num=3)
@@ -457,7 +453,7 @@ def test_global_randomness_and_weights_are_left_alone(pure: Case) -> None:
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
     assert after == (np.random.rand(), torch.rand(1).item())  # noqa: NPY002
-    now = pure.model._fitted().state_dict().values()  # pyright: ignore[reportPrivateUsage]
+    now = pure.model.engine.network.state_dict().values()  # pyright: ignore[reportPrivateUsage]
     assert all(torch.equal(a, b) for a, b in zip(weights, now, strict=True))
 
 

@@ -41,7 +41,7 @@ def fm() -> Recommender:
 
 def fields_of(model: Recommender, user: int, item: str, hour: int) -> Fields:
     """The embedded fields of a pair, (F, K), without any of the code that is tested."""
-    info, network = model.data_info, model._fitted()  # pyright: ignore[reportPrivateUsage]
+    info, network = model.data_info, model.engine.network
     rows = info.users.rows[torch.tensor([info.user2id[user]])]
     around = torch.tensor([[info.vocabs["hour"].code(hour)]], dtype=torch.int32)
     rows = type(rows)(torch.cat([rows.codes, around], 1), rows.dense)
@@ -108,7 +108,7 @@ def test_columns_of_all_sides_are_there_once_and_two_by_two(fm: Recommender) -> 
 @pytest.mark.parametrize("use_bn", [False, True])
 def test_pairs_of_an_fm_are_inner_products(use_bn: bool) -> None:
     model = fitted(FM, make_world("ranking", "all kinds"), use_bn=use_bn)
-    network, pairwise = model._fitted(), model._fitted().terms[1]  # pyright: ignore[reportPrivateUsage]
+    network, pairwise = model.engine.network, model.engine.network.terms[1]  # pyright: ignore[reportPrivateUsage]
     assert isinstance(pairwise, Pairwise)
     found = by_columns(model.explain(100, "i3", {"hour": 2}))
     fields = fields_of(model, 100, "i3", 2)
@@ -130,7 +130,7 @@ def test_pairs_of_an_fm_are_inner_products(use_bn: bool) -> None:
 
 def test_librecommenders_head_has_its_factors_in_the_terms() -> None:
     model = fitted(DeepFM, make_world("ranking", "all kinds"), combine="concat", hidden_units=(8,))
-    linear, pairwise, deep = model._fitted().terms  # pyright: ignore[reportPrivateUsage]
+    linear, pairwise, deep = model.engine.network.terms  # pyright: ignore[reportPrivateUsage]
     assert isinstance(deep, Deep)
     frame = model.explain(100, "i3", {"hour": 2})
     found, fields = by_columns(frame), fields_of(model, 100, "i3", 2)
@@ -145,7 +145,7 @@ def test_librecommenders_head_has_its_factors_in_the_terms() -> None:
 
 def test_rest_of_a_deep_model_is_its_perceptron() -> None:
     model = fitted(WideDeep, make_world("ranking", "all kinds"), hidden_units=(8,), use_bn=False)
-    deep = model._fitted().terms[1]  # pyright: ignore[reportPrivateUsage]
+    deep = model.engine.network.terms[1]  # pyright: ignore[reportPrivateUsage]
     assert isinstance(deep, Deep)
     x = fields_of(model, 100, "i3", 2).vectors.flatten()
     by_hand = deep.rest[-1](torch.relu(deep.first(x))).item()
@@ -158,7 +158,7 @@ def test_rest_of_a_deep_model_is_its_perceptron() -> None:
 @pytest.mark.parametrize(("cls", "settings"), [(AFM, {"attention_size": 4}), (IFM, {"field_factors": 3})])
 def test_attentive_pairs_are_weighted_by_one_softmax(cls: Any, settings: Any) -> None:
     model = fitted(cls, make_world("ranking", "all kinds"), **settings)
-    pairs = model._fitted().terms[1]  # pyright: ignore[reportPrivateUsage]
+    pairs = model.engine.network.terms[1]  # pyright: ignore[reportPrivateUsage]
     fields = fields_of(model, 100, "i3", 2)
     found = by_columns(model.explain(100, "i3", {"hour": 2}))
     logits, values = {}, {}
@@ -236,7 +236,7 @@ def test_a_rating_is_explained_before_it_is_clipped() -> None:
 
 
 def test_explaining_changes_nothing_and_can_be_done_from_threads(fm: Recommender) -> None:
-    before = {name: tensor.clone() for name, tensor in fm._fitted().state_dict().items()}  # pyright: ignore[reportPrivateUsage]
+    before = {name: tensor.clone() for name, tensor in fm.engine.network.state_dict().items()}  # pyright: ignore[reportPrivateUsage]
     generator, first = torch.get_rng_state(), fm.explain(100, "i3", {"hour": 2})
     answers: list[pd.DataFrame] = []
     threads = [threading.Thread(target=lambda: answers.append(fm.explain(100, "i3", {"hour": 2}))) for _ in range(6)]
@@ -247,10 +247,10 @@ def test_explaining_changes_nothing_and_can_be_done_from_threads(fm: Recommender
     assert len(answers) == 6
     for answer in answers:
         pd.testing.assert_frame_equal(answer, first, check_exact=True)
-    after = fm._fitted().state_dict()  # pyright: ignore[reportPrivateUsage]
+    after = fm.engine.network.state_dict()  # pyright: ignore[reportPrivateUsage]
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert torch.equal(torch.get_rng_state(), generator)
-    assert not fm._fitted().training  # pyright: ignore[reportPrivateUsage]
+    assert not fm.engine.network.training  # pyright: ignore[reportPrivateUsage]
 
 
 def test_bad_questions_are_refused(fm: Recommender) -> None:

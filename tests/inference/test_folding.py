@@ -75,7 +75,7 @@ def test_a_history_of_one_taste_gives_items_of_that_taste(
 
 def logits(model: Recommender, point: NDArray[np.float64], row: NDArray[np.float64]) -> NDArray[np.float64]:
     """The scores of a pure FM of all items, by hand: w0 + w_u + w_i + ⟨v_u, v_i⟩."""
-    network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+    network = model.engine.network
     vectors, weights = (
         table.weight.detach().double().numpy()[2:] for table in (network.item.vectors, network.item.weights)
     )
@@ -85,7 +85,7 @@ def logits(model: Recommender, point: NDArray[np.float64], row: NDArray[np.float
 
 def own_rows(model: Recommender) -> NDArray[np.float64]:
     """The vectors and linear weights of the ids: the average, code 0, and all users."""
-    user = model._fitted().user  # pyright: ignore[reportPrivateUsage]
+    user = model.engine.network.user  # pyright: ignore[reportPrivateUsage]
     return torch.cat([user.vectors.weight, user.weights.weight], 1).detach().double().numpy()
 
 
@@ -128,7 +128,7 @@ def test_steps_reach_the_least_of_many_functions_at_once() -> None:
 
 def covariance(model: Recommender, *is_unknown: bool) -> NDArray[np.float64]:
     """That which the spread is a root of, of all fields of the user's side, (F·(K+1), F·(K+1))."""
-    root = spread_of(model._fitted(), model.data_info, np.array(is_unknown)).double()  # pyright: ignore[reportPrivateUsage]
+    root = spread_of(model.engine.network, model.data_info, np.array(is_unknown)).double()  # pyright: ignore[reportPrivateUsage]
     return (root.flatten(0, 1) @ root.flatten(0, 1).T).numpy()
 
 
@@ -156,7 +156,7 @@ def test_of_a_long_catalogue_some_items_stand_for_all(monkeypatch: pytest.Monkey
     monkeypatch.setattr("recolib.inference.folding.HEAD", 5)
     monkeypatch.setattr("recolib.inference.folding.TAIL", 4)
     info, own = pure.data_info, np.array([19, 20], np.int32)
-    states = pure._states("item", at_any_size=True)  # pyright: ignore[reportPrivateUsage]
+    states = pure.engine.items
     assert states is not None
     catalogue = Catalogue.of(info, states, own, torch.device("cpu"))
     assert set(info.ranked_items[:5]) | set(own) <= set(catalogue.codes.tolist())
@@ -272,7 +272,7 @@ def test_bad_histories_are_refused(model: Recommender, arguments: dict[str, Any]
 @pytest.mark.parametrize("algorithm", [FM, DeepFM])
 def test_a_question_changes_nothing_and_repeats_in_threads(algorithm: type[Recommender]) -> None:
     model = fitted(algorithm=algorithm, kind="all kinds", n_epochs=3)
-    network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+    network = model.engine.network
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     histories = {f"n{n}": [f"i{n % 20}", f"i{(n + 2) % 20}"] for n in range(16)}
 
@@ -324,9 +324,9 @@ def test_a_retriever_finds_for_folded_users(model: Recommender) -> None:
 
 def test_users_in_blocks_are_users_at_once(monkeypatch: pytest.MonkeyPatch, pure: Recommender) -> None:
     info = pure.data_info
-    states = pure._states("item", at_any_size=True)  # pyright: ignore[reportPrivateUsage]
+    states = pure.engine.items
     assert states is not None
-    network = pure._fitted()  # pyright: ignore[reportPrivateUsage]
+    network = pure.engine.network
     codes = np.array([0, 3, 0, 5, 0], np.int32)
     histories = [np.array(one, np.int32) for one in ([1, 2], [], [4], [7, 8, 9], [])]
     users = info.users.rows[torch.from_numpy(codes)].averaged(codes)

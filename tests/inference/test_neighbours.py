@@ -9,13 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from test_contract import ALGORITHMS, COMMON
-from worlds import KINDS, World, make_world
+from worlds import KINDS, World, make_world, with_network
 
 from benchmarks import neighbours
 from recolib import NotFittedError, UnknownIdWarning
 from recolib.algorithms import FM, DeepFM
 from recolib.datasets import make_movies
 from recolib.inference.scoring import score_catalogue
+from recolib.nn import Network
 from recolib.recommender import Recommender
 
 pytestmark = pytest.mark.filterwarnings("ignore:no context given")
@@ -41,13 +42,13 @@ def with_strangers() -> Recommender:
 
 def logits(model: Recommender) -> NDArray[np.float64]:
     """Those of all users, in an unknown context, with all items."""
-    info, network = model.data_info, model._fitted()  # pyright: ignore[reportPrivateUsage]
+    info, network = model.data_info, model.engine.network
     rows = info.users.current[1:]
     around = torch.zeros(len(rows), info.schema.n_codes("context"), dtype=torch.int32)
     users = type(rows)(torch.cat([rows.codes, around], 1), rows.dense)
     with torch.no_grad():
         items = network.encode("item", info.items.current[1:])
-    return score_catalogue(network, users, items, info.n_items).double().numpy()
+    return score_catalogue(network, users, items[None], info.n_items).double().numpy()
 
 
 def correlations(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -167,11 +168,11 @@ def test_those_alike_in_all_are_ties_by_code() -> None:
 
 
 def test_what_differs_in_nothing_from_the_mean_is_alike_to_none() -> None:
-    model = fitted(FM, make_world("ranking", "pure"))
-    rows = model._fitted().item.vectors.weight  # pyright: ignore[reportPrivateUsage]
-    with torch.no_grad():
+    def make_alike(network: Network) -> None:
+        rows = network.item.vectors.weight
         rows[2:] = rows[2]
-    model._version += 1  # pyright: ignore[reportPrivateUsage]
+
+    model = with_network(fitted(FM, make_world("ranking", "pure")), make_alike)
     near, values = model.similar_items("i0", 3, return_scores=True)["i0"]
     assert near.tolist() == model.data_info.vocabs["item"].values[1:4].tolist()
     assert values.tolist() == [0.0, 0.0, 0.0]
@@ -181,13 +182,13 @@ def test_what_differs_in_nothing_from_the_mean_is_alike_to_none() -> None:
 def test_what_is_kept_follows_weights_and_features(cls: Any) -> None:
     world = make_world("ranking", "sparse")
     model = fitted(cls, world)
-    kept = model.neighbourhood("item"), model.neighbourhood("user")
-    assert (model.neighbourhood("item"), model.neighbourhood("user")) == kept  # the same objects
+    kept = model.engine.neighbourhood("item"), model.engine.neighbourhood("user")
+    assert (model.engine.neighbourhood("item"), model.engine.neighbourhood("user")) == kept  # the same objects
     model.data_info.assign_user_features(pd.DataFrame({"user": [100], "sex": ["M"]}))
-    assert model.neighbourhood("user") is not kept[1]
-    before = model.neighbourhood("item")
+    assert model.engine.neighbourhood("user") is not kept[1]
+    before = model.engine.neighbourhood("item")
     model.fit(world.build()[0], neg_sampling=True, verbose=0)
-    assert model.neighbourhood("item") is not before
+    assert model.engine.neighbourhood("item") is not before
     assert similarities(model, "item", 20) == pytest.approx(correlations(logits(model)), abs=2e-4 if cls is FM else 0.3)
 
 

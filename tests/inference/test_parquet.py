@@ -137,15 +137,15 @@ def test_an_interrupted_file_leaves_the_old_one(
     model: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = model.recommend_to(tmp_path / "lists.parquet", n_rec=2, verbose=0)
-    before, real, calls = file.read_bytes(), Recommender._lists, []
+    before, real, calls = file.read_bytes(), lister.recommend, []
 
-    def interrupted(self: Any, *arguments: Any) -> Any:
-        calls.append(len(arguments[0]))
+    def interrupted(engine: Any, request: Any, batch: Any, model: Any) -> Any:
+        calls.append(len(batch))
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return real(self, *arguments)
+        return real(engine, request, batch, model)
 
-    monkeypatch.setattr(Recommender, "_lists", interrupted)
+    monkeypatch.setattr(lister, "recommend", interrupted)
     for path in (file, tmp_path / "other.parquet"):
         calls.clear()
         with pytest.raises(KeyboardInterrupt):

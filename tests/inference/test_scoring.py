@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,7 +8,7 @@ from recolib.algorithms import FM
 from recolib.data import DatasetPure
 from recolib.data.rows import ABSENT, Rows
 from recolib.inference import scoring
-from recolib.inference.scoring import EncodedCache, Known, score_catalogue, score_pairs, states_of, users_per_block
+from recolib.inference.scoring import Encoded, encode_rows, score_catalogue, score_pairs, users_per_block
 from recolib.nn import CodeField, Deep, FieldEmbedding, FieldSpec, Linear, Network, Pairwise, SideLayout
 from recolib.nn.embedding import field_numbers
 
@@ -54,7 +50,7 @@ def network(request) -> Network:
 @pytest.mark.parametrize("n_users", AROUND)
 def test_catalogue_scores_are_the_scores_of_the_pairs(network, n_users, n_items):
     users, items = random_rows(USERS, n_users), random_rows(ITEMS, n_items)
-    whole = score_catalogue(network, users, states_of(network, "item", items), n_items)
+    whole = score_catalogue(network, users, encode_rows(network, "item", items)[None], n_items)
     assert whole.shape == (n_users, n_items)
     u, i = torch.cartesian_prod(torch.arange(n_users), torch.arange(n_items)).T
     torch.testing.assert_close(whole, score_pairs(network, users[u], items[i]).view(n_users, n_items))
@@ -77,15 +73,15 @@ def test_pairs_of_known_states_score_as_their_rows(network, known, n):
     asked = {side: table[at[side]] for side, table in rows.items()}
     expected = score_pairs(network, asked["user"], asked["item"])
     for side in known.split():
-        asked[side] = Known(states_of(network, side, rows[side]), at[side])
+        asked[side] = Encoded(encode_rows(network, side, rows[side]), at[side])
     torch.testing.assert_close(score_pairs(network, asked["user"], asked["item"]), expected)
 
 
 @pytest.mark.parametrize("n_users", AROUND)
 def test_known_users_meet_the_catalogue_as_their_rows(network, n_users):
-    users, items = random_rows(USERS, 9), states_of(network, "item", random_rows(ITEMS, 7))
+    users, items = random_rows(USERS, 9), encode_rows(network, "item", random_rows(ITEMS, 7))[None]
     at = torch.randint(0, 9, (n_users,), dtype=torch.int32)
-    whole = score_catalogue(network, Known(states_of(network, "user", users), at), items, 7)
+    whole = score_catalogue(network, Encoded(encode_rows(network, "user", users), at), items, 7)
     torch.testing.assert_close(whole, score_catalogue(network, users[at], items, 7))
 
 
@@ -98,7 +94,7 @@ def test_items_encoded_in_blocks_equal_items_encoded_whole(network, n_items):
     items = random_rows(ITEMS, n_items)
     with torch.no_grad():
         whole = network.encode("item", items)
-    in_blocks = states_of(network, "item", items)
+    in_blocks = encode_rows(network, "item", items)
     for one, other in zip(tensors(in_blocks), tensors(whole), strict=True):
         assert one.shape[0] == n_items
         torch.testing.assert_close(one, other)
@@ -106,7 +102,7 @@ def test_items_encoded_in_blocks_equal_items_encoded_whole(network, n_items):
 
 def test_scores_know_nothing_of_gradients(network):
     users, items = random_rows(USERS, 3), random_rows(ITEMS, 3)
-    states = states_of(network, "item", items)
+    states = encode_rows(network, "item", items)[None]
     assert not any(tensor.requires_grad for tensor in tensors(states))
     assert not score_catalogue(network, users, states, 3).requires_grad
     assert not score_pairs(network, users, items).requires_grad
@@ -117,7 +113,7 @@ def test_scoring_leaves_the_modules_in_their_mode(network, training):
     users, items = random_rows(USERS, 30), random_rows(ITEMS, 30)
     network.train(training)
     score_pairs(network, users, items)
-    score_catalogue(network, users, states_of(network, "item", items), 30)
+    score_catalogue(network, users, encode_rows(network, "item", items)[None], 30)
     assert {module.training for module in network.modules()} == {training}
 
 
@@ -133,7 +129,7 @@ def test_no_block_has_more_pairs_than_it_may(network, monkeypatch, n_items):
 
     monkeypatch.setattr(network, "score", watched)
     users, items = random_rows(USERS, 29), random_rows(ITEMS, n_items)
-    score_catalogue(network, users, states_of(network, "item", items), n_items)
+    score_catalogue(network, users, encode_rows(network, "item", items)[None], n_items)
     assert sum(sizes) == 29 * n_items
     assert max(sizes) <= BLOCK
 
@@ -145,80 +141,9 @@ def test_scores_of_at_least_one_user_are_held_and_of_no_more_than_fit(n_items):
     assert n_users == 1 or n_users * n_items <= scoring.SCORES_PER_BLOCK
 
 
-# ---- the cache of item states
-
-
-def test_item_states_are_made_once_for_a_key_by_many_threads():
-    cache, made, n_threads = EncodedCache("item"), [], 8
-    barrier = threading.Barrier(n_threads)
-
-    def make():
-        made.append(object())
-        threading.Event().wait(0.02)  # others come meanwhile
-        return made[-1]
-
-    def ask(_):
-        barrier.wait()
-        return [cache.get(key, make) for key in ("one", "one")]
-
-    with ThreadPoolExecutor(n_threads) as pool:
-        got = [states for answer in pool.map(ask, range(n_threads)) for states in answer]
-    assert len(made) == 1
-    assert all(states is made[0] for states in got)
-
-
-def test_a_new_key_makes_new_states_and_forgets_the_old():
-    cache = EncodedCache("item")
-    for key, states in [((1, 0), "a"), ((1, 0), "a"), ((2, 0), "b"), ((2, 1), "c"), ((1, 0), "d")]:
-        made = []
-        assert cache.get(key, lambda made=made, states=states: made.append(states) or states) == states
-
-
-def test_every_thread_gets_the_states_of_its_own_key():
-    cache = EncodedCache("item")
-
-    def ask(key):
-        return all(cache.get(key, lambda: ("states of", key)) == ("states of", key) for _ in range(200))
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(ask, range(8)))
-
-
-def test_states_that_could_not_be_made_are_asked_for_again():
-    cache = EncodedCache("item")
-
-    def fail():
-        raise MemoryError
-
-    with pytest.raises(MemoryError):
-        cache.get("key", fail)
-    assert cache.get("key", lambda: "states") == "states"
-
-
 def test_scores_beside_a_random_list_are_predictions():
     frame = pd.DataFrame({"user": [1, 1, 2, 2, 3, 3], "item": [1, 2, 2, 3, 3, 4], "label": 1})
     data, info = DatasetPure.build_trainset(frame)
     model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
     items, scores = model.recommend_user(1, 2, random_rec=True, return_scores=True)[1]
     assert scores == pytest.approx(model.predict([1, 1], items.tolist()), abs=1e-5)
-
-
-def test_states_are_kept_as_long_as_they_fit(network, monkeypatch):
-    ids, cache = random_rows(ITEMS, 10), EncodedCache("item")
-    n_numbers = sum(tensor.numel() for tensor in tensors(states_of(network, "item", ids)))
-    monkeypatch.setattr(scoring, "KEPT_NUMBERS", n_numbers - 1)
-    assert cache.of(network, ids, "key") is None
-    kept = cache.of(network, ids, "key", at_any_size=True)
-    assert kept is not None
-    monkeypatch.setattr(scoring, "KEPT_NUMBERS", n_numbers)
-    assert cache.of(network, ids, "key") is kept
-
-
-def test_the_state_of_the_unknown_id_is_that_of_the_average(network):
-    ids = random_rows(ITEMS, 10)
-    ids.codes[0, 0] = 0
-    kept = EncodedCache("item").of(network, ids, "key")
-    assert kept is not None
-    average = states_of(network, "item", ids[:1].averaged(np.zeros(1, int)))
-    for one, other in zip(tensors(kept), tensors(average), strict=True):
-        torch.testing.assert_close(one[:1], other)

@@ -90,7 +90,7 @@ def test_cat_lays_states_end_to_end():
     assert_same(both[2:], tensors(other))
 
 
-def test_states_of_different_make_do_not_cat():
+def test_encode_rows_different_make_do_not_cat():
     with pytest.raises(ValueError, match="shorter"):
         NetworkState.cat([NetworkState((leaf(2), leaf(2))), NetworkState((leaf(2),))])
 

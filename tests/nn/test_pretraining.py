@@ -30,13 +30,13 @@ def pretrained(world: World, task: str, negative: bool = False, **more: Any) -> 
     model = FM(task, info, **settings | more).fit(data, neg_sampling=task == "ranking", verbose=0)
     if negative:
         with torch.no_grad():
-            model._fitted().components[1].norm.weight[::2] *= -1.5  # pyright: ignore
-            model._fitted().components[1].norm.bias += 0.1  # pyright: ignore
+            model.engine.network.components[1].norm.weight[::2] *= -1.5  # pyright: ignore
+            model.engine.network.components[1].norm.bias += 0.1  # pyright: ignore
     return model
 
 
 def network(model: Recommender) -> Any:
-    return model._fitted()  # pyright: ignore[reportPrivateUsage]
+    return model.engine.network
 
 
 def started(cls: type[Recommender], fm: FM, world: World, freeze_fm: bool = False, **more: Any) -> Recommender:

@@ -28,7 +28,7 @@ def fit(model: Recommender, **arguments: Any) -> Recommender:
 
 
 def same(one: Recommender, other: Recommender) -> bool:
-    mine, theirs = one._trainer.state(), other._trainer.state()
+    mine, theirs = one._state, other._state
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
@@ -101,7 +101,7 @@ def test_what_is_no_list_of_functions_is_refused_before_any_work(callbacks):
     model = model_of()
     with pytest.raises(TypeError, match="callbacks must be a list of functions"):
         fit(model, callbacks=callbacks)
-    assert model._trainer is None
+    assert not model._state
 
 
 # ---- interrupts
@@ -123,14 +123,14 @@ def interrupted(model: Recommender, number: int, **arguments: Any) -> None:
 
 
 def steps_an_epoch() -> int:
-    return fit(model_of(1))._trainer.steps
+    return int(fit(model_of(1))._state["progress"][1])
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_an_interrupt_in_the_first_epoch_leaves_a_model_of_the_steps_so_far(ema, tmp_path):
     model = model_of(ema=ema)
     interrupted(model, 4)
-    assert model._trainer.steps == 3
+    assert int(model._state["progress"][1]) == 3
     assert not len(model.history_)
     scores = model.predict(WORLD.frame["user"], WORLD.frame["item"])
     lists = model.recommend(n_rec=3)
@@ -152,7 +152,7 @@ def test_an_interrupt_later_counts_the_whole_epochs():
     model, n = model_of(), steps_an_epoch()
     interrupted(model, 2 * n + 3)
     assert model.history_["epoch"].tolist() == [1, 2]
-    assert model._trainer.steps == 2 * n + 2
+    assert int(model._state["progress"][1]) == 2 * n + 2
     users, items = WORLD.frame["user"], WORLD.frame["item"]
     before = model.predict(users, items)
     lists = model.recommend(n_rec=20, filter_consumed=False)

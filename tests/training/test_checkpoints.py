@@ -114,10 +114,8 @@ def same_tensors(one: Any, other: Any) -> bool:
 
 
 def same(one: Recommender, other: Recommender) -> bool:
-    assert one._trainer is not None
-    assert other._trainer is not None
     records = told(one._records) == told(other._records)
-    return records and same_tensors(one._trainer.state(), other._trainer.state())
+    return records and same_tensors(one._state, other._state)
 
 
 def same_files(one: Path, other: Path) -> bool:
@@ -302,7 +300,7 @@ def test_a_resumed_run_tells_of_the_epochs_that_were_left(tmp_path, capsys):
 
 def test_the_best_epoch_is_kept_where_it_is_another_than_the_last(tmp_path):
     whole = train(STOPPED, tmp_path / "whole")
-    best, last = whole._trainer.epoch, len(whole.history_)
+    best, last = whole._n_epochs_done, len(whole.history_)
     assert 1 <= best < last
     interrupted(STOPPED, tmp_path / "it", best)
     assert not SavedModel.read(tmp_path / "it.safetensors").best
@@ -490,8 +488,8 @@ def of_run(**more: object) -> Any:
     return lambda entry, _: entry["header"]["run"].update(more)
 
 
-def of_asked(**more: object) -> Any:
-    return lambda entry, _: entry["header"]["run"]["asked"].update(more)
+def of_fingerprint(**more: object) -> Any:
+    return lambda entry, _: entry["header"]["run"]["fingerprint"].update(more)
 
 
 def of_best(edit: Callable[[dict[str, np.ndarray]], object]) -> Any:
@@ -515,8 +513,8 @@ RUNS: dict[str, tuple[Any, str]] = {
     "a beginning that is true": (of_run(first_epoch=True), "a run says what it is"),
     "a beginning after its epochs": (of_run(first_epoch=10**6), "a run has its epochs"),
     "a later beginning": (of_run(first_epoch=5), "the best epoch is kept"),
-    "what was asked is a list": (of_run(asked=[]), "a run says what it is"),
-    "what was asked is more": (of_asked(evil=1), "evil was 1 and is None"),
+    "a fingerprint that is a list": (of_run(fingerprint=[]), "a run says what it is"),
+    "a fingerprint with more": (of_fingerprint(evil=1), "evil was 1 and is None"),
     "no best epoch": (without_best, "the best epoch is kept"),
     "a best epoch that is another": (worst_of, "the best epoch is kept"),
     "a best weight that is NaN": (

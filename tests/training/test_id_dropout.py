@@ -59,7 +59,7 @@ def test_one_side_alone_can_be_hidden(tmp_path):
     assert (users != UNKNOWN).all()
     assert abs((items == UNKNOWN).mean() - 0.3) < 0.06
     model = fitted(id_dropout=[0.3, 0], n_epochs=1)
-    network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+    network = model.engine.network
     assert network.user.trained[1]
     assert not network.item.trained[1]
     back = FM.load(model.save(tmp_path, "m").parent, "m")
@@ -94,7 +94,7 @@ def test_features_are_scored_from_code_0_and_the_average_is_not():
     with pytest.warns(UnknownIdWarning):
         scores = [model.predict("new", "i4", {"sex": "F"}, cold_start=how) for how in ("features", "average")]
     assert scores[0] != scores[1]
-    info, network = model.data_info, model._fitted()  # pyright: ignore[reportPrivateUsage]
+    info, network = model.data_info, model.engine.network
     users = info.users.rows[torch.tensor([0])]
     users.codes[0, 1] = info.vocabs["sex"].code("F")
     with torch.no_grad():
@@ -107,7 +107,7 @@ def test_without_it_code_0_is_the_average():
     with pytest.warns(UnknownIdWarning):
         pairs = [model.predict(["new", 100], ["i4", "none"], cold_start=how) for how in ("features", "average")]
     np.testing.assert_allclose(pairs[0], pairs[1], rtol=1e-5)
-    embedding = model._fitted().user  # pyright: ignore[reportPrivateUsage]
+    embedding = model.engine.network.user  # pyright: ignore[reportPrivateUsage]
     assert not embedding.trained[1]
 
 
@@ -123,7 +123,7 @@ def test_it_is_saved_and_trains_on_to_the_bit(tmp_path):
     whole, part = fitted(id_dropout=0.2, n_epochs=2), fitted(id_dropout=0.2, n_epochs=1)
     back = FM.load(part.save(tmp_path, "m").parent, "m").fit(data, neg_sampling=True, verbose=0)
     assert back.id_dropout == 0.2
-    for one, other in zip(whole._fitted().parameters(), back._fitted().parameters(), strict=True):  # pyright: ignore
+    for one, other in zip(whole.engine.network.parameters(), back.engine.network.parameters(), strict=True):  # pyright: ignore
         assert torch.equal(one, other)
 
 

@@ -241,7 +241,6 @@ def test_what_is_kept_is_enough_to_go_on(name):
     assert {key.split(".")[0] for key in state} == ({FAMILIES[name]} if OPTIMIZERS[name].keeps else set())
     again = Optimizer(net, [[net.table]], name, RATES)
     again.restore(state, RATES)
-    assert not again.is_new
     for at, target in batches()[4:]:
         again.zero_grad()
         step(net, at, target)
@@ -259,7 +258,7 @@ def test_the_state_of_another_method_is_none():
     net, adagrad = trained("adagrad", batches())
     optimizer = optimizer_of(net, "adam")
     optimizer.restore(adagrad.state(), RATES)
-    assert optimizer.is_new
+    assert not any(one.moments or one.n_steps for one in optimizer.params.values())
 
 
 @pytest.mark.parametrize("name", [name for name, method in OPTIMIZERS.items() if method.keeps])
@@ -302,7 +301,7 @@ def fitted(name: str, n_epochs: int = 2, **more: Any) -> DeepFM:
 
 
 def weights(model: DeepFM) -> list[torch.Tensor]:
-    return list(model._fitted().state_dict().values())  # pyright: ignore[reportPrivateUsage]
+    return list(model.engine.network.state_dict().values())
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -346,7 +345,7 @@ def test_a_model_goes_over_to_another_optimiser():
     model = fitted("adam")
     model.optimizer = "rowwise_adagrad"
     model.fit(data, neg_sampling=True, verbose=0)
-    names = {name.split(".")[0] for name in model._trainer.state()}  # pyright: ignore
+    names = {name.split(".")[0] for name in model._state}  # pyright: ignore
     assert "rowwise_adagrad" in names
     assert "adam" not in names
     assert model.history_["epoch"].tolist() == [1, 2, 3, 4]
@@ -355,11 +354,11 @@ def test_a_model_goes_over_to_another_optimiser():
 def test_a_failed_fit_goes_back_to_the_optimiser_it_came_from():
     data = make_world("ranking", "all kinds").build()[0]
     model = fitted("adam")
-    before = {name: tensor.clone() for name, tensor in model._trainer.state().items()}  # pyright: ignore
+    before = {name: tensor.clone() for name, tensor in model._state.items()}  # pyright: ignore
     model.optimizer, model.lr = "sgd", 1e30
     with pytest.raises(FloatingPointError):
         model.fit(data, neg_sampling=True, verbose=0)
-    after = model._trainer.state()  # pyright: ignore
+    after = model._state  # pyright: ignore
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
 
@@ -383,7 +382,7 @@ def test_auto_steps_the_rows_of_the_side_that_is_large(monkeypatch):
     bound = sizes[small]
     monkeypatch.setitem(OPTIMIZERS, "auto", replace(OPTIMIZERS["auto"], rows_above=bound))
     model = DeepFM("ranking", info, **settings).fit(data, neg_sampling=True, verbose=0)
-    network = model._fitted()  # pyright: ignore[reportPrivateUsage]
+    network = model.engine.network
     for side, is_sparse in ((small, False), (large, True)):
         embedding = network.embedding(side)  # pyright: ignore[reportArgumentType]
         assert [embedding.vectors.sparse, embedding.weights.sparse] == [is_sparse] * 2, side
@@ -393,14 +392,18 @@ def test_auto_steps_the_rows_of_the_side_that_is_large(monkeypatch):
         assert not all(torch.equal(a, b) for a, b in zip(weights(model), weights(one), strict=True))
 
 
+def under_adam(model: Recommender) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in model._state.items() if name.startswith("adam.")}  # pyright: ignore
+
+
 def test_adam_goes_over_to_rows_with_what_it_keeps():
     data = make_world("ranking", "all kinds").build()[0]
     model = fitted("adam", 2)
     model.optimizer, model.n_epochs = "lazy_adam", 1
-    before = model._trainer.optimizer.state()  # pyright: ignore
+    before = under_adam(model)
     steps = {name: tensor.item() for name, tensor in before.items() if name.endswith("step")}
     model.fit(data, neg_sampling=True, verbose=0)
-    after = model._trainer.optimizer.state()  # pyright: ignore
+    after = under_adam(model)
     assert steps
     assert all(after[name].item() > n for name, n in steps.items())
     assert all(after[name].item() == pytest.approx(1.5 * n) for name, n in steps.items())
@@ -409,7 +412,7 @@ def test_adam_goes_over_to_rows_with_what_it_keeps():
 def test_a_start_of_sums_slows_adagrad_down():
     fast, slow = (fitted("adagrad", 1, initial_accumulator_value=start) for start in (0.0, 1e6))
     first = build_network(slow, slow.components).components[-1].first.weight
-    moved = [(model._fitted().components[-1].first.weight - first).abs().sum() for model in (fast, slow)]  # pyright: ignore
+    moved = [(model.engine.network.components[-1].first.weight - first).abs().sum() for model in (fast, slow)]  # pyright: ignore
     assert moved[1] < 0.01 * moved[0]
 
 

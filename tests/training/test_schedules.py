@@ -99,7 +99,7 @@ def test_a_schedule_of_ones_changes_no_bit():
         FM("ranking", info, **settings).fit(data, True, verbose=0, lr_schedule=schedule)
         for schedule in (None, lambda progress: 1.0)
     ]
-    states = [model._trainer.state() for model in models]
+    states = [model._state for model in models]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -121,7 +121,7 @@ def test_what_is_no_schedule_is_refused_before_any_work(schedule, kind, match):
     model = FM("ranking", info)
     with pytest.raises(kind, match=match):
         model.fit(data, neg_sampling=True, verbose=0, lr_schedule=schedule)
-    assert model._trainer is None
+    assert not model._state
     with pytest.raises(kind):
         as_schedule(schedule)
 

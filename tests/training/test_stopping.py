@@ -43,8 +43,7 @@ def play(monkeypatch: pytest.MonkeyPatch, values: list[float], name: str = "ndcg
 
 
 def state(model: Recommender) -> dict[str, torch.Tensor]:
-    assert model._trainer is not None
-    return model._trainer.state()
+    return model._state
 
 
 def same(one: Recommender, other: Recommender) -> bool:
@@ -188,13 +187,13 @@ def test_the_training_loss_needs_no_data_to_measure():
     losses = model.history_["train_loss"]
     assert len(losses) < 60
     assert losses.idxmin() == len(losses) - 3
-    assert model._trainer.epoch == losses.idxmin() + 1
+    assert model._n_epochs_done == losses.idxmin() + 1
 
 
 def test_a_real_measure_stops_at_its_best():
     model = model_of(40, FM, ema=None)
     fit(model, metrics=["loss", "roc_auc"], early_stopping=EarlyStopping("roc_auc", 3))
-    assert model._trainer.epoch == model.history_["eval_roc_auc"].idxmax() + 1
+    assert model._n_epochs_done == model.history_["eval_roc_auc"].idxmax() + 1
     measured = recolib.evaluate(model, WORLD.frame, True, metrics="roc_auc")["roc_auc"]
     assert measured == model.history_["eval_roc_auc"].max()
 
@@ -257,7 +256,7 @@ def test_a_fit_that_does_not_measure_it_is_refused_before_any_work(arguments, ki
         warnings.simplefilter("error")
         with pytest.raises(kind, match=match):
             fit(model, **{"early_stopping": EarlyStopping("ndcg"), **arguments})
-    assert model._trainer is None
+    assert not model._state
 
 
 def test_it_is_frozen():

@@ -503,7 +503,7 @@ def test_epochs_of_a_failed_fit_do_not_count(world, monkeypatch):
 
 def test_rows_of_a_failed_fit_do_not_count_as_trained(world, monkeypatch):
     model = fitted(world)
-    network = model._trainer.network
+    network = model.engine.network
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     monkeypatch.setitem(RANKING_LOSSES, "cross_entropy", failing_at(1, float("nan")))
     with pytest.raises(FloatingPointError):
@@ -516,7 +516,8 @@ def test_lists_asked_for_between_epochs_of_a_failed_fit_leave_nothing_behind(wor
     model = fitted(world)
     before = all_scores(model)
 
-    def measure(measurement, model):
+    def measure(measurement, engine):
+        assert engine is not model.engine
         scores_in_lists(model)
         return {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -181,17 +182,15 @@ def gradients(weights: Any, rows: Any, task: str, neg_sampling: bool, loss: str,
     draw = SAMPLERS["random"](info) if neg_sampling else None
     model.n_epochs, model.lr, model.batch_size = 1, 1e-30, 10_000
     model.fit(data, neg_sampling, verbose=0)
-    trainer = model._trainer
+    network = copy.deepcopy(model.engine.network).train()
     negatives = Examples.of(data, draw, num_neg, CPU).candidates(1, 0)
     some = replace(data.take(np.asarray(rows)), weights=np.asarray(weights, np.float32))
     examples = Examples.of(some, draw, num_neg, CPU)
     ((users, items, labels, of_rows),) = examples.batches(
         torch.arange(len(some)), negatives[torch.as_tensor(rows)], batch_bounds(len(some), 10_000)
     )
-    trainer.network.train()
-    trainer.optimizer.zero_grad()
-    LOSSES[loss](trainer.network(users, items), labels, of_rows).backward()
-    return torch.cat([weight.grad.flatten() for weight in trainer.parameters if weight.grad is not None])
+    LOSSES[loss](network(users, items), labels, of_rows).backward()
+    return torch.cat([weight.grad.flatten() for weight in network.parameters() if weight.grad is not None])
 
 
 CASES = [("rating", False, "squared")] + [
@@ -254,7 +253,7 @@ def fitted(frame: pd.DataFrame, **more: Any) -> Recommender:
 
 
 def same(one: Recommender, other: Recommender) -> bool:
-    mine, theirs = one._trainer.state(), other._trainer.state()
+    mine, theirs = one._state, other._state
     return all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
