@@ -15,7 +15,7 @@ from recolib.files import under
 from recolib.nn import CodeField, Component, FieldEmbedding, FieldSpec, Network, SideLayout
 from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.fields import NetworkSide
-from recolib.nn.pretraining import start_from_fm
+from recolib.nn.pretraining import start_from_pairs
 from recolib.randomness import seeded
 from recolib.settings import Settings
 from recolib.training.losses import RANKING_LOSSES, RATING_LOSS
@@ -69,7 +69,7 @@ def build_network(settings: Settings, components: Components, fm: Network | None
     with seeded(torch.device("cpu"), settings.seed):
         network = _network(settings, components)
     if fm is not None:
-        start_from_fm(network, fm)
+        start_from_pairs(network, fm)
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
     return network.to(automatic if settings.device == "auto" else settings.device)
 

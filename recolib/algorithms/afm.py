@@ -10,7 +10,7 @@ from recolib.recommender import Recommender
 
 
 class AFM(Recommender):
-    r"""Attentional factorization machine: pairs count by an attention that their product decides.
+    r"""Attentional factorization machine: each pair has a weight, which attention computes from its product.
 
     .. math:: y = w_0 + \sum_i w_i x_i + p \cdot \sum_{i<j} T_{ij} \, e_i \circ e_j, \quad
               T = \mathrm{softmax}_{i<j}\bigl(q \cdot \mathrm{relu}(W (e_i \circ e_j) + b)\bigr), \quad e_i = v_i x_i
@@ -21,11 +21,11 @@ class AFM(Recommender):
     Parameters
     ----------
     attention_size
-        Rows of W.
+        The number of rows of W.
     attention_reg
         Squared-norm penalty on W.
     pair_dropout
-        Dropout on the pooled vector Σ T e ∘ e; the paper's best were 0.2 and 0.5.
+        Dropout on the pooled vector Σ T e ∘ e; the best in the paper are 0.2 and 0.5.
 
     See Also
     --------

@@ -10,7 +10,7 @@ from recolib.recommender import Recommender
 
 
 class AutoInt(Recommender):
-    r"""Fields that attend to each other, layer upon layer; with ``hidden_units``, AutoInt+.
+    r"""Layers of multi-head self-attention among the fields; with ``hidden_units``, AutoInt+.
 
     .. math:: y = w_0 + w \cdot [e_1^{(L)}; \ldots; e_F^{(L)}] \;(+\; \mathrm{MLP}([e_1; \ldots; e_F])), \quad
               e_m^{(l+1)} = \mathrm{relu}\Bigl(\Bigl[\sum_k T_{mk} V_h e_k^{(l)}\Bigr]_{h} + R\, e_m^{(l)}\Bigr), \quad
@@ -23,11 +23,11 @@ class AutoInt(Recommender):
     att_embed_size
         The size of a head in each attention layer; an integer is one layer.
     num_heads
-        Heads of each layer.
+        The number of heads of each layer.
     use_residual
         Whether layers have R.
     hidden_units
-        Widths of the hidden layers of a perceptron beside; by default there is none.
+        Widths of the hidden layers of a perceptron beside the attention; by default there is none.
     use_bn
         Batch norm in the hidden layers.
     dropout_rate

@@ -10,7 +10,7 @@ from recolib.recommender import Recommender
 
 
 class DCNv2(Recommender):
-    r"""Deep & cross network, version 2: layers that cross all features, beside a multilayer perceptron.
+    r"""Deep & cross network, version 2: cross layers beside a multilayer perceptron, on the same vectors.
 
     .. math:: y = w_0 + w \cdot x_L + \mathrm{MLP}(x_0), \quad
               x_{l+1} = x_0 \circ (W_l x_l + b_l) + x_l, \quad x_0 = [e_1; \ldots; e_F], \quad e_i = v_i x_i
@@ -21,7 +21,7 @@ class DCNv2(Recommender):
     Parameters
     ----------
     cross_layers
-        L: with L layers, products of up to L + 1 features count.
+        The number of cross layers L; the score has products of up to L + 1 features.
     cross_rank
         Each W is U Vᵀ of this rank, which has fewer weights if it is below F·K/2; None is a whole W.
     use_bn

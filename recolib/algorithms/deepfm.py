@@ -25,7 +25,7 @@ class DeepFM(Recommender):
     use_bn
         Batch norm in the hidden layers.
     dropout_rate
-        Dropout in the hidden layers; the paper found 0.5 to 0.9 kept, so 0.1 to 0.5 here.
+        Dropout in the hidden layers; the best in the paper are 0.1 to 0.5.
     hidden_units
         Widths of the hidden layers.
     pair_dropout

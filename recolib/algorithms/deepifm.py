@@ -16,12 +16,12 @@ class DeepIFM(Recommender):
     .. math:: y = w_0 + \sum_i w_i x_i + \sum_{i<j} T_{ij} \langle F_{f_i f_j}, e_i \circ e_j \rangle
               + \mathrm{MLP}([e_1; \ldots; e_F])
 
-    with T and F of IFM, tanh in the attention instead of relu, and no pairs within a field.
+    T and F are those of IFM, with tanh in the attention instead of relu, and without pairs within a field.
 
     Parameters
     ----------
     attention_size
-        Rows of W.
+        The number of rows of W.
     attention_reg
         Squared-norm penalty on W.
     field_factors
@@ -31,12 +31,12 @@ class DeepIFM(Recommender):
     temperature
         τ: the higher, the more equal the weights.
     pair_dropout
-        Dropout on the elements of e_i ∘ e_j, behind attention.
+        Dropout on the elements of e_i ∘ e_j in the sum; attention sees all of them.
     pair_share
-        The share of pairs that a training batch goes through: drawn without replacement in proportion to ‖F‖², one
-        draw for a batch. Predictions go through all. 1 leaves none out.
+        The share of pairs that a training batch uses: drawn in proportion to ‖F‖² without replacement, once per batch.
+        1 uses all, as predictions do.
     warmup_steps
-        Batches that go through all pairs before any are left out.
+        The number of batches that use all pairs before any is left out.
     use_bn
         Batch norm in the hidden layers.
     dropout_rate
@@ -93,7 +93,7 @@ class DeepIFM(Recommender):
             self.pair_dropout,
             activation="tanh",
             within_fields=False,
-            keep=self.pair_share,
+            pair_share=self.pair_share,
             warmup_steps=self.warmup_steps,
             attention_reg=self.attention_reg,
             field_reg=self.field_reg,

@@ -10,23 +10,23 @@ from recolib.recommender import Recommender
 
 
 class FinalMLP(Recommender):
-    r"""Two perceptrons over the same vectors, whose last hidden layers meet in a bilinear form.
+    r"""Two perceptrons over the same vectors, whose last hidden layers are joined by a bilinear form.
 
     .. math:: y = w_0 + w_1 \cdot o_1 + w_2 \cdot o_2 + \sum_h o_{1h}^\top W_h\, o_{2h}, \quad
               o_s = \mathrm{MLP}_s(g_s \circ [e_1; \ldots; e_F]), \quad e_i = v_i x_i
 
     Each hidden layer is Linear, batch norm, ReLU, dropout; o is the last one's output, and a head h has a slice of it.
-    With ``gate_units`` the first stream sees the vectors through the user's gate, g = 2·σ(MLP(the user's vectors)), and
-    the second through the item's; else g is 1. There is no first-order term.
+    With ``gate_units`` the first stream's gate is g = 2·σ(MLP(the user's vectors)), and the second's likewise that of
+    the item's vectors; else g is 1. There is no first-order term.
 
     Parameters
     ----------
     hidden_units
         Widths of the hidden layers of the first stream.
     second_hidden_units
-        Widths of those of the second.
+        Widths of the hidden layers of the second stream.
     num_heads
-        Heads of the bilinear form; a divisor of both last widths.
+        The number of heads of the bilinear form, a divisor of both last widths.
     gate_units
         Widths of the hidden layers of the gates' perceptrons; by default there are no gates.
     use_bn

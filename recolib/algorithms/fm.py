@@ -14,7 +14,7 @@ class FM(Recommender):
 
     .. math:: y = w_0 + \sum_i w_i x_i + \sum_{i<j} \langle v_i, v_j \rangle x_i x_j
 
-    LibRecommender's FM puts a dense layer with an activation on the pair vector; this is an FM.
+    LibRecommender's FM also has a dense layer with an activation on the pair vector; this one does not.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from recolib.recommender import Recommender
 
 
 class IFM(Recommender):
-    r"""Interaction-aware factorization machine: features decide how much a pair counts, their fields for what.
+    r"""Interaction-aware factorization machine: a pair's features decide its weight, its fields its direction.
 
     .. math:: y = w_0 + \sum_i w_i x_i + \sum_{i<j} T_{ij} \langle F_{f_i f_j}, e_i \circ e_j \rangle, \quad
               T = \mathrm{softmax}_{i<j}\bigl(q \cdot \mathrm{relu}(W (e_i \circ e_j) + b) / \tau\bigr), \quad
@@ -21,7 +21,7 @@ class IFM(Recommender):
     Parameters
     ----------
     attention_size
-        Rows of W.
+        The number of rows of W.
     attention_reg
         Squared-norm penalty on W.
     field_factors
@@ -31,7 +31,7 @@ class IFM(Recommender):
     temperature
         τ: the higher, the more equal the weights.
     pair_dropout
-        Dropout on the elements of e_i ∘ e_j, behind attention.
+        Dropout on the elements of e_i ∘ e_j in the sum; attention sees all of them.
 
     See Also
     --------

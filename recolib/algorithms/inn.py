@@ -10,16 +10,16 @@ from recolib.recommender import Recommender
 
 
 class INN(Recommender):
-    r"""Interaction-aware neural network: IFM's pairs go through a perceptron instead of being summed.
+    r"""Interaction-aware neural network: a perceptron over IFM's pairs instead of their sum.
 
     .. math:: y = w_0 + \sum_i w_i x_i + \mathrm{MLP}\bigl([T_{ij} \, F_{f_i f_j} \circ e_i \circ e_j]_{i<j}\bigr)
 
-    with T and F of IFM.
+    T and F are those of IFM.
 
     Parameters
     ----------
     attention_size
-        Rows of W.
+        The number of rows of W.
     attention_reg
         Squared-norm penalty on W.
     field_factors
@@ -29,7 +29,7 @@ class INN(Recommender):
     temperature
         τ: the higher, the more equal the weights.
     pair_dropout
-        Dropout on the elements of e_i ∘ e_j, behind attention.
+        Dropout on the elements of e_i ∘ e_j in the sum; attention sees all of them.
     hidden_units
         Widths of the hidden layers; the authors' code has one of 5.
 

@@ -14,8 +14,8 @@ class NFM(Recommender):
 
     .. math:: y = w_0 + \sum_i w_i x_i + \mathrm{MLP}\Bigl(\sum_{i<j} e_i \circ e_j\Bigr), \quad e_i = v_i x_i
 
-    Batch norm and dropout come on the bi-interaction vector Σ e_i ∘ e_j; then each hidden layer is Linear, batch
-    norm, ReLU, dropout, and a last Linear gives one number.
+    Batch norm and dropout apply to the bi-interaction vector Σ e_i ∘ e_j. Each hidden layer after it is Linear, batch
+    norm, ReLU, dropout; a last Linear gives one number.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ class WideDeep(Recommender):
     .. math:: y = w_0 + \sum_i w_i x_i + \mathrm{MLP}([e_1; \ldots; e_F]), \quad e_i = v_i x_i
 
     Each hidden layer is Linear, batch norm, ReLU, dropout; a last Linear gives one number. The paper's wide part also
-    has products of columns chosen by hand: here a product is a column of your frame.
+    has products of columns chosen by hand; here, add such a product as a column of your frame.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Dropout from raw random bits, which is where a training step would else spend a third of its time."""
+"""Dropout from raw random bits: torch's own would take a third of a training step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LEVELS = 2**16
-"""Rates are rounded to 1/65,536: 16 bits of its own say whether an element is hidden."""
+"""Rates are rounded to 1/65,536: each element is hidden or not by 16 random bits."""
 SMALL = 2**18
-"""Elements up to which the factors themselves are kept for the gradient, four bytes each, instead of made again."""
+"""Elements up to which the factors are saved for the gradient, four bytes each, instead of computed again."""
 
 
 def dropout(input: Tensor, rate: float, training: bool = True) -> Tensor:
@@ -29,12 +29,12 @@ def dropout(input: Tensor, rate: float, training: bool = True) -> Tensor:
 
 
 def _factors(bits: Tensor, n_hidden: int, dtype: torch.dtype) -> Tensor:
-    """0 or the scale of each element; as numbers, since a core compares and multiplies bytes one by one."""
+    """0 or the scale for each element, by float arithmetic: comparisons of bytes do not vectorise."""
     return bits.float().ge_(n_hidden - LEVELS // 2).mul_(LEVELS / (LEVELS - n_hidden)).to(dtype)
 
 
 class _Dropout(torch.autograd.Function):
-    """A large ``input`` times its factors; of these the bits are kept for the gradient, two bytes an element."""
+    """A large ``input`` times its factors; the gradient saves their bits, two bytes an element."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, bits: Tensor, n_hidden: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -16,14 +16,14 @@ from recolib.nn.lookup import lookup
 
 Combiner = Literal["sum", "mean", "sqrtn", "normal"]
 POWERS = {"sum": 0.0, "mean": -1.0, "sqrtn": -0.5}
-"""What a pooled sum is multiplied by: the number of present values, to this power."""
+"""A pooled sum is multiplied by the number of present values to this power."""
 N_SPECIAL = 2
-"""Rows of a block before its values: the average, and the unknown value."""
+"""Rows of a block before its values: those of the average and of the unknown value."""
 
 
 @dataclass(frozen=True)
 class CodeField:
-    """A field that has codes: how many values, how many slots, and whether slots are of one multi-sparse group."""
+    """A field of codes: its number of values, its number of slots, and whether it is multi-sparse."""
 
     n_values: int
     width: int = 1
@@ -39,13 +39,13 @@ class SideLayout:
 
     @property
     def blocks(self) -> tuple[slice, ...]:
-        """The rows of each code field in the side's table: the average, the unknown value, then value after value."""
+        """The rows of each code field in the side's table: the average, the unknown value, then all values by code."""
         ends = [*accumulate(field.n_values + N_SPECIAL for field in self.code_fields)]
         return tuple(map(slice, [0, *ends], ends))
 
     @property
     def n_rows(self) -> int:
-        """How many rows the side's table has."""
+        """The number of rows of the side's table."""
         return sum(field.n_values + N_SPECIAL for field in self.code_fields)
 
     def numbers(self, combiner: Combiner, first: int = 0) -> tuple[int, ...]:
@@ -59,7 +59,7 @@ class FieldEmbedding(nn.Module):
     """The vectors and linear weights of one side's fields.
 
     All code fields share a table, each with a block of rows in it: the average of its trained values, the
-    unknown value (code 0), then value after value. A dense field has one vector v and enters as x·v.
+    unknown value (code 0), then all values by code. A dense field has one vector v, and its vector is x·v.
 
     Parameters
     ----------
@@ -71,16 +71,16 @@ class FieldEmbedding(nn.Module):
         How the n present values of a multi-sparse field are pooled: ``"sum"``, ``"mean"`` (sum / n),
         ``"sqrtn"`` (sum / √n), or ``"normal"``: not at all, each slot is a vector of its own.
     dropout
-        Share of vector elements that are hidden in training.
+        The share of vector elements that training drops.
     init_std
-        Vectors start as N(0, init_std²), linear weights at 0: one-dimensional weights that start as noise
-        cost more than a hundredth of AUC on MovieLens.
+        Vectors start as N(0, init_std²), linear weights at 0: random linear weights cost more than a hundredth of AUC
+        on MovieLens.
 
     Attributes
     ----------
     reg
-        In training, the gradient of the table rows is that of the loss and of ``reg`` times their ‖v‖² + w², a mean
-        over the rows of the batch.
+        The L2 penalty in training: ``reg`` times ‖v‖² + w² of all table rows that are looked up, as a mean over the
+        rows of the batch. It is added to their gradients, not to the loss.
     """
 
     offsets: Tensor
@@ -121,19 +121,19 @@ class FieldEmbedding(nn.Module):
             fields = Fields(vectors, weights, self.present.expand(weights.shape))
         if self.layout.n_dense:
             x = rows.dense
-            always = self.present.expand(x.shape)  # a missing number is the mean, and that is a value
+            always = self.present.expand(x.shape)  # a missing number counts as the mean
             fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, always))
         return Fields(dropout(fields.vectors, self.dropout, self.training), fields.weights, fields.present)
 
     @torch.no_grad()
     def mark_trained(self, codes: Tensor, first: int = 0) -> None:
-        """Note that training will touch these codes (..., C'), of the columns from ``first`` on."""
+        """Mark codes (..., C') as trained; their columns are those from ``first`` on."""
         at = codes + self.offsets[first : first + codes.shape[-1]]
         self.trained[at[codes != ABSENT].long()] = True
 
     @torch.no_grad()
     def refresh_averages(self) -> None:
-        """Give each block its average, and that average to every row of it that was never trained."""
+        """Set the average of each block, and every row of it that was never trained to that average."""
         for block in self.blocks:
             trained = self.trained[block]
             untrained = (~trained).nonzero().squeeze(-1)
@@ -146,7 +146,7 @@ class FieldEmbedding(nn.Module):
         return codes.clamp_min(AVERAGE) + self.offsets if self._has_slots else codes + self.offsets
 
     def _pool(self, slots: Fields) -> Fields:
-        """One position a field: the slots of each multi-sparse field pooled."""
+        """One position for each field: the slots of a multi-sparse field are pooled."""
         parts: list[Fields] = []
         start = 0
         for field in self.layout.code_fields:

@@ -1,4 +1,4 @@
-"""What components see: the embedded fields of a side, and the states they keep of them."""
+"""The embedded fields of a side, and the states that components encode them to."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ S = TypeVar("S", bound=State)
 
 
 def _over_tensors(function: Callable[[list[Tensor]], Tensor], states: Sequence[S]) -> S:
-    """The state of what ``function`` makes of the tensors that stand in one place of all the states."""
+    """The state whose tensors are ``function`` of the states' tensors at the same place."""
     first = states[0]
     made = object.__new__(type(first))
     for name, part in first.__dict__.items():
@@ -104,7 +104,7 @@ class Fields(State):
     present: Tensor
 
     def join(self, other: Fields) -> Fields:
-        """These fields and, behind them, those of ``other``; leading dimensions broadcast."""
+        """These fields, then those of ``other``; leading dimensions broadcast."""
         lead, its_lead = self.present.shape[:-1], other.present.shape[:-1]
         lead = lead if lead == its_lead else torch.broadcast_shapes(lead, its_lead)
         return _over_tensors(lambda both: torch.cat([_lead(one, lead) for one in both], len(lead)), [self, other])
@@ -116,7 +116,7 @@ def _lead(tensor: Tensor, lead: torch.Size) -> Tensor:
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """Static facts about the fields, that of the user's side first.
+    """Which fields there are, and where their vectors stand: the user's side first.
 
     Attributes
     ----------

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 def lookup(
     vectors: nn.Embedding, weights: nn.Embedding, at: Tensor, decay: Tensor | float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The rows ``at`` (..., C) of two tables of as many rows: (..., C, K) and, of the one that is a column, (..., C).
+    """The rows ``at`` (..., C) of both tables: vectors (..., C, K) and weights (..., C).
 
-    Their gradients are sparse where the tables say so. Dense gradients are added in place to
-    those that a table has already, as ``zero_grad(set_to_none=False)`` leaves them, so that a step makes no table anew.
-    Each row that is looked up adds ``decay`` times itself to its gradient, as a penalty of decay/2 · ‖row‖² would.
+    The gradients are sparse if the tables' ``sparse`` flag is set. Dense gradients are added in place to a table's
+    ``grad``, which ``zero_grad(set_to_none=False)`` leaves there, so that a step allocates no table. Each row that is
+    looked up adds ``decay`` times itself to its gradient, as a penalty of decay/2 · ‖row‖² would.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def _decayed(gradient: Tensor, rows: Tensor, decay: Tensor | float) -> Tensor:
 
 
 class _Lookup(torch.autograd.Function):
-    """Rows of both tables, and what their gradients need."""
+    """Rows of both tables."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, weights: Tensor, at: Tensor, decay: Tensor | float) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -59,7 +59,7 @@ class _Lookup(torch.autograd.Function):
 
     @staticmethod
     def tables_with_gradients(ctx: Any, gradients: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor] | None]:
-        """Each table that needs a gradient, and that of the rows that were looked up."""
+        """Each table that needs a gradient, with the gradient of the rows that were looked up; else None."""
         tables, rows = ctx.saved_tensors[:2], ctx.saved_tensors[3:]
         if rows:
             gradients = tuple(_decayed(one, row, ctx.decay) for one, row in zip(gradients, rows, strict=True))
@@ -68,11 +68,11 @@ class _Lookup(torch.autograd.Function):
 
 
 class _DenseLookup(_Lookup):
-    """Gradients are added to those of the tables in place."""
+    """Gradients are added to ``grad`` of the tables in place."""
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """A table of gradients, or none where they went into that which was there."""
+        """The gradients of the tables; None where they were added in place."""
         at, new = ctx.saved_tensors[2], list[Tensor | None]()
         for needed in _Lookup.tables_with_gradients(ctx, gradients):
             if needed is None:
@@ -83,18 +83,18 @@ class _DenseLookup(_Lookup):
             whole_rows = whole.view(-1, *gradient.shape[1:])  # numbers are faster than columns
             if whole.device.type == "cpu":
                 whole_rows.index_add_(0, at, gradient)
-            else:  # which sorts first, so that sums do not depend on who comes when
+            else:  # which sorts first, so that sums do not depend on the order of threads
                 whole_rows.index_put_((at,), gradient, accumulate=True)
             new.append(whole if table.grad is None else None)
         return *new, None, None
 
 
 class _SparseLookup(_Lookup):
-    """Gradients are sparse tensors with an entry for each row that was looked up, twice if it was twice."""
+    """Gradients are sparse tensors with an entry for each lookup, so that a row can have several."""
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Both on the same indices."""
+        """The gradients of both tables, on the same indices."""
         indices, new = ctx.saved_tensors[2].unsqueeze(0), list[Tensor | None]()
         for needed in _Lookup.tables_with_gradients(ctx, gradients):
             if needed is not None:

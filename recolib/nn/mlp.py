@@ -20,7 +20,7 @@ Step = Callable[[Tensor], Tensor]
 class BatchNorm(nn.BatchNorm1d):
     """Batch norm over every dimension but the last: (B, n, H) is B·n rows.
 
-    eps 1e-3 and momentum 0.1 are what the papers' TensorFlow code used.
+    eps 1e-3 and momentum 0.1 are those of the papers' TensorFlow code.
     """
 
     def __init__(self, width: int) -> None:
@@ -40,7 +40,7 @@ class BatchNorm(nn.BatchNorm1d):
         return normed if input.dim() == 2 else normed.view(input.shape)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift, both (H,), of what it does in evaluation: x·scale + shift."""
+        """Scale and shift, both (H,): in evaluation, batch norm is x·scale + shift."""
         assert self.running_mean is not None
         assert self.running_var is not None
         scale = self.weight * torch.rsqrt(self.running_var + self.eps)
@@ -87,15 +87,15 @@ class SideLinear(nn.Linear):
 
 
 def fold(norm: BatchNorm | None, layer: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias of batch norm and the layer behind it as one layer, as they are in evaluation."""
+    """Weight and bias of a batch norm and the layer after it, as one layer in evaluation."""
     if norm is None:
         return layer.weight, layer.bias
     scale, shift = norm.scale_and_shift()
     return layer.weight * scale, layer.bias + layer.weight @ shift
 
 
-def fold_behind(layer: nn.Linear, norm: BatchNorm | None) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a layer and the batch norm behind it as one layer, as they are in evaluation."""
+def fold_after(layer: nn.Linear, norm: BatchNorm | None) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer and the batch norm after it, as one layer in evaluation."""
     if norm is None:
         return layer.weight, layer.bias
     scale, shift = norm.scale_and_shift()
@@ -105,15 +105,16 @@ def fold_behind(layer: nn.Linear, norm: BatchNorm | None) -> tuple[Tensor, Tenso
 class Perceptron(nn.Sequential):
     """Layers in a row, those of ``after_linear`` and ``mlp``.
 
-    In evaluation each batch norm is folded into its Linear. Without gradients this is done once, until weights can have
-    changed: ``train``, ``eval``, ``load_state_dict`` and moves to another device or type forget the folded layers, and
-    a copy starts without. So whoever writes into the weights of a network in evaluation calls ``eval()`` behind it.
+    In evaluation each batch norm is folded into its Linear. Without gradients the folded layers are cached until
+    weights can have changed: ``train``, ``eval``, ``load_state_dict`` and moves to another device or type clear the
+    cache, and a copy starts with an empty one. Code that writes weights in place in evaluation must call ``eval()``
+    afterwards.
     """
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__(*layers)
         self._folded: dict[int, list[Step]] = {}
-        self.register_load_state_dict_post_hook(_forget_folded)
+        self.register_load_state_dict_post_hook(_clear_folded)
 
     def forward(self, input: Tensor) -> Tensor:
         """The layers' output for ``input``, which in evaluation they may overwrite."""
@@ -123,8 +124,8 @@ class Perceptron(nn.Sequential):
         return rows.view(*input.shape[:-1], rows.shape[-1])
 
     def folded(self, input: Tensor, start: int = 0) -> Tensor:
-        """What the layers from ``start`` on make of ``input`` in evaluation, each batch norm as part of its Linear."""
-        folded = self._folded  # before weights are read: what is made of old ones goes where nobody looks any more
+        """The output of the layers from ``start`` on in evaluation, each batch norm folded into its Linear."""
+        folded = self._folded  # read before the weights: if they change meanwhile, this is no longer the cache
         if torch.is_grad_enabled():
             steps = self._fold(start)
         elif start in folded:
@@ -136,7 +137,7 @@ class Perceptron(nn.Sequential):
         return input
 
     def train(self, mode: bool = True) -> Self:
-        """Switch between training and evaluation, and forget the folded layers."""
+        """Switch between training and evaluation, and clear the cache."""
         self._folded = {}
         return super().train(mode)
 
@@ -146,7 +147,7 @@ class Perceptron(nn.Sequential):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied: all but the folded layers."""
+        """All but the cache."""
         return self.__dict__ | {"_folded": {}}
 
     def _fold(self, start: int) -> list[Step]:
@@ -154,22 +155,22 @@ class Perceptron(nn.Sequential):
         steps: list[Step] = []
         for layer, before, after in zip(layers, [None, *layers], [*layers[1:], None], strict=False):
             if isinstance(layer, nn.Linear):
-                weight, bias = fold_behind(layer, after if isinstance(after, BatchNorm) else None)
+                weight, bias = fold_after(layer, after if isinstance(after, BatchNorm) else None)
                 steps.append(partial(F.linear, weight=weight, bias=bias))
             elif isinstance(layer, nn.ReLU):
                 steps.append(torch.relu_)
-            elif before is None:  # a batch norm behind no Linear
+            elif before is None:  # a batch norm after no Linear
                 steps.append(layer)
         return steps
 
 
-def _forget_folded(module: nn.Module, _keys: object) -> None:
+def _clear_folded(module: nn.Module, _keys: object) -> None:
     assert isinstance(module, Perceptron)
     module._folded = {}  # pyright: ignore[reportPrivateUsage]
 
 
 def after_linear(width: int, use_bn: bool, dropout: float) -> list[nn.Module]:
-    """What follows a hidden layer: batch norm, ReLU, dropout."""
+    """The layers after a hidden Linear: batch norm, ReLU, dropout."""
     return [*([BatchNorm(width)] if use_bn else []), nn.ReLU(), *([Dropout(dropout)] if dropout else [])]
 
 

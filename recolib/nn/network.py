@@ -43,7 +43,7 @@ class Network(nn.Module):
     Attributes
     ----------
     precision
-        What training multiplies matrices in, and scoring those behind what each side keeps; weights and sums are
+        The type of all matrix products in training, and in evaluation of those in ``score``. Weights and sums are
         float32 in any case.
     """
 
@@ -53,16 +53,16 @@ class Network(nn.Module):
         super().__init__()
         self.user, self.item = user, item
         self.components = nn.ModuleList(components)
-        self.terms = tuple(components)  # the same, for loops: a ModuleList is slower, and knows only Modules
+        self.terms = tuple(components)  # the same, for loops: a ModuleList is slower, and typed as Modules
         self.bias = nn.Parameter(torch.tensor(float(bias)))
         self.precision: Precision = "float32"
 
     def encode(self, side: NetworkSide, rows: Rows) -> NetworkState:
-        """What each component keeps of rows (..., C), (..., D) of one side."""
+        """Each component's state of rows (..., C), (..., D) of one side."""
         return self.encode_fields(side, self.embedding(side)(rows))
 
     def encode_fields(self, side: NetworkSide, fields: Fields) -> NetworkState:
-        """What each component keeps of embedded fields (..., F, K) of one side."""
+        """Each component's state of embedded fields (..., F, K) of one side."""
         states = [component.encode(side, fields) for component in self.terms]
         if self.precision == "bf16" and not self.training:
             states = [component.to_bf16(state) for component, state in zip(self.terms, states, strict=True)]
@@ -97,7 +97,7 @@ class Network(nn.Module):
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def vectors(self, side: NetworkSide, state: NetworkState) -> Tensor | None:
-        """The vectors (..., V) of states of one side whose inner products with the other's are logits, if there are."""
+        """Vectors (..., V) of a side whose inner products with the other's are the logits, if there are; else None."""
         parts = [component.inner_product(side, of_it) for component, of_it in zip(self.terms, state.parts, strict=True)]
         exact = [part for part in parts if part is not None]
         if len(exact) < len(parts):
@@ -108,7 +108,7 @@ class Network(nn.Module):
 
     @cached_property
     def numbers_per_pair(self) -> int:
-        """How many numbers scoring holds of a pair at once, about."""
+        """About how many numbers ``score`` holds for each pair at once: those of the widest component."""
         return max(component.numbers_per_pair for component in self.terms)
 
     def embedding(self, side: NetworkSide) -> FieldEmbedding:
@@ -116,15 +116,15 @@ class Network(nn.Module):
         return self.user if side == "user" else self.item
 
     def penalty(self) -> Tensor | float:
-        """What components add to the loss to hold their weights down."""
+        """The sum of the components' penalties, which is added to the loss."""
         return sum((component.penalty() for component in self.terms), start=0.0)
 
     def tables(self) -> list[tuple[nn.Embedding, ...]]:
         """The embedding tables of each side, which are looked up together."""
         return [(side.vectors, side.weights) for side in (self.user, self.item)]
 
-    def fm_weights(self) -> list[nn.Parameter]:
-        """What a factorization machine consists of: vectors, linear weights and w0."""
+    def embedding_weights(self) -> list[nn.Parameter]:
+        """The weights that do not belong to a component: vectors, linear weights and w0."""
         return [*self.user.parameters(), *self.item.parameters(), self.bias]
 
     def refresh_averages(self) -> None:
@@ -134,5 +134,5 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.bias.device

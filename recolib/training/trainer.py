@@ -80,7 +80,7 @@ class Trainer:
     """
 
     def __init__(self, network: Network, plan: Plan) -> None:
-        if plan.freeze_fm and len(network.fm_weights()) == len(list(network.parameters())):
+        if plan.freeze_fm and len(network.embedding_weights()) == len(list(network.parameters())):
             raise ValueError("freeze_fm=True leaves nothing to train: the model has no weights but those of an FM")
         self.network, self.plan = network, plan
         self.parameters = list(network.parameters())
@@ -88,7 +88,7 @@ class Trainer:
         self.optimizer = Optimizer(network, network.tables(), plan.optimizer, plan.rates(0))
         self.average = None if plan.ema is None else MovingAverage(self.parameters)
         self._predicts = False  # whether the network holds the weights to predict with
-        for weight in network.fm_weights():
+        for weight in network.embedding_weights():
             weight.requires_grad_(not plan.freeze_fm)
 
     def run_epoch(self, examples: Examples, bar: tqdm[Any]) -> tuple[float, float]:
@@ -219,7 +219,7 @@ class Trainer:
     def freeze_where_it_predicts(self) -> None:
         """Let weights that the plan freezes stand where their averages are, not where training left them."""
         if self.plan.freeze_fm and self.average is not None:
-            frozen = {id(weight) for weight in self.network.fm_weights()}
+            frozen = {id(weight) for weight in self.network.embedding_weights()}
             for weight, value in zip(self.parameters, self.average.values, strict=True):
                 if id(weight) in frozen:
                     value.copy_(weight)

@@ -277,8 +277,10 @@ def test_attention_keeps_in_the_mean_what_dropout_hides():
 # ---- sampled pairs
 
 
-def sampled(keep: float, warmup_steps: int = 0) -> InteractionAware:
-    component = InteractionAware(FieldSpec((0, 1), (2,), 2), 2, 2, keep=keep, warmup_steps=warmup_steps).train()
+def sampled(pair_share: float, warmup_steps: int = 0) -> InteractionAware:
+    component = InteractionAware(
+        FieldSpec((0, 1), (2,), 2), 2, 2, pair_share=pair_share, warmup_steps=warmup_steps
+    ).train()
     with torch.no_grad():
         interaction_aware(component)
     return component
@@ -291,7 +293,7 @@ def test_pairs_are_drawn_in_proportion_to_the_squares_of_their_directions():
     counts = torch.zeros(3, 3)
     for _ in range(3000):
         component.begin_batch()
-        counts += component.kept
+        counts += component.drawn
     share = [counts[i, j].item() / 3000 for i, j in ((0, 1), (0, 2), (1, 2))]
     assert share == pytest.approx([1 / 15, 13 / 15, 1 / 15], abs=0.025)
     assert torch.equal(counts, counts.T)
@@ -314,7 +316,7 @@ def test_left_out_pairs_leave_their_attention_to_the_others():
     component = sampled(1 / 3)
     user, item = fields_of([True, True], 2), fields_of([True], 2)
     component.begin_batch()
-    (i, j) = next((i, j) for i, j in combinations(range(3), 2) if component.kept[i, j])
+    (i, j) = next((i, j) for i, j in combinations(range(3), 2) if component.drawn[i, j])
     vectors = torch.cat([user.vectors, item.vectors])
     direction = component.directions(torch.tensor([i]), torch.tensor([j])).squeeze()
     assert score_of(component, user, item) == pytest.approx(((vectors[i] * vectors[j]) @ direction).item(), abs=1e-6)

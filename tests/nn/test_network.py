@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
+import recolib.nn
+from recolib import algorithms
 from recolib.data.rows import Rows
 from recolib.nn import CodeField, Deep, FieldEmbedding, FieldSpec, Linear, Network, Pairwise, SideLayout
 from recolib.nn.components import cross
@@ -60,3 +64,12 @@ def test_bf16_rounds_the_perceptron(network, training):
     assert rounded.dtype == torch.float32
     assert not torch.equal(rounded, exact)
     torch.testing.assert_close(rounded, exact, atol=0.1, rtol=0.1)
+
+
+def test_components_do_not_know_the_algorithms_that_use_them():
+    names = re.compile(rf"\b({'|'.join([*algorithms.__all__, 'LibRecommender'])})\b")
+    sources = [*Path(recolib.nn.__file__).parent.rglob("*.py")]
+    assert len(sources) > 15
+    for path in sources:
+        without_papers = re.sub(r'References\n +-+\n.*?"""', "", path.read_text("utf-8"), flags=re.DOTALL)
+        assert not names.findall(without_papers), path.name

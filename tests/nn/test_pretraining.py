@@ -71,7 +71,7 @@ def world(request: pytest.FixtureRequest) -> World:
 def test_a_model_starts_with_the_scores_of_the_fm(cls, settings, negative, world):
     fm = pretrained(world, "rating", negative)
     if negative:
-        assert (network(fm).components[1].scale_and_shift()[0] < 0).any()
+        assert (network(fm).components[1].pair_factors()[0] < 0).any()
     expected = scores(fm, world)
     assert len(expected) > 20
     np.testing.assert_allclose(scores(started(cls, fm, world, **settings), world), expected, rtol=0, atol=2e-6)
@@ -99,7 +99,7 @@ def test_nfm_starts_with_the_vectors_of_the_fm(world):
     """And with its batch norm in them: their products are the FM's, normalised."""
     fm = pretrained(world, "rating")
     mine, its = network(started(NFM, fm, world, hidden_units=(5,))), network(fm)
-    scale, shift = its.components[1].scale_and_shift()
+    scale, shift = its.components[1].pair_factors()
     for side in ("user", "item"):
         trained = its.embedding(side).trained
         torch.testing.assert_close(
@@ -131,7 +131,7 @@ def test_a_frozen_fm_stands_still_and_the_rest_learns(cls, optimizer):
     world = make_world("rating", "all kinds")
     fm = pretrained(world, "rating", use_bn=False)
     model = started(cls, fm, world, freeze_fm=True, lr=0.05, n_epochs=2, optimizer=optimizer, ema=0.9)
-    for mine, its in zip(network(model).fm_weights(), network(fm).fm_weights(), strict=True):
+    for mine, its in zip(network(model).embedding_weights(), network(fm).embedding_weights(), strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-6, atol=1e-7)  # settling takes means anew
     assert np.abs(scores(model, world) - scores(fm, world)).max() > 1e-3
 
@@ -142,9 +142,9 @@ def test_what_predicts_stands_still_when_a_trained_model_is_frozen(ema):
     data, info = world.build()
     model = AFM("rating", info, embed_size=SIZE, lr=0.05, n_epochs=2, ema=ema)
     model.fit(data, neg_sampling=False, verbose=0)
-    before = [weight.detach().clone() for weight in network(model).fm_weights()]
+    before = [weight.detach().clone() for weight in network(model).embedding_weights()]
     model.fit(data, neg_sampling=False, verbose=0, freeze_fm=True)
-    for mine, other in zip(network(model).fm_weights(), before, strict=True):
+    for mine, other in zip(network(model).embedding_weights(), before, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-7)
     model.fit(data, neg_sampling=False, verbose=0)
     assert not torch.allclose(network(model).user.vectors.weight, before[0], atol=1e-3)
@@ -218,10 +218,10 @@ def test_what_does_not_suit_is_refused():
     refusing("init_from has multi_sparse_combiner='sqrtn', and this model 'sum'", fm, multi_sparse_combiner="sum")
     refusing("init_from must be a fitted FM, got str", "fm", error=TypeError)
     refusing("no weights yet", FM("rating", info, embed_size=SIZE), error=NotFittedError)
-    refusing("init_from must be an FM", started(AFM, fm, world))
-    refusing("init_from must be an FM", started(DeepFM, fm, world, hidden_units=(4,)))
-    refusing("which have the pairs of an FM", fm, cls=WideDeep)
-    refusing("an FM does not start from an FM", fm, cls=FM)
+    refusing("init_from must be a factorization machine", started(AFM, fm, world))
+    refusing("init_from must be a factorization machine", started(DeepFM, fm, world, hidden_units=(4,)))
+    refusing("a term made of pairs of fields, and this one has none", fm, cls=WideDeep)
+    refusing("a factorization machine does not start from another", fm, cls=FM)
     refusing("at least 2 units", fm, cls=INN, hidden_units=(1,))
     refusing("at least 2 units", fm, cls=INN, hidden_units=(4, 1))
     refusing("trained on other data", pretrained(make_world("rating", "pure"), "rating"))
@@ -246,7 +246,7 @@ def test_a_start_takes_the_roots_of_the_scale():
     """On one pair: √α·u · √α·v = α·u·v."""
     world = make_world("rating", "pure")
     fm = pretrained(world, "rating")
-    scale = network(fm).components[1].scale_and_shift()[0]
+    scale = network(fm).components[1].pair_factors()[0]
     mine = network(started(DeepFM, fm, world, hidden_units=(4,)))
     ratio = mine.user.vectors.weight[3] / network(fm).user.vectors.weight[3]
     torch.testing.assert_close(ratio, scale.sqrt(), rtol=1e-4, atol=0)

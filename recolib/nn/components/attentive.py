@@ -1,4 +1,4 @@
-"""Sums over pairs of fields that attend to some pairs more than to others."""
+"""Sums over pairs of fields, weighted by attention."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 Activation = Literal["relu", "tanh"]
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 MASKED_LOGIT = -1e30
-"""The logit of a pair that takes no attention: finite, so that a side without pairs is no NaN."""
+"""The logit of a pair that takes no attention: finite, so that a side without pairs gives no NaN."""
 
 
 @dataclass(frozen=True, eq=False)
 class AttentiveState(State):
-    """A side's fields, and its own pairs as if they were one.
+    """A side's fields, and its own pairs summed up as one pair.
 
     Attributes
     ----------
     vectors, present
         The fields, (..., F, K), and which of them have a value, (..., F).
     mass
-        log Σ exp(a_p / τ) over the side's own pairs, (...): the logit of the one pair that stands for them.
+        The logit of that one pair: log Σ exp(a_p / τ) over the side's own pairs, (...).
     value
-        What they contribute, weighted by attention among themselves, (..., H).
+        The value of that one pair: the mean of theirs, weighted by attention among themselves, (..., H).
     """
 
     vectors: Tensor
@@ -44,21 +44,21 @@ class AttentiveState(State):
 class AttentivePairs(Component[AttentiveState]):
     r"""finish(Σ_p T_p D_p e_p) over all pairs p = (i, j) of present fields, e_p = e_i ∘ e_j, T = softmax_p(a_p / τ).
 
-    The attention logit is a_p = q · act(W e_p + b). D_p is what a subclass says: H directions in which a pair's
-    product counts. There is one softmax over all pairs; the own pairs of a side enter it as one, whose logit
-    is their log-mass and whose value their weighted mean, so that they are gone through once per user and once
-    per item. Scalars are made of each pair before anything is summed: no product outlives its pair.
+    The attention logit is a_p = q · act(W e_p + b). A subclass defines D_p: H directions on which a pair's product is
+    projected. One softmax runs over all pairs. The own pairs of a side enter it as one, whose logit is their log-mass
+    and whose value is their weighted mean, so that they are computed once per user and once per item. Each product is
+    reduced to a few numbers before anything is summed.
 
     Parameters
     ----------
     spec
         The fields.
     attention_size
-        A, the rows of W.
+        The number A of rows of W.
     temperature
         τ; the higher, the more equal the weights.
     pair_dropout
-        Dropout on the elements of e_p, behind attention.
+        Dropout on the elements of e_p in the sum; attention sees all of them.
     activation
         ``"relu"`` or ``"tanh"``.
     within_fields
@@ -69,6 +69,7 @@ class AttentivePairs(Component[AttentiveState]):
 
     numbers: Tensor
     allowed: Tensor
+    made_of_pairs = True
 
     def __init__(
         self,
@@ -93,21 +94,21 @@ class AttentivePairs(Component[AttentiveState]):
         self.register_buffer("allowed", (numbers[:, None] != numbers) | within_fields, persistent=False)
 
     def directions(self, left: Tensor, right: Tensor) -> Tensor:
-        """D of the pairs of positions ``left`` and ``right``, (..., H, K); 1 for what all pairs have in common."""
+        """D of the pairs of positions ``left`` and ``right``, (..., H, K), of size 1 where all pairs have the same."""
         raise NotImplementedError
 
     def basis(self) -> Tensor | None:
-        """Few vectors (R, K) that all directions are made of, if they are; then ``mix`` says how."""
+        """A few vectors (R, K) of which ``mix`` makes all directions; None if there are none."""
         return None
 
     def mix(self, components: Tensor, left: Tensor, right: Tensor) -> Tensor:
-        """D e from the products' components along ``basis``, (..., P, R) -> (..., P, H)."""
+        """D e of the products' components along ``basis``, (..., P, R) -> (..., P, H)."""
         raise NotImplementedError
 
     def measure(self, products: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """W e and D e of pairs, (..., P, K) -> (..., P, A) and (..., P, H).
 
-        Where a few vectors make all D, one matrix product gives both: the products are read once.
+        With a ``basis``, one matrix product gives both, so that the products are read once.
         """
         basis, weight = self.basis(), self.attention.weight
         dropped = self._drop(products)
@@ -119,11 +120,11 @@ class AttentivePairs(Component[AttentiveState]):
         return hidden, self.mix(components, left, right)
 
     def project(self, products: Tensor, directions: Tensor) -> Tensor:
-        """D e of pairs, (..., P, K) and (P, H, K) -> (..., P, H), where each has directions of its own."""
+        """D e of pairs that have directions of their own, (..., P, K) and (P, H, K) -> (..., P, H)."""
         return torch.einsum("...pk,phk->...ph", products, directions)
 
     def finish(self, pooled: Tensor) -> Tensor:
-        """The score of what attention has pooled, (..., H) -> (...)."""
+        """The score of the pooled values, (..., H) -> (...)."""
         return pooled.squeeze(-1)
 
     def penalty(self) -> Tensor | float:
@@ -131,18 +132,18 @@ class AttentivePairs(Component[AttentiveState]):
         return self.attention_reg * self.attention.weight.square().sum() if self.attention_reg else 0.0
 
     @torch.no_grad()
-    def start_as_fm(self, scale: Tensor) -> bool:
-        """All P pairs take 1/P of the attention, and count P times."""
+    def start_as_pairs(self, factors: Tensor) -> bool:
+        """Give each of the P pairs 1/P of the attention, and P times the factors as its direction."""
         self.query.zero_()
-        self._point(scale * self.allowed.triu(1).sum())
+        self._point(factors * self.allowed.triu(1).sum())
         return True
 
     def _point(self, direction: Tensor) -> None:
-        """Give all pairs one direction, (K,), whose sum of elements is the score."""
+        """Give all pairs one direction (K,), so that the score is the sum of the products' components along it."""
         raise NotImplementedError
 
     def encode(self, side: NetworkSide, fields: Fields) -> AttentiveState:
-        """The side's fields, and its own pairs gone through."""
+        """The side's fields, and its own pairs summed up."""
         at = self._positions(side)
         if len(at) == 1 and not self.training:  # no pairs, and ONNX Runtime multiplies no empty matrices
             lead, width = fields.present.shape[:-1], self.directions(at, at).shape[-2]
@@ -157,7 +158,7 @@ class AttentivePairs(Component[AttentiveState]):
         return AttentiveState(fields.vectors, fields.present, mass, _pool(logits, values))
 
     def score(self, user: AttentiveState, item: AttentiveState) -> Tensor:
-        """The pairs across and those within both sides, in one softmax, (B, n)."""
+        """One softmax over the pairs across and the own pairs of both sides, (B, n)."""
         of_item, of_user = self._positions("item")[:, None], self._positions("user")
         present = item.present.unsqueeze(-1) & user.present.unsqueeze(-2) & self.pairs()[of_item, of_user]
         if item.vectors.shape[0] == 1 and not self.training:
@@ -174,7 +175,7 @@ class AttentivePairs(Component[AttentiveState]):
         return self.finish(_pool(torch.cat([*own, across], -1), torch.cat([*of_own, values.flatten(-3, -2)], -2)))
 
     def contributions(self, fields: Fields) -> Contributions | None:
-        """Each pair's value, weighted by attention; whatever makes more of the values than their sum has none."""
+        """Each pair's value, weighted by attention."""
         i, j = torch.triu_indices(self.spec.n_positions, self.spec.n_positions, 1, device=self.numbers.device)
         hidden, values = self.measure(own_products(fields.vectors), i, j)
         weights = _weights(self._logits(hidden, fields.present[..., i] & fields.present[..., j] & self.pairs()[i, j]))
@@ -198,11 +199,11 @@ class AttentivePairs(Component[AttentiveState]):
 
 
 class OwnProducts(torch.autograd.Function):
-    """e_i ∘ e_j of all pairs i < j, (..., F, K) -> (..., P, K), which keeps the vectors alone for its gradient."""
+    """e_i ∘ e_j of all pairs i < j, (..., F, K) -> (..., P, K); only the vectors are saved for the gradient."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, vectors: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Field by field: each with those behind it."""
+        """Multiply each field with those after it."""
         ctx.save_for_backward(vectors)
         n = vectors.shape[-2]
         products = vectors.new_empty(*vectors.shape[:-2], n * (n - 1) // 2, vectors.shape[-1])
@@ -212,7 +213,7 @@ class OwnProducts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Into one tensor."""
+        """The gradient of the vectors, added up in one tensor."""
         (vectors,) = ctx.saved_tensors
         total = torch.zeros_like(vectors)
         for i, span in _spans(vectors.shape[-2]):
@@ -228,7 +229,7 @@ def own_products(vectors: Tensor) -> Tensor:
 
 
 def _spans(n: int) -> Iterator[tuple[int, slice]]:
-    """For each of n fields but the last, where the products with those behind it stand."""
+    """For each of n fields but the last, the span of its products with those after it."""
     start = 0
     for i in range(n - 1):
         yield i, slice(start, start + n - 1 - i)
@@ -236,17 +237,17 @@ def _spans(n: int) -> Iterator[tuple[int, slice]]:
 
 
 def _pool(logits: Tensor, values: Tensor) -> Tensor:
-    """Values (..., P, H) weighted by attention, (..., H); 0 where there is no pair."""
+    """Values (..., P, H) averaged by attention, (..., H); 0 where there is no pair."""
     return (_weights(logits).unsqueeze(-2) @ values).squeeze(-2)
 
 
 def _weights(logits: Tensor) -> Tensor:
-    """Attention (..., P); 0 for what takes none."""
+    """Attention (..., P); 0 for masked pairs."""
     return logits.softmax(-1) * (logits > MASKED_LOGIT / 2)
 
 
 class Attention(AttentivePairs):
-    r"""p · Σ_p T_p e_p: every pair counts in one direction.
+    r"""p · Σ_p T_p e_p: all pairs have one direction.
 
     Parameters
     ----------
@@ -266,24 +267,24 @@ class Attention(AttentivePairs):
         return self.direction.expand(*[1] * torch.broadcast_tensors(left, right)[0].dim(), 1, -1)
 
     def project(self, products: Tensor, directions: Tensor) -> Tensor:
-        """The vectors that dropout has to see, (..., P, K)."""
+        """The vectors that dropout must see, (..., P, K)."""
         return products * self.direction
 
     def basis(self) -> Tensor | None:
-        """The direction; none where vectors are kept."""
-        return None if self._keeps_vectors else self.direction[None]
+        """The direction; None where dropout needs vectors."""
+        return None if self._pools_vectors else self.direction[None]
 
     def mix(self, components: Tensor, left: Tensor, right: Tensor) -> Tensor:
-        """There is nothing to mix."""
+        """The components themselves."""
         return components
 
     def finish(self, pooled: Tensor) -> Tensor:
-        """The sum of what dropout leaves."""
-        return dropout(pooled, self.dropout).sum(-1) if self._keeps_vectors else super().finish(pooled)
+        """The sum of the pooled vector's elements, after dropout."""
+        return dropout(pooled, self.dropout).sum(-1) if self._pools_vectors else super().finish(pooled)
 
     def _point(self, direction: Tensor) -> None:
         self.direction.copy_(direction)
 
     @property
-    def _keeps_vectors(self) -> bool:
+    def _pools_vectors(self) -> bool:
         return self.training and self.dropout > 0

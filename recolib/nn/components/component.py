@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ S = TypeVar("S", bound=State)
 
 @dataclass(frozen=True, eq=False)
 class InnerProduct(State):
-    """A side's part of a score that is user.vector · item.vector + user.constant + item.constant.
+    """One side's part of a term that is user.vector · item.vector + user.constant + item.constant.
 
     Attributes
     ----------
@@ -32,16 +32,16 @@ class InnerProduct(State):
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """A term as a sum of what the fields of both sides add alone and in pairs.
+    """A term as a sum over single fields and pairs of fields; a part that the term does not have is None.
 
     Attributes
     ----------
     constant
-        What is added whatever the fields are, a number; None is nothing.
+        A number that does not depend on the fields.
     alone
-        What each position adds, (..., F); None where the term has nothing of the kind.
+        The contribution of each position, (..., F).
     pairs
-        What positions i < j add together, (..., F, F), zero elsewhere; None likewise.
+        The contribution of each two positions i < j, (..., F, F), zero elsewhere.
     """
 
     constant: Tensor | None = None
@@ -52,47 +52,63 @@ class Contributions:
 class Component(nn.Module, Generic[S]):
     """A term of a network's score, cut in two.
 
-    ``encode`` does what depends on one side alone, once per user and once per item; ``score`` joins the
-    two states of a pair. Batch norm and dropout of what both sides make belong in ``score``, where they
-    see what an uncut computation would see.
+    ``encode`` computes what depends on one side alone, once per user and once per item; ``score`` joins the two states
+    of a pair. Batch norm and dropout of anything that depends on both sides belong in ``score``, where they see what
+    an uncut computation would see.
+
+    Attributes
+    ----------
+    made_of_pairs
+        Whether the term is made of products of pairs of fields, so that vectors trained in such products suit it.
     """
+
+    made_of_pairs: ClassVar[bool] = False
 
     @property
     def numbers_per_pair(self) -> int:
-        """How many numbers ``score`` holds of a pair at once, about: the width of its widest layer."""
+        """About how many numbers ``score`` holds for each pair at once: the width of its widest layer."""
         return 128
 
     def begin_batch(self) -> None:
-        """Called before a training batch is encoded: draws that both sides share happen here."""
+        """Make the random draws that both sides of a training batch share; called before the batch is encoded."""
 
     def penalty(self) -> Tensor | float:
-        """What the component adds to the loss to hold its own weights down."""
+        """A penalty on the component's own weights, which is added to the loss."""
         return 0.0
 
-    def start_as_fm(self, scale: Tensor) -> bool:
-        """Start as the pairs Σ scale · e_i ∘ e_j of a factorization machine; whether the scale is taken care of.
+    def pair_factors(self) -> tuple[Tensor, Tensor] | None:
+        """Factors (K,) and a constant c, if in evaluation the term is Σ_{i<j} factors · (e_i ∘ e_j) + c; else None."""
+        return None
+
+    def start_as_pairs(self, factors: Tensor) -> bool:
+        """Set the weights so that the network starts with the scores Σ_{i<j} factors · (e_i ∘ e_j).
 
         Parameters
         ----------
-        scale
-            What each element of the pairs' products counts, (K,).
+        factors
+            Shape (K,).
+
+        Returns
+        -------
+        bool
+            Whether this component now applies the factors; else they must go into the vectors.
         """
         return False
 
     def encode(self, side: NetworkSide, fields: Fields) -> S:
-        """What to keep of a side's fields (..., F, K)."""
+        """The state of a side's fields (..., F, K): all that ``score`` needs of them."""
         raise NotImplementedError
 
     def to_bf16(self, state: S) -> S:
-        """A state of evaluation with that in bfloat16 which a perceptron will read; by default all as it is."""
+        """A state of evaluation, with the tensors that only a perceptron reads in bfloat16; by default none."""
         return state
 
     def score(self, user: S, item: S) -> Tensor:
-        """The term of each pair, shape (B, n), from states of users (B, 1, …) and items (B or 1, n, …)."""
+        """The term of each pair, (B, n), from states of users (B, 1, …) and items (B or 1, n, …)."""
         raise NotImplementedError
 
     def inner_product(self, side: NetworkSide, state: S) -> InnerProduct | None:
-        """A side's part of the term in evaluation, if that is an inner product of both sides' parts; else None."""
+        """A side's part of the term, if in evaluation that is an inner product of both sides' parts; else None."""
         return None
 
     def contributions(self, fields: Fields) -> Contributions | None:
@@ -115,14 +131,14 @@ class Joined(Component[Fields]):
 def cross(user: Tensor, item: Tensor) -> Tensor:
     """Inner products of user vectors (B, 1, K) and item vectors (B or 1, n, K), shape (B, n).
 
-    The one place that knows that a catalogue is a matrix product, and a few items of one's own are a
-    product and a sum, which is faster than many tiny matrix products.
+    A catalogue that all users share is one matrix product. Items of each user's own are multiplied and summed, which
+    is faster than many tiny matrix products.
     """
     if item.shape[0] == 1:
         users, catalogue, device = user.squeeze(1), item.squeeze(0).T, user.device.type
         if not torch.is_autocast_enabled(device):
             return users @ catalogue
-        with torch.autocast(device, enabled=False):  # which would round what may be most of a score
+        with torch.autocast(device, enabled=False):  # which would round inner products to bfloat16
             return users @ catalogue
     return torch.sum(user * item, -1)
 
@@ -140,7 +156,7 @@ def linear_of_products(user: Tensor, item: Tensor, weight: Tensor) -> Tensor:
 def cross_fields(user: Tensor, item: Tensor, matrix: Tensor) -> Tensor:
     """M (u_i ∘ v_j) of all pairs of a user's and an item's fields, for a catalogue.
 
-    The user is folded into the matrices, and the catalogue goes through one product a field of its own.
+    The user is folded into the matrices, so that each field of the catalogue takes one matrix product.
 
     Parameters
     ----------

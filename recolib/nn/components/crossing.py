@@ -1,4 +1,4 @@
-"""Layers that cross all features with what the layers before have made of them."""
+"""Layers that multiply all features with the output of the layer before."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class CrossState(State):
 class CrossLayers(Component[CrossState]):
     r"""w · x_L, where x_{l+1} = x_0 ∘ (W_l x_l + b_l) + x_l and x_0 = [e_1; …; e_F], d numbers long.
 
-    The first product is cut between the sides: W_0 x_0 is the sum of what each side's columns make of its vectors.
-    x_1 already has products of both sides in it, so that all later layers see the whole x of each pair.
+    The first product is cut between the sides: W_0 x_0 is the sum of each side's columns times its vectors. x_1 has
+    products of both sides in it, so that all later layers need the whole x of each pair.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class CrossLayers(Component[CrossState]):
         self.direction = glorot(nn.Linear(width, 1, bias=False))
 
     def encode(self, side: NetworkSide, fields: Fields) -> CrossState:
-        """The side's vectors and its columns of the first product; the bias goes with the user."""
+        """The side's vectors and its share of the first product; the bias goes with the user."""
         vectors = fields.vectors.flatten(-2)
         return CrossState(vectors, self.first.share(side, vectors))
 

@@ -35,7 +35,7 @@ class Deep(Component[DeepState]):
     dropout
         Dropout after each activation.
     plain_last
-        Leave batch norm, activation and dropout off the last hidden layer, as in LibRecommender's head.
+        Leave batch norm, activation and dropout off the last hidden layer.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Deep(Component[DeepState]):
         self.norm_is_first = isinstance(self.rest[0], BatchNorm)
 
     @torch.no_grad()
-    def start_as_fm(self, scale: Tensor) -> bool:
-        """Say nothing at first, so that the pairs beside it are heard alone."""
+    def start_as_pairs(self, factors: Tensor) -> bool:
+        """Start with an output of zero, so that the pairs beside it are the whole score."""
         last = self.rest[-1]
         assert isinstance(last, nn.Linear)
         last.weight.zero_()
@@ -67,7 +67,7 @@ class Deep(Component[DeepState]):
         return self.first.out_features
 
     def encode(self, side: NetworkSide, fields: Fields) -> DeepState:
-        """The side's columns of the first layer, in evaluation with its batch norm; the constants go with the user."""
+        """The side's share of the first layer, in evaluation after its batch norm; the constants go with the user."""
         lead, rows = fields.vectors.shape[:-2], fields.vectors.flatten(0, -3).flatten(-2)
         norm = self.rest[0]
         if isinstance(norm, BatchNorm) and not self.training:

@@ -1,4 +1,4 @@
-"""Attentive pairs whose directions depend on which fields meet."""
+"""Attentive pairs whose directions depend on the two fields."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from recolib.nn.mlp import glorot, mlp
 
 
 class InteractionAware(AttentivePairs):
-    r"""Σ_p T_p ⟨F_ij, e_p⟩, F_ij = (u_i ∘ u_j) D: what a pair counts for is learnt for each two fields.
+    r"""Σ_p T_p ⟨F_ij, e_p⟩, F_ij = (u_i ∘ u_j) D: each two fields have a direction of their own.
 
     Parameters
     ----------
     spec, attention_size, temperature, pair_dropout, activation, within_fields, attention_reg
         As in ``AttentivePairs``.
     field_factors
-        The size of the field vectors u: F_ij has low rank, so that few numbers make all pairs of fields.
-    keep
-        The share of pairs that a training batch goes through, drawn in proportion to ‖F_ij‖² without
-        replacement, one draw a batch; 1 is all. Predictions go through all.
+        The size of the fields' vectors u; F_ij has low rank, so that few numbers describe all pairs of fields.
+    pair_share
+        The share of pairs that a training batch uses: drawn in proportion to ‖F_ij‖² without replacement, once per
+        batch. 1 uses all, as predictions do.
     warmup_steps
-        Batches before any pair is left out.
+        The number of batches that use all pairs before any is left out.
     field_reg
         Squared-norm penalty on u and D.
 
@@ -35,7 +35,7 @@ class InteractionAware(AttentivePairs):
     """
 
     steps: Tensor
-    kept: Tensor
+    drawn: Tensor
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class InteractionAware(AttentivePairs):
         pair_dropout: float = 0.0,
         activation: Activation = "relu",
         within_fields: bool = True,
-        keep: float = 1.0,
+        pair_share: float = 1.0,
         warmup_steps: int = 0,
         attention_reg: float = 0.0,
         field_reg: float = 0.0,
@@ -55,16 +55,16 @@ class InteractionAware(AttentivePairs):
         self.field_reg = field_reg
         self.fields = nn.Parameter(torch.randn(max(*spec.user, *spec.item) + 1, field_factors))
         self.mixture = nn.Parameter(torch.randn(field_factors, spec.dim))
-        self.keep, self.warmup_steps = keep, warmup_steps
+        self.pair_share, self.warmup_steps = pair_share, warmup_steps
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("kept", self.allowed, persistent=False)
+        self.register_buffer("drawn", self.allowed, persistent=False)
 
     def directions(self, left: Tensor, right: Tensor) -> Tensor:
         """F of each pair."""
-        return (self._meet(left, right) @ self.mixture).unsqueeze(-2)
+        return (self._products(left, right) @ self.mixture).unsqueeze(-2)
 
     def penalty(self) -> Tensor | float:
-        """‖W‖² and ‖u‖² + ‖D‖², each by its factor."""
+        """attention_reg · ‖W‖² + field_reg · (‖u‖² + ‖D‖²)."""
         if not self.field_reg:
             return super().penalty()
         return super().penalty() + self.field_reg * (self.fields.square().sum() + self.mixture.square().sum())
@@ -80,38 +80,38 @@ class InteractionAware(AttentivePairs):
 
     def mix(self, components: Tensor, left: Tensor, right: Tensor) -> Tensor:
         """⟨u_i ∘ u_j, D e⟩."""
-        return (components * self._meet(left, right)).sum(-1, keepdim=True)
+        return (components * self._products(left, right)).sum(-1, keepdim=True)
 
-    def _meet(self, left: Tensor, right: Tensor) -> Tensor:
+    def _products(self, left: Tensor, right: Tensor) -> Tensor:
         """u_i ∘ u_j."""
         return self.fields[self.numbers[left]] * self.fields[self.numbers[right]]
 
     def pairs(self) -> Tensor:
-        """In training those of this batch; else all."""
-        return self.kept if self.training else self.allowed
+        """In training, the pairs drawn for this batch; else all."""
+        return self.drawn if self.training else self.allowed
 
     @torch.no_grad()
     def begin_batch(self) -> None:
         """Draw the pairs of a training batch."""
         self.steps += 1
-        if self.keep == 1.0 or self.steps <= self.warmup_steps:
-            self.kept = self.allowed
+        if self.pair_share == 1.0 or self.steps <= self.warmup_steps:
+            self.drawn = self.allowed
             return
         n = self.spec.n_positions
         i, j = torch.triu_indices(n, n, 1, device=self.numbers.device)
         i, j = i[self.allowed[i, j]], j[self.allowed[i, j]]
         logits = self.directions(i, j).squeeze(-2).square().sum(-1).log()
         gumbel = -torch.empty_like(logits).exponential_().log()  # the top k of logits + gumbel are such a draw
-        top = (logits + gumbel).topk(max(1, round(self.keep * len(i)))).indices
-        kept = torch.zeros_like(self.allowed)
-        kept[i[top], j[top]] = kept[j[top], i[top]] = True
-        self.kept = kept
+        top = (logits + gumbel).topk(max(1, round(self.pair_share * len(i)))).indices
+        drawn = torch.zeros_like(self.allowed)
+        drawn[i[top], j[top]] = drawn[j[top], i[top]] = True
+        self.drawn = drawn
 
 
 class InteractionLayers(InteractionAware):
-    r"""MLP([T_p e_p ∘ F_ij over all p]): the pairs' products go through layers instead of being summed.
+    r"""MLP([T_p e_p ∘ F_ij over all p]): layers over the pairs' products, instead of their sum.
 
-    The first layer is linear in the pairs: each has H directions, its columns of that layer times F_ij.
+    The first layer is linear in the pairs: each pair has H directions, its columns of that layer times F_ij.
 
     Parameters
     ----------
@@ -155,11 +155,11 @@ class InteractionLayers(InteractionAware):
         self.rest = nn.Sequential(nn.ReLU(), *mlp(hidden_units, use_bn=False, dropout=0.0))
 
     def _point(self, direction: Tensor) -> None:
-        """Two units of each layer carry the sum's positive and negative part through ReLU: x = relu(x) − relu(−x)."""
+        """Let two units of each layer carry the sum through ReLU: x = relu(x) − relu(−x)."""
         super()._point(direction)
         layers = [layer for layer in self.rest if isinstance(layer, nn.Linear)]
         if min(self.bias.shape[0], *(layer.in_features for layer in layers)) < 2:
-            raise ValueError("to start as an FM each hidden layer needs at least 2 units: see hidden_units")
+            raise ValueError("init_from needs at least 2 units in each hidden layer: see hidden_units")
         signs = torch.tensor([1.0, -1.0], device=direction.device)
         self.weight[:, :2] = signs[:, None]
         for number, layer in enumerate(layers, start=1):
@@ -168,7 +168,7 @@ class InteractionLayers(InteractionAware):
             layer.weight[:n_out, :2] = signs[:n_out, None] * signs
 
     def directions(self, left: Tensor, right: Tensor) -> Tensor:
-        """A pair's columns of the first layer, times F."""
+        """Each pair's columns of the first layer, times F."""
         return super().directions(left, right) * self.weight[self.pair_number[left, right]]
 
     def basis(self) -> Tensor | None:
@@ -176,9 +176,9 @@ class InteractionLayers(InteractionAware):
         return None
 
     def contributions(self, fields: Fields) -> None:
-        """None: the layers see all pairs at once."""
+        """None: the layers are no sum over pairs."""
         return
 
     def finish(self, pooled: Tensor) -> Tensor:
-        """The layers after the first."""
+        """The bias of the first layer, and the layers after it."""
         return self.rest(pooled + self.bias).squeeze(-1)

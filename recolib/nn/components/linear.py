@@ -26,7 +26,7 @@ class Linear(Component[LinearState]):
     spec
         The fields.
     per_field
-        Whether each field's weight has a trained factor, as in LibRecommender's head.
+        Whether each field has a trained factor, which multiplies its weights.
     """
 
     def __init__(self, spec: FieldSpec, per_field: bool = False) -> None:

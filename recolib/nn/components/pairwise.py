@@ -1,4 +1,4 @@
-"""The second-order term of factorization machines."""
+"""The sum over all pairs of fields of their inner products."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def own_pairs(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _OwnPairs(torch.autograd.Function):
-    """``own_pairs`` with its gradient by hand: a field's share of it is the sum of the other fields."""
+    """``own_pairs`` with its gradient by hand: that of a field is the sum of the other fields."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -57,9 +57,9 @@ class _OwnPairs(torch.autograd.Function):
 
 @dataclass(frozen=True, eq=False)
 class PairwiseState(State):
-    """The sum of a side's vectors, (..., K), and its own pairs.
+    """The sum of a side's vectors, (..., K), and the sum of its own pairs.
 
-    These are a number each, (...), or in training the vector that batch norm and dropout have to see, (..., K).
+    The latter is one number, (...), or in training the vector that batch norm and dropout must see, (..., K).
     """
 
     total: Tensor
@@ -67,10 +67,10 @@ class PairwiseState(State):
 
 
 class Pairwise(Component[PairwiseState]):
-    """Σ_{i<j} ⟨v_i, v_j⟩ x_i x_j, the pairs within a side kept per side, those across as s_user · s_item.
+    """Σ_{i<j} ⟨v_i, v_j⟩ x_i x_j: the pairs within each side by themselves, those across as s_user · s_item.
 
-    Batch norm and weights are in evaluation a linear map of the pair vector: their factors go into the user's
-    vector sum, and a catalogue is a matrix product with them as without.
+    In evaluation batch norm and weights are a linear map of the pair vector. Their factors go into the user's vector
+    sum, so that scoring a catalogue is one matrix product in any case.
 
     Parameters
     ----------
@@ -85,6 +85,7 @@ class Pairwise(Component[PairwiseState]):
     """
 
     ones: Tensor
+    made_of_pairs = True
 
     def __init__(self, spec: FieldSpec, use_bn: bool = False, dropout: float = 0.0, weighted: bool = False) -> None:
         super().__init__()
@@ -95,16 +96,16 @@ class Pairwise(Component[PairwiseState]):
         self.needs_vector = use_bn or dropout > 0
 
     @torch.no_grad()
-    def start_as_fm(self, scale: Tensor) -> bool:
-        """With weights, these are the scale."""
+    def start_as_pairs(self, factors: Tensor) -> bool:
+        """Take the factors as the elements' weights, if there are any."""
         if self.weight is None:
             return False
-        self.weight.copy_(scale)
+        self.weight.copy_(factors)
         return True
 
     @property
     def numbers_per_pair(self) -> int:
-        """In evaluation, the inner product."""
+        """The inner product."""
         return 1
 
     def encode(self, side: NetworkSide, fields: Fields) -> PairwiseState:
@@ -116,7 +117,7 @@ class Pairwise(Component[PairwiseState]):
             return PairwiseState(
                 total, own.sum(-1) if fields.vectors.shape[-2] > 1 else total.new_zeros(total.shape[:-1])
             )
-        factors, shift = self.scale_and_shift()
+        factors, shift = self.pair_factors()
         if side == "item":
             return PairwiseState(total, own @ factors)
         return PairwiseState(total * factors, own @ factors + shift)
@@ -134,12 +135,12 @@ class Pairwise(Component[PairwiseState]):
         return InnerProduct(state.total, state.own)
 
     def contributions(self, fields: Fields) -> Contributions:
-        """Each pair's inner product, the factors in it; what batch norm shifts is a constant."""
-        factors, shift = self.scale_and_shift()
+        """Each pair's inner product with the factors; batch norm's shift is a constant."""
+        factors, shift = self.pair_factors()
         return Contributions(constant=shift, pairs=(fields.vectors * factors @ fields.vectors.mT).triu(1))
 
-    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """What becomes of the pair vector in evaluation: factors (K,) of its elements, and a constant."""
+    def pair_factors(self) -> tuple[Tensor, Tensor]:
+        """The factors (K,) of batch norm and weights, and the constant of batch norm."""
         weight = self.ones if self.weight is None else self.weight
         if self.norm is None:
             return weight, weight.new_zeros(())

@@ -18,10 +18,10 @@ from recolib.nn.mlp import BatchNorm, Perceptron, after_linear, fold, glorot, ml
 
 @dataclass(frozen=True, eq=False)
 class PooledState(State):
-    """The sum of a side's vectors, (..., K), and its own pairs.
+    """The sum of a side's vectors, (..., K), and the sum of its own pairs.
 
-    These are in training the vector that batch norm has to see, (..., K); in evaluation their share of the
-    first layer, (..., H).
+    In training the latter is the vector that batch norm must see, (..., K); in evaluation its share of the first
+    layer, (..., H).
     """
 
     total: Tensor
@@ -32,8 +32,8 @@ class Pooled(Component[PooledState]):
     """MLP(Σ_{i<j} e_i ∘ e_j): batch norm and dropout on the bi-interaction vector, then hidden layers.
 
     In evaluation batch norm is x·scale + shift, so that norm and first layer are one linear map W, b of
-    own_user + own_item + s_user ∘ s_item. Each side's own share is made once, and what a user has across with
-    a whole catalogue is one matrix product, s_item · (W ∘ s_user)ᵀ.
+    own_user + own_item + s_user ∘ s_item. Each side's own share is computed once. The pairs across, of a user with a
+    whole catalogue, are one matrix product, s_item · (W ∘ s_user)ᵀ.
 
     Parameters
     ----------
@@ -48,6 +48,8 @@ class Pooled(Component[PooledState]):
     pair_dropout
         Dropout on the bi-interaction vector, after batch norm.
     """
+
+    made_of_pairs = True
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class Pooled(Component[PooledState]):
         return self.first.out_features
 
     def encode(self, side: NetworkSide, fields: Fields) -> PooledState:
-        """The side's vector sum and its own pairs; the bias goes with the user."""
+        """The side's vector sum and own pairs; the bias goes with the user."""
         total, own = own_pairs(fields.vectors)
         if self.training:
             return PooledState(total, own)

@@ -18,7 +18,7 @@ from recolib.nn.mlp import glorot
 
 @dataclass(frozen=True, eq=False)
 class SelfAttentionState(State):
-    """What the first layer makes of each of a side's fields by itself.
+    """The first layer's projections of a side's fields.
 
     Attributes
     ----------
@@ -33,22 +33,22 @@ class SelfAttentionState(State):
 
 
 class SelfAttention(Component[SelfAttentionState]):
-    r"""w · [x_1; …; x_F], x what layers of multi-head self-attention make of the fields e.
+    r"""w · [x_1; …; x_F], x the output of layers of multi-head self-attention over the fields e.
 
-    A layer makes relu([Σ_k T_mk V e_k of each head] + R e_m) of field m, T_mk = softmax_k⟨Q e_m, K e_k⟩ over the
-    present fields, with Q, K, V of each head. An absent field takes no attention, and nothing of it is scored.
+    A layer's output for field m is relu([Σ_k T_mk V e_k of each head] + R e_m), T_mk = softmax_k⟨Q e_m, K e_k⟩ over
+    the present fields, with Q, K, V of each head. An absent field takes no attention, and its output is zero.
 
-    The first layer's Q, K, V and R meet one field at a time: they are applied once per user and once per item. Behind
-    its softmax each field holds something of all others, so that the later layers cannot be cut.
+    The first layer's Q, K, V and R apply to one field at a time, so that they are computed once per user and once per
+    item. After its softmax each field depends on all others: the later layers cannot be cut.
 
     Parameters
     ----------
     spec
         The fields.
     sizes
-        A of each layer: the size of a head.
+        The size A of a head, for each layer.
     n_heads
-        H.
+        The number of heads H.
     residual
         Whether layers have R.
 
@@ -78,18 +78,18 @@ class SelfAttention(Component[SelfAttentionState]):
 
     @property
     def _layers(self) -> list[AttentionLayer]:
-        return [layer for layer in self.layers if isinstance(layer, AttentionLayer)]  # a ModuleList knows only Modules
+        return [layer for layer in self.layers if isinstance(layer, AttentionLayer)]  # a ModuleList is typed as Modules
 
 
 class AttentionLayer(nn.Module):
-    """One layer: what is made of each field by itself, and what fields make of each other.
+    """One layer: projections of each field by itself, then attention among the fields.
 
     Parameters
     ----------
     n_in, n_out
-        The size of a field before and behind it.
+        The size of a field before and after it.
     n_heads
-        H; a head has the size A = n_out / H.
+        The number of heads H; a head has the size A = n_out / H.
     residual
         Whether a field's own projection is added.
     """
@@ -105,7 +105,7 @@ class AttentionLayer(nn.Module):
         return F.linear(fields, self.weight.flatten(0, 2)).unflatten(-1, self.weight.shape[:-1])
 
     def attend(self, projected: Tensor, present: Tensor) -> Tensor:
-        """The fields behind the layer, (..., F, P, H, A) and (..., F) -> (..., F, n_out)."""
+        """The output for each field, (..., F, P, H, A) and (..., F) -> (..., F, n_out)."""
         query, key, value, *residual = projected.movedim(-4, -2).unbind(-4)  # (..., H, F, A) each
         weights = attention(query, key, present.unsqueeze(-2))
         attended = (weights.mT @ value).transpose(-3, -2).flatten(-2)
@@ -113,10 +113,10 @@ class AttentionLayer(nn.Module):
 
 
 def attention(query: Tensor, key: Tensor, present: Tensor) -> Tensor:
-    """How much of each key a query takes, (..., F, A) twice and (..., F) -> (..., keys, queries).
+    """The weight of each key for each query, (..., F, A) twice and (..., F) -> (..., keys, queries).
 
-    Keys come before queries, for torch takes a softmax over eight numbers four times as fast if they do not lie
-    side by side.
+    Keys come before queries, since torch computes a softmax over eight numbers four times as fast if they are not
+    adjacent in memory.
     """
     return torch.where(present.unsqueeze(-1), key @ query.mT, MASKED_LOGIT).softmax(-2)
 

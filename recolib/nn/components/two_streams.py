@@ -1,4 +1,4 @@
-"""Two perceptrons whose last hidden layers meet in a bilinear form."""
+"""Two perceptrons whose last hidden layers are joined by a bilinear form."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TwoStreamsState(State):
 
 @dataclass(frozen=True, eq=False)
 class GatedStreamsState(State):
-    """What a side knows of the stream that it gates, and what the other side needs to know.
+    """One side's part of the stream that it gates, and the factors of the other stream.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class GatedStreamsState(State):
     gate
         Its gate on the other side's vectors, (..., F·K of the other).
     vectors
-        Its vectors, which the other side's gate will multiply, (..., F·K).
+        Its vectors, for the gate of the other side to multiply, (..., F·K).
     """
 
     own: Tensor
@@ -70,7 +70,7 @@ class Stream(nn.Module):
 class Streams(Component[S]):
     """w_1 · o_1 + w_2 · o_2 + Σ_h o_1hᵀ W_h o_2h, of the last hidden layers o_1 and o_2 of two perceptrons.
 
-    W has a block for each head: the heads' slices of o_1 and o_2 meet, and no others.
+    W has a block for each head, which joins that head's slices of o_1 and o_2.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Streams(Component[S]):
     left_units, right_units
         Layer widths of the two streams.
     n_heads
-        A divisor of both last widths.
+        The number of heads, a divisor of both last widths.
     use_bn
         Batch norm between each layer and its activation.
     dropout
@@ -106,20 +106,20 @@ class Streams(Component[S]):
         nn.init.xavier_uniform_(self.heads.detach().view(1, -1))  # a linear layer over all the products
 
     def fuse(self, left: Tensor, right: Tensor) -> Tensor:
-        """The streams behind their first layers, (B, n, H) each, and what they say together, (B, n)."""
+        """The score of a pair, (B, n), from the outputs of both first layers, (B, n, H) each."""
         left, right = self.left.rest(left), self.right.rest(right)
         turned = torch.einsum("...hi,hij->...hj", left.unflatten(-1, self.heads.shape[:2]), self.heads).flatten(-2)
         return (self.left.last(left) + self.right.last(right)).squeeze(-1) + (turned * right).sum(-1)
 
 
 class TwoStreams(Streams[TwoStreamsState]):
-    """Streams that both see the vectors [e_1; …; e_F], as ``Deep`` does.
+    """Streams whose input is the vectors [e_1; …; e_F], as that of ``Deep``.
 
     Parameters are those of ``Streams``.
     """
 
     def encode(self, side: NetworkSide, fields: Fields) -> TwoStreamsState:
-        """The side's columns of both first layers; the biases go with the user."""
+        """The side's share of both first layers; the biases go with the user."""
         vectors = fields.vectors.flatten(-2)
         return TwoStreamsState(self.left.first.share(side, vectors), self.right.first.share(side, vectors))
 
@@ -129,12 +129,12 @@ class TwoStreams(Streams[TwoStreamsState]):
 
 
 class GatedStreams(Streams[GatedStreamsState]):
-    """Streams that see the vectors x = [e_1; …; e_F] through gates: the left the user's, the right the item's.
+    """Streams whose input is the gated vectors g ∘ x, x = [e_1; …; e_F]: one gate is the user's, one the item's.
 
-    The left stream is a perceptron over g ∘ x, g = 2·σ(MLP(the user's vectors)), and the right one likewise with the
-    item's vectors. The user's gate multiplies both sides' vectors: W(g ∘ x) = W_user(g_user ∘ e_user) +
-    W_item(g_item ∘ e_item), of which the first is made once per user, and the second needs the pair. With a whole
-    catalogue that is one matrix product, the user's gate folded into W_item. The right stream is its mirror image.
+    The left stream has the gate g = 2·σ(MLP(the user's vectors)), and the right one likewise that of the item. The
+    user's gate multiplies both sides' vectors: W(g ∘ x) = W_user(g_user ∘ e_user) + W_item(g_item ∘ e_item). The first
+    part is computed once per user; the second depends on the pair. For a whole catalogue it is one matrix product, with
+    the user's gate folded into W_item. The right stream is the mirror image.
 
     Parameters
     ----------
@@ -161,16 +161,16 @@ class GatedStreams(Streams[GatedStreamsState]):
         self.left_gate, self.right_gate = (_gate([size, *gate_units, sum(self.sizes)]) for size in self.sizes)
 
     def encode(self, side: NetworkSide, fields: Fields) -> GatedStreamsState:
-        """The side's gate, and its own vectors behind it; the bias of a stream goes with the side that gates it."""
+        """The side's gate, and its own vectors through it; the bias of a stream goes with the side that gates it."""
         vectors = fields.vectors.flatten(-2)
-        stream, make = (self.left, self.left_gate) if side == "user" else (self.right, self.right_gate)
-        own, other = (2 * make(vectors).sigmoid()).split(self.sizes, -1)
+        stream, gate = (self.left, self.left_gate) if side == "user" else (self.right, self.right_gate)
+        own, other = (2 * gate(vectors).sigmoid()).split(self.sizes, -1)
         if side == "item":
             own, other = other, own
         return GatedStreamsState(F.linear(own * vectors, stream.first.columns(side), stream.first.bias), other, vectors)
 
     def score(self, user: GatedStreamsState, item: GatedStreamsState) -> Tensor:
-        """What is gated across the sides, and the remaining layers, (B, n)."""
+        """The vectors gated by the other side, and the remaining layers, (B, n)."""
         left = user.own + linear_of_products(user.gate, item.vectors, self.left.first.columns("item"))
         right = item.own + linear_of_products(user.vectors, item.gate, self.right.first.columns("user"))
         return self.fuse(left, right)
