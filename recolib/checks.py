@@ -68,9 +68,18 @@ def check_names(names: Collection[str], known: Sequence[str], what: str) -> None
     """Raise unless each name is a known one; the message has the nearest."""
     for name in names:
         if name not in known:
-            near = get_close_matches(str(name), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {list(known)}"
+            near = nearest(str(name), known)
+            hint = f"did you mean {near!r}?" if near is not None else f"there are {list(known)}"
             raise ValueError(f"{name!r} is not {what}; {hint}")
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """The known name that is most like a wrong one: the first that has it as a word, else the closest in letters."""
+    word = name.lower()
+    for one in known:
+        if one.lower() == word or word in one.lower().split("_"):
+            return one
+    return next(iter(get_close_matches(name, known, 1)), None)
 
 
 def as_widths(name: str, value: object) -> tuple[int, ...]:

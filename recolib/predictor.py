@@ -14,6 +14,7 @@ import torch
 from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.rows import Codes, Rows
 from recolib.evaluation.importance import importance
+from recolib.evaluation.metrics import OneMetric
 from recolib.exceptions import NotFittedError
 from recolib.inference.cold_start import COLD_STARTS, SCORED_COLD_STARTS
 from recolib.inference.engine import Engine, Predictions, Retriever
@@ -636,7 +637,7 @@ class Predictor(Settings):
         self,
         data: object,
         neg_sampling: bool,
-        metric: str | None = None,
+        metric: OneMetric | None = None,
         n_repeats: int = 5,
         seed: int = 42,
         verbose: int = 1,
@@ -654,7 +655,8 @@ class Predictor(Settings):
         neg_sampling
             Whether to add negatives, as in ``recolib.evaluation.evaluate``. They are drawn once.
         metric
-            A metric of predictions, as in ``evaluate``; by default ``roc_auc``, or ``rmse`` for a task of rating.
+            A metric of predictions, as in ``evaluate``: a name, a function or a ``Metric``; by default ``roc_auc``, or
+            ``rmse`` for a task of rating.
         n_repeats
             How often each column is permuted.
         seed

@@ -20,6 +20,7 @@ from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import with_ids
 from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
+from recolib.evaluation.metrics import Metrics
 from recolib.exceptions import warn
 from recolib.files import file_of, prefixed, refusing
 from recolib.inference.engine import Engine
@@ -86,7 +87,7 @@ class Recommender(Predictor):
         verbose: int = 1,
         shuffle: bool = True,
         eval_data: object = None,
-        metrics: Sequence[str] | str | None = None,
+        metrics: Metrics | None = None,
         k: int = 10,
         eval_batch_size: int = 8192,
         eval_user_num: int | None = None,
@@ -192,8 +193,8 @@ class Recommender(Predictor):
         if eval_user_num is not None:
             check_integer("eval_user_num", eval_user_num, 1)
         how = eval_batch_size, metrics, k, eval_user_num, self.seed, filter_consumed
-        names = check_measure(self.task, *how)
-        check_stopping(early_stopping, names if eval_data is not None else [])
+        measured = check_measure(self.task, *how)
+        early_stopping = check_stopping(early_stopping, measured if eval_data is not None else [])
         check_callbacks(callbacks)
         schedule, is_new = as_schedule(lr_schedule), not self._state
         file = None if checkpoint is None else checkpoint_file("checkpoint", checkpoint)
@@ -210,7 +211,7 @@ class Recommender(Predictor):
         run = Run(plan, early_stopping, file, tuple(callbacks), int(verbose))
         if file is not None or saved is not None:
             how_measured = {"eval_batch_size": eval_batch_size, "k": k, "eval_user_num": eval_user_num}
-            how_measured |= {"metrics": names, "filter_consumed": filter_consumed}
+            how_measured |= {"metrics": [metric.name for metric in measured], "filter_consumed": filter_consumed}
             run = run.with_fingerprint(self, neg_sampling, train_set, eval_set, **how_measured)
         fm = None if init_from is None or saved is not None else init_from.engine.network
         trainer = self._trainer(run, fm)
@@ -273,7 +274,7 @@ class Recommender(Predictor):
         item_features: object = None,
         merge_behavior: bool = True,
         eval_data: object = None,
-        metrics: Sequence[str] | str | None = None,
+        metrics: Metrics | None = None,
         k: int = 10,
     ) -> Self:
         """Go on with further events, new users, items and values among them, as often as there are some.

@@ -224,9 +224,10 @@ def _training(history: pd.DataFrame, picture: Path | None) -> list[str]:
 def _measured(name: str, values: np.ndarray[Any, Any], epochs: Sequence[int]) -> tuple[str, ...]:
     """A measure in the first, the best and the last epoch."""
     first, last = ("" if math.isnan(value) else _number(value) for value in (values[0], values[-1]))
-    if np.isnan(values).all():
+    lower = less_is_better(name)
+    if lower is None or np.isnan(values).all():
         return shown(name), first, "", "", last
-    best = int(np.nanargmin(values) if less_is_better(name) else np.nanargmax(values))
+    best = int(np.nanargmin(values) if lower else np.nanargmax(values))
     return shown(name), first, _number(values[best]), str(epochs[best]), last
 
 

@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from recolib.checks import check_choice, check_integer
+from recolib.checks import check_integer, nearest
 from recolib.data.interactions import Interactions
 from recolib.data.rows import Rows
 from recolib.data.schema import Schema, Side
 from recolib.evaluation.measurement import Measurement, Model, measure_pairs, pair_rows
-from recolib.evaluation.metrics import GROUPED_METRICS, LOWER_IS_BETTER, RANKING_METRICS, RATING_METRICS
+from recolib.evaluation.metrics import METRICS, Metric, OneMetric, as_metrics
 
 PAIRS_AT_ONCE = 8192
 Permutation = NDArray[np.integer]
@@ -39,31 +39,43 @@ class Place:
 
 
 def importance(
-    model: Model, data: object, neg_sampling: bool, metric: str | None, n_repeats: int, seed: int, verbose: int
+    model: Model, data: object, neg_sampling: bool, metric: OneMetric | None, n_repeats: int, seed: int, verbose: int
 ) -> pd.DataFrame:
     """The importance of each column as a table, greatest first; see ``Predictor.feature_importance``."""
-    name = metric if metric is not None else ("rmse" if model.task == "rating" else "roc_auc")
-    pointwise = [*RATING_METRICS] if model.task == "rating" else [*RANKING_METRICS, *GROUPED_METRICS]
-    check_choice("metric", name, pointwise)
+    measure = metric_of_predictions(metric, model.task)
     check_integer("n_repeats", n_repeats, 1)
     check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
-    pairs = Measurement.of(model, data, neg_sampling, PAIRS_AT_ONCE, name, 1, None, seed, False).pairs
+    pairs = Measurement.of(model, data, neg_sampling, PAIRS_AT_ONCE, measure, 1, None, seed, False).pairs
     assert pairs is not None
-    as_it_is = _measured(model, name, pairs)
+    as_it_is = _measured(model, measure, pairs)
     columns = list(places(model.data_info.schema))
     permutations = [np.random.default_rng([seed, repeat]).permutation(len(pairs)) for repeat in range(n_repeats)]
     lost = np.empty((len(columns), n_repeats))
     with tqdm(total=lost.size, desc="importance", unit="permutation", disable=not verbose, leave=False) as bar:
         for row, column in zip(lost, columns, strict=True):
             for repeat, permutation in enumerate(permutations):
-                row[repeat] = as_it_is - _measured(model, name, pairs, column, permutation)
+                row[repeat] = as_it_is - _measured(model, measure, pairs, column, permutation)
                 bar.update()
-    if name in LOWER_IS_BETTER:
+    if measure.lower_is_better:
         lost = -lost
     found = {"column": [one.name for one in columns], "importance": lost.mean(1), "deviation": lost.std(1)}
     frame = pd.DataFrame(found).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
-    frame.attrs.update(metric=name, value=as_it_is)
+    frame.attrs.update(metric=measure.name, value=as_it_is)
     return frame
+
+
+def metric_of_predictions(metric: OneMetric | None, task: str) -> Metric:
+    """The metric to lose; by default ``roc_auc``, or ``rmse`` for a task of rating."""
+    given = metric if metric is not None else ("rmse" if task == "rating" else "roc_auc")
+    known = [one.name for one in METRICS[task].values() if not one.of_lists]
+    if isinstance(given, str) and given not in known:
+        near = nearest(given, known)
+        hint = "" if near is None else f"; did you mean {near!r}?"
+        raise ValueError(f"metric must be one of {known} or a function, got {given!r}{hint}")
+    found = as_metrics(given, task)
+    if len(found) > 1 or found[0].of_lists:
+        raise ValueError(f"metric must be one of predictions, such as {known}, got {metric!r}")
+    return found[0]
 
 
 def places(schema: Schema) -> Iterator[Place]:
@@ -82,7 +94,11 @@ def places(schema: Schema) -> Iterator[Place]:
 
 
 def _measured(
-    model: Model, metric: str, pairs: Interactions, column: Place | None = None, permutation: Permutation | None = None
+    model: Model,
+    metric: Metric,
+    pairs: Interactions,
+    column: Place | None = None,
+    permutation: Permutation | None = None,
 ) -> float:
     """The metric on pairs, or on pairs in which the column's values are those of other rows."""
     scores = np.empty(len(pairs), np.float32)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from recolib.checks import check_bool, check_integer
 from recolib.data.building import encode_evaluation
@@ -17,19 +17,10 @@ from recolib.data.frame import read_frame
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Rows
-from recolib.evaluation.metrics import (
-    CATALOGUE_METRICS,
-    GROUPED_METRICS,
-    LISTWISE_METRICS,
-    RANKING_METRICS,
-    RATING_METRICS,
-)
+from recolib.evaluation.metrics import Metric, Metrics, as_metrics
 from recolib.evaluation.relevance import EvalQueries
 from recolib.exceptions import UnknownIdWarning, warn
 from recolib.sampling import unconsumed, uniforms
-
-LISTS = [*LISTWISE_METRICS, *CATALOGUE_METRICS]
-"""The metrics of lists; all others are of predictions."""
 
 
 class Scorer(Protocol):
@@ -60,7 +51,7 @@ def evaluate(
     data: object,
     neg_sampling: bool,
     eval_batch_size: int = 8192,
-    metrics: Sequence[str] | str | None = None,
+    metrics: Metrics | None = None,
     k: int = 10,
     sample_user_num: int | None = None,
     seed: int = 42,
@@ -87,7 +78,10 @@ def evaluate(
         For rating: ``loss`` (= ``rmse``), ``rmse``, ``mae``, ``r2``. For ranking, of predictions: ``loss``
         (= ``log_loss``), ``log_loss``, ``balanced_accuracy``, ``roc_auc``, ``roc_gauc`` (the mean of the users'
         own, weighted by their rows), ``pr_auc``; of lists over the whole catalogue: ``precision``, ``recall``,
-        ``hit_rate``, ``mrr``, ``map``, ``ndcg``, ``coverage``, ``novelty``. By default ``loss``.
+        ``hit_rate``, ``mrr``, ``map``, ``ndcg``, ``coverage``, ``novelty``. By default ``loss``. A function of one's
+        own, ``f(labels, predictions)``, is a metric of predictions (ratings, or for ranking probabilities), goes by its
+        ``__name__``, and more of it is better; a ``Metric`` says another name, that less is better, or that it measures
+        logits, users or lists.
     k
         The length of the lists.
     sample_user_num
@@ -110,8 +104,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If a metric is not one of the task, the data was encoded for other data, the labels do not suit
-        the task, or a rating is to be measured without labels.
+        If a metric is not one of the task, two have one name, the data was encoded for other data, the labels do not
+        suit the task, or a rating is to be measured without labels.
 
     Examples
     --------
@@ -144,15 +138,15 @@ class Measurement:
 
     Attributes
     ----------
-    names
-        The metrics.
+    metrics
+        What is measured.
     pairs
         The rows that pointwise metrics see, with their negatives; None where no metric needs them.
     queries
         What lists are measured against; None where no metric needs them.
     """
 
-    names: list[str]
+    metrics: list[Metric]
     pairs: Interactions | None
     queries: EvalQueries | None
     eval_batch_size: int
@@ -167,7 +161,7 @@ class Measurement:
         data: object,
         neg_sampling: bool,
         eval_batch_size: int,
-        metrics: Sequence[str] | str | None,
+        metrics: Metrics | None,
         k: int,
         sample_user_num: int | None,
         seed: int,
@@ -175,21 +169,22 @@ class Measurement:
         include_cold_items: bool = False,
     ) -> Measurement:
         """Check all that ``evaluate`` is given, and prepare it; nothing of the model is used but its settings."""
-        names = check_measure(model.task, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed)
+        measured = check_measure(model.task, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed)
         check_bool("include_cold_items", include_cold_items)
         encoded = as_encoded(data, model.data_info)
-        of_lists, of_pairs = set(names) & set(LISTS), set(names) - set(LISTS)
-        check_labels(encoded, model.task, neg_sampling, need_labels=bool(of_pairs))
+        of_lists = any(metric.of_lists for metric in measured)
+        of_pairs = not all(metric.of_lists for metric in measured)
+        check_labels(encoded, model.task, neg_sampling, need_labels=of_pairs)
         queries = EvalQueries.of(encoded, sample_user_num, seed) if of_lists else None
         pairs = None
         if of_pairs:
             pairs = with_negatives(encoded, model.num_neg, seed) if neg_sampling else encoded
-        return cls(names, pairs, queries, eval_batch_size, k, filter_consumed, include_cold_items)
+        return cls(measured, pairs, queries, eval_batch_size, k, filter_consumed, include_cold_items)
 
     def measure(self, model: Scorer) -> dict[str, float]:
         """The value of each metric, in their order."""
         values = self._of_pairs(model) | self._of_lists(model)
-        return {name: values[name] for name in self.names}
+        return {metric.name: values[metric.name] for metric in self.metrics}
 
     def scores(self, model: Scorer, pairs: Interactions) -> NDArray[np.float32]:
         """Ratings, or for ranking logits, of pairs."""
@@ -201,7 +196,8 @@ class Measurement:
         if self.pairs is None:
             return {}
         data, scores = self.pairs, self.scores(model, self.pairs)
-        return {name: measure_pairs(model.task, name, data, scores) for name in self.names if name not in LISTS}
+        of_pairs = [metric for metric in self.metrics if not metric.of_lists]
+        return {metric.name: measure_pairs(model.task, metric, data, scores) for metric in of_pairs}
 
     def _of_lists(self, model: Scorer) -> dict[str, float]:
         if self.queries is None:
@@ -212,20 +208,22 @@ class Measurement:
         items[:, : found.shape[1]] = found
         hits, consumers = queries.hits(items), info.item_consumed.counts()
         return {
-            name: LISTWISE_METRICS[name](hits, queries.n_relevant)
-            if name in LISTWISE_METRICS
-            else CATALOGUE_METRICS[name](items, consumers, info.n_users)
-            for name in self.names
-            if name in LISTS
+            metric.name: metric(hits, queries.n_relevant)
+            if metric.needs == "hits"
+            else metric(items, consumers, info.n_users)
+            for metric in self.metrics
+            if metric.of_lists
         }
 
 
-def measure_pairs(task: str, metric: str, data: Interactions, scores: NDArray[np.float32]) -> float:
-    """A metric of predictions, whose scores are there."""
-    labels, pointwise = data.labels.astype(np.float64), RATING_METRICS if task == "rating" else RANKING_METRICS
-    if metric in pointwise:
-        return pointwise[metric](labels, scores)
-    return GROUPED_METRICS[metric](labels, scores, data.user_keys)
+def measure_pairs(task: str, metric: Metric, data: Interactions, scores: NDArray[np.float32]) -> float:
+    """A metric of predictions, whose scores are there: ratings, or for ranking logits."""
+    labels = data.labels.astype(np.float64)
+    if metric.needs == "users":
+        return metric(labels, scores, data.user_keys)
+    if metric.needs == "predictions" and task == "ranking":
+        return metric(labels, expit(scores.astype(np.float64)))
+    return metric(labels, scores)
 
 
 def pair_rows(data: Interactions) -> tuple[Rows, Rows]:
@@ -238,26 +236,19 @@ def pair_rows(data: Interactions) -> tuple[Rows, Rows]:
 def check_measure(
     task: str,
     eval_batch_size: int,
-    metrics: Sequence[str] | str | None,
+    metrics: Metrics | None,
     k: int,
     sample_user_num: int | None,
     seed: int,
     filter_consumed: bool,
-) -> list[str]:
-    """The metrics as a list, ``loss`` by default, if all are metrics of the task and the rest is as it should be."""
+) -> list[Metric]:
+    """The metrics, ``loss`` by default, if all are metrics of the task and the rest is as it should be."""
     for name, value, low in (("eval_batch_size", eval_batch_size, 1), ("k", k, 1), ("seed", seed, 0)):
         check_integer(name, value, low)
     if sample_user_num is not None:
         check_integer("sample_user_num", sample_user_num, 1)
     check_bool("filter_consumed", filter_consumed)
-    names = [metrics] if isinstance(metrics, str) else metrics or ["loss"]
-    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"metrics must be a list of names, got {metrics!r}")
-    known = [*RATING_METRICS] if task == "rating" else [*RANKING_METRICS, *GROUPED_METRICS, *LISTS]
-    wrong = [name for name in names if name not in known]
-    if wrong:
-        raise ValueError(f"metrics {wrong} are not of task={task!r}, which has {known}")
-    return list(names)
+    return as_metrics(metrics, task)
 
 
 def as_encoded(data: object, info: DataInfo) -> Interactions:

@@ -1,23 +1,112 @@
-"""Metrics of predictions, and of lists.
+"""Metrics: of predictions, of a user's predictions, of lists, and of all lists over the catalogue.
 
-Pointwise metrics measure labels (n,) against predicted ratings (n,), or for ranking against logits (n,): in
-float32 a probability is exactly 1 from a logit of 17 on, so that ranks are those of logits.
-
-Listwise metrics measure Q lists of k items: ``hits`` (Q, k) says which of them are relevant, best rank first, and
-``n_relevant`` (Q,), at least 1, how many items would be. A list that ends early is filled with misses.
+A ``Metric`` is a function, its name, what it is called with, and which way is better. ``METRICS`` has recolib's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recolib.checks import check_bool, check_choice, nearest
+
 Floats = NDArray[np.floating]
 Hits = NDArray[np.bool_]
 Counts = NDArray[np.integer]
-Metric = Callable[[Floats, Floats], float]
+Needs = Literal["predictions", "logits", "users", "hits", "catalogue"]
+TRAIN_LOSS = "train_loss"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric, for ``metrics=`` of ``evaluate``, ``fit`` and ``update``, and ``metric=`` of ``feature_importance``.
+
+    Parameters
+    ----------
+    name
+        What it is called in results; in ``history_`` the column is ``eval_`` and this name.
+    function
+        What computes it: arrays to a number.
+    needs
+        What the function is called with.
+
+        * ``"predictions"``: labels (n,) and predictions (n,): ratings, or for ranking probabilities
+        * ``"logits"``: labels (n,) and logits (n,), for ranking alone. In float32 a probability is exactly 1 from a
+          logit of 17 on, so that ranks are those of logits
+        * ``"users"``: labels (n,), ratings or logits (n,), and a number (n,) that says which rows are of one user
+        * ``"hits"``: hits (Q, k), which items of Q lists are relevant, best rank first, and n_relevant (Q,), how many
+          items are relevant to each, at least 1. A list that ends early is filled with misses. For ranking alone
+        * ``"catalogue"``: the codes of the items in Q lists (Q, k), 0 where a list ends early, how many users consumed
+          each code (n_items + 1,), and the number of users. For ranking alone
+    lower_is_better
+        Whether less is better.
+
+    Raises
+    ------
+    ValueError
+        If ``name`` is empty, or ``needs`` is none of these.
+    TypeError
+        If an argument is of another type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from recolib.algorithms import FM
+    >>> from recolib.data import DatasetPure
+    >>> from recolib.datasets import make_movies
+    >>> from recolib.evaluation import Metric, evaluate
+    >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+    >>> data, info = DatasetPure.build_trainset(frame)
+    >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    >>> def mean_probability(labels, predictions):
+    ...     return predictions[labels == 1].mean()
+    >>> brier = Metric("brier", lambda labels, p: np.mean((labels - p) ** 2), lower_is_better=True)
+    >>> first_hit = Metric("first_hit", lambda hits, n_relevant: hits[:, 0].mean(), needs="hits")
+    >>> list(evaluate(model, frame, neg_sampling=True, metrics=["roc_auc", mean_probability, brier, first_hit]))
+    ['roc_auc', 'mean_probability', 'brier', 'first_hit']
+    """
+
+    name: str
+    function: Callable[..., Any]
+    needs: Needs = "predictions"
+    lower_is_better: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if not isinstance(self.name, str) or not callable(self.function):
+            raise TypeError(f"a Metric is a name and a function, got {self.name!r} and {self.function!r}")
+        if not self.name:
+            raise ValueError("a Metric needs a name, got ''")
+        check_choice("needs", self.needs, get_args(Needs))
+        check_bool("lower_is_better", self.lower_is_better)
+
+    def __call__(self, *arrays: object) -> float:
+        """The metric's value.
+
+        Raises
+        ------
+        TypeError
+            If the function does not give a number.
+        """
+        value = self.function(*arrays)
+        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+            raise TypeError(f"metric {self.name!r} must give a number, and gave {value!r}")
+        return float(value)
+
+    @property
+    def of_lists(self) -> bool:
+        """Whether it measures lists; all others measure predictions."""
+        return self.needs in ("hits", "catalogue")
+
+
+OneMetric = str | Metric | Callable[[Any, Any], Any]
+"""The name of one of recolib's metrics, a function of labels and predictions, or a ``Metric``."""
+Metrics = OneMetric | Sequence[OneMetric]
+"""What ``metrics=`` takes."""
 
 
 def rmse(labels: Floats, predictions: Floats) -> float:
@@ -182,30 +271,85 @@ def novelty(items: Counts, n_consumers: Counts, n_users: int) -> float:
     return float(-np.log2(np.maximum(n_consumers[listed], 1) / n_users).mean()) if len(listed) else float("nan")
 
 
-RATING_METRICS: dict[str, Metric] = {"loss": rmse, "rmse": rmse, "mae": mae, "r2": r2}
-RANKING_METRICS: dict[str, Metric] = {
-    "loss": log_loss,
-    "log_loss": log_loss,
-    "balanced_accuracy": balanced_accuracy,
-    "roc_auc": roc_auc,
-    "pr_auc": pr_auc,
-}
-GROUPED_METRICS = {"roc_gauc": roc_gauc}
-LISTWISE_METRICS: dict[str, Callable[[Hits, Counts], float]] = {
-    "precision": precision,
-    "recall": recall,
-    "hit_rate": hit_rate,
-    "mrr": mean_reciprocal_rank,
-    "map": mean_average_precision,
-    "ndcg": ndcg,
-}
-CATALOGUE_METRICS: dict[str, Callable[[Counts, Counts, int], float]] = {"coverage": coverage, "novelty": novelty}
-LOWER_IS_BETTER = {"loss", "rmse", "mae", "log_loss"}
-"""Of these less is better; of all others more."""
-METRICS = [*dict.fromkeys([*RATING_METRICS, *RANKING_METRICS, *GROUPED_METRICS, *LISTWISE_METRICS, *CATALOGUE_METRICS])]
-"""The names of all."""
+def _by_name(*metrics: Metric) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
 
 
-def less_is_better(column: str) -> bool:
-    """Whether less is better in a column of ``history_``: the training loss, or a metric as ``eval_...``."""
-    return column == "train_loss" or column.removeprefix("eval_") in LOWER_IS_BETTER
+METRICS: Mapping[str, Mapping[str, Metric]] = {
+    "rating": _by_name(
+        Metric("loss", rmse, lower_is_better=True),
+        Metric("rmse", rmse, lower_is_better=True),
+        Metric("mae", mae, lower_is_better=True),
+        Metric("r2", r2),
+    ),
+    "ranking": _by_name(
+        Metric("loss", log_loss, "logits", lower_is_better=True),
+        Metric("log_loss", log_loss, "logits", lower_is_better=True),
+        Metric("balanced_accuracy", balanced_accuracy, "logits"),
+        Metric("roc_auc", roc_auc, "logits"),
+        Metric("pr_auc", pr_auc, "logits"),
+        Metric("roc_gauc", roc_gauc, "users"),
+        Metric("precision", precision, "hits"),
+        Metric("recall", recall, "hits"),
+        Metric("hit_rate", hit_rate, "hits"),
+        Metric("mrr", mean_reciprocal_rank, "hits"),
+        Metric("map", mean_average_precision, "hits"),
+        Metric("ndcg", ndcg, "hits"),
+        Metric("coverage", coverage, "catalogue"),
+        Metric("novelty", novelty, "catalogue"),
+    ),
+}
+"""recolib's metrics, by task and name. A name means the same way of better in both tasks."""
+ALL = METRICS["rating"] | METRICS["ranking"]
+FOR_RANKING = ("logits", "hits", "catalogue")
+"""What a rating has none of."""
+
+
+def as_metrics(metrics: Metrics | None, task: str) -> list[Metric]:
+    """Metrics by what a caller gave; ``loss`` by default.
+
+    Raises
+    ------
+    ValueError
+        If a name is not that of a metric of the task, a name stands there twice, or a function has none.
+    TypeError
+        If one is no name, no function and no ``Metric``.
+    """
+    if metrics is None or isinstance(metrics, str | Metric) or callable(metrics):
+        given: list[object] = ["loss" if metrics is None else metrics]
+    elif isinstance(metrics, Sequence):
+        given = list(metrics) or ["loss"]
+    else:
+        given = [metrics]
+    wrong = [one for one in given if not (isinstance(one, str | Metric) or callable(one))]
+    if wrong:
+        raise TypeError(f"metrics must be a list of names, functions or Metrics, got {metrics!r}")
+    known = METRICS[task]
+    unknown = [one for one in given if isinstance(one, str) and one not in known]
+    unknown += [one.name for one in given if isinstance(one, Metric) and task == "rating" and one.needs in FOR_RANKING]
+    if unknown:
+        near = nearest(unknown[0], known)
+        hint = "" if near is None else f"; did you mean {near!r}?"
+        raise ValueError(f"metrics {unknown} are not of task={task!r}, which has {list(known)}{hint}")
+    found = [known[one] if isinstance(one, str) else _own(one) for one in given]
+    names = [metric.name for metric in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"metrics has {twice} twice: leave one out, or give it another name with Metric(name, ...)")
+    return found
+
+
+def _own(given: object) -> Metric:
+    """A metric of the caller's own, whose name is not one of recolib's."""
+    name = given.name if isinstance(given, Metric) else getattr(given, "__name__", "<lambda>")
+    if not isinstance(given, Metric) and not name.isidentifier():
+        raise ValueError(f"a metric needs a name, and {given!r} has none: pass Metric(name, function)")
+    if name in ALL and not any(given is metrics.get(name) for metrics in METRICS.values()):
+        raise ValueError(f"{name!r} is a metric of recolib's: pass the name, or another one with Metric(name, ...)")
+    return given if isinstance(given, Metric) else Metric(name, cast("Callable[..., Any]", given))
+
+
+def less_is_better(column: str) -> bool | None:
+    """Whether less is better in a column of ``history_``; None for a metric of one's own, of which it is not known."""
+    name = column.removeprefix("eval_")
+    return True if column == TRAIN_LOSS else ALL[name].lower_is_better if name in ALL else None

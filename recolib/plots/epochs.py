@@ -71,8 +71,9 @@ def training_curves(model_or_history: Trained | pd.DataFrame, figure: Figure | N
         panel, values = figure.add_subplot(n_rows, n_columns, at), history[name].to_numpy(float)
         panel.plot(epochs, values, color=BLUE, marker="o", markersize=4)
         title = name
-        if at > 1 and not np.isnan(values).all():
-            best = int(np.nanargmin(values) if less_is_better(name) else np.nanargmax(values))
+        lower = less_is_better(name)
+        if at > 1 and lower is not None and not np.isnan(values).all():
+            best = int(np.nanargmin(values) if lower else np.nanargmax(values))
             panel.plot(epochs[best], values[best], marker="*", markersize=15, color=ORANGE, markeredgecolor=BLACK)
             title = f"{name}: best {values[best]:.4g} in epoch {epochs[best]}"
         panel.set_title(title, fontsize="medium")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from recolib.checks import check_bool, check_integer, check_names, check_number
-from recolib.evaluation.metrics import METRICS, less_is_better
-
-TRAIN_LOSS = "train_loss"
+from recolib.checks import check_bool, check_integer, check_number, nearest
+from recolib.evaluation.metrics import ALL, TRAIN_LOSS, Metric, less_is_better
 
 
 @dataclass(frozen=True)
@@ -18,8 +16,7 @@ class EarlyStopping:
     Parameters
     ----------
     metric
-        One of the ``metrics`` that the fit measures on ``eval_data``, or ``"train_loss"``. Of ``loss``, ``log_loss``,
-        ``rmse``, ``mae`` and ``train_loss`` less is better, of all others more.
+        The name of one of the ``metrics`` that the fit measures on ``eval_data``, or ``"train_loss"``.
     patience
         How many epochs in a row may pass without improvement: after as many the fit ends.
     min_delta
@@ -27,11 +24,15 @@ class EarlyStopping:
     restore_best
         Whether the model ends as it was after its best epoch, weights, optimiser and epoch number, also when the epochs
         run out first. This keeps one copy of its state in memory. False leaves it as it is after the last epoch.
+    lower_is_better
+        Whether less is better. By default the metric says it: of ``loss``, ``log_loss``, ``rmse``, ``mae`` and
+        ``train_loss`` less, of recolib's others more, of a ``Metric`` what its ``lower_is_better`` is, of a plain
+        function more.
 
     Raises
     ------
     ValueError
-        If there is no such metric, or ``patience`` or ``min_delta`` is too small.
+        If ``patience`` or ``min_delta`` is too small.
     TypeError
         If an argument is of another type.
 
@@ -56,15 +57,17 @@ class EarlyStopping:
     patience: int = 2
     min_delta: float = 0.0
     restore_best: bool = True
+    lower_is_better: bool | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments."""
         if not isinstance(self.metric, str):
             raise TypeError(f"metric must be the name of one, got {self.metric!r}")
-        check_names([self.metric], [TRAIN_LOSS, *METRICS], "a metric")
         check_integer("patience", self.patience, 1)
         check_number("min_delta", self.min_delta, 0)
         check_bool("restore_best", self.restore_best)
+        if self.lower_is_better is not None:
+            check_bool("lower_is_better", self.lower_is_better)
 
     @property
     def column(self) -> str:
@@ -73,7 +76,8 @@ class EarlyStopping:
 
     def best(self, values: Sequence[float]) -> int | None:
         """The place of the best of some epochs' values: the last one that was an improvement; None if none was."""
-        sign = -1 if less_is_better(self.column) else 1
+        lower = less_is_better(self.column) if self.lower_is_better is None else self.lower_is_better
+        sign = -1 if lower else 1
         at, bar = None, float("-inf")
         for place, value in enumerate(values):
             if sign * value > bar:
@@ -86,12 +90,30 @@ class EarlyStopping:
         return len(values) - (0 if at is None else at + 1) >= self.patience
 
 
-def check_stopping(stopping: object, measured: Collection[str]) -> None:
-    """Raise unless it is nothing, or an ``EarlyStopping`` by the training loss or a metric that is measured."""
+def check_stopping(stopping: object, measured: Sequence[Metric]) -> EarlyStopping | None:
+    """What stops a fit, with the direction of its metric: nothing, or an ``EarlyStopping`` by what is measured.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    ValueError
+        If its metric is neither the training loss nor measured.
+    """
     if stopping is None:
-        return
+        return None
     if not isinstance(stopping, EarlyStopping):
         raise TypeError(f"early_stopping must be an EarlyStopping, got {stopping!r}")
-    if stopping.metric != TRAIN_LOSS and stopping.metric not in measured:
-        remedy = f"add it to metrics={list(measured)}" if measured else "pass eval_data to measure it on"
+    if stopping.metric == TRAIN_LOSS:
+        return stopping
+    by_name = {metric.name: metric for metric in measured}
+    if stopping.metric not in by_name:
+        near = nearest(stopping.metric, [TRAIN_LOSS, *by_name, *ALL])
+        if measured and stopping.metric not in ALL and near is not None:
+            remedy = f"did you mean {near!r}?"
+        else:
+            remedy = f"add it to metrics={[*by_name]}" if measured else "pass eval_data to measure it on"
         raise ValueError(f"early_stopping goes by {stopping.metric!r}, which is not measured: {remedy}")
+    if stopping.lower_is_better is not None:
+        return stopping
+    return replace(stopping, lower_is_better=by_name[stopping.metric].lower_is_better)

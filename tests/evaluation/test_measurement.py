@@ -28,8 +28,8 @@ from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions
 from recolib.data.building import encode_evaluation
 from recolib.data.frame import read_frame
 from recolib.data.rows import Rows
-from recolib.evaluation.measurement import LISTS, evaluate, with_negatives
-from recolib.evaluation.metrics import CATALOGUE_METRICS, GROUPED_METRICS, LISTWISE_METRICS, RANKING_METRICS
+from recolib.evaluation.measurement import evaluate, with_negatives
+from recolib.evaluation.metrics import METRICS
 from recolib.recommender import Recommender
 
 pytestmark = [
@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*rows with label 0 or below are left out"),
 ]
 
-LISTWISE = sorted(LISTS)
+LISTWISE = sorted(name for name, metric in METRICS["ranking"].items() if metric.of_lists)
 POINTWISE = ["loss", "log_loss", "balanced_accuracy", "roc_auc", "roc_gauc", "pr_auc"]
 STRANGERS: dict[int, dict[str, Any]] = {
     900: {"sex": "F", "age": 21.0},
@@ -871,7 +871,7 @@ def test_fit_checks_how_to_evaluate_though_there_is_nothing_to_evaluate(
 
 
 def test_the_metrics_there_are_are_told_in_their_order(pure: Case) -> None:
-    names = [*RANKING_METRICS, *GROUPED_METRICS, *LISTWISE_METRICS, *CATALOGUE_METRICS]
+    names = [*METRICS["ranking"]]
     with pytest.raises(ValueError, match=re.escape(str(names))):
         evaluate(pure.model, pure.test, True, metrics="nDCG")
 

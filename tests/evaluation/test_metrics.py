@@ -13,11 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from recolib.evaluation.metrics import (
-    CATALOGUE_METRICS,
-    GROUPED_METRICS,
-    LISTWISE_METRICS,
-    RANKING_METRICS,
-    RATING_METRICS,
+    METRICS,
     balanced_accuracy,
     coverage,
     log_loss,
@@ -221,9 +217,8 @@ def test_auc_depends_on_the_order_of_scores_alone(rows):
 
 
 def test_loss_is_an_alias_of_each_tasks_own_measure():
-    assert RATING_METRICS["loss"] is RATING_METRICS["rmse"]
-    assert RANKING_METRICS["loss"] is RANKING_METRICS["log_loss"]
-    assert GROUPED_METRICS["roc_gauc"] is roc_gauc
+    assert METRICS["rating"]["loss"].function is METRICS["rating"]["rmse"].function
+    assert METRICS["ranking"]["loss"].function is METRICS["ranking"]["log_loss"].function
 
 
 @shapes
@@ -349,7 +344,7 @@ def of_lists(name: str, queries: Queries, k: int) -> float:
     hits = np.zeros((len(queries), k), bool)
     for row, (ranked, relevant) in enumerate(queries):
         hits[row, : len(ranked)] = [item in relevant for item in ranked]
-    return LISTWISE_METRICS[name](hits, np.array([len(relevant) for _, relevant in queries]))
+    return METRICS["ranking"][name](hits, np.array([len(relevant) for _, relevant in queries]))
 
 
 def textbook(name: str, queries: Queries, k: int) -> float:
@@ -484,5 +479,8 @@ def test_coverage_and_novelty_are_loops_over_lists(lists, seed):
 
 
 def test_every_metric_of_lists_has_its_name():
-    assert list(LISTWISE_METRICS) == list(TEXTBOOK)
-    assert {"coverage": coverage, "novelty": novelty} == CATALOGUE_METRICS
+    of_hits = [name for name, metric in METRICS["ranking"].items() if metric.needs == "hits"]
+    of_the_catalogue = {name: m.function for name, m in METRICS["ranking"].items() if m.needs == "catalogue"}
+    assert of_hits == list(TEXTBOOK)
+    assert of_the_catalogue == {"coverage": coverage, "novelty": novelty}
+    assert METRICS["ranking"]["roc_gauc"].function is roc_gauc
