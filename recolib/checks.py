@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,6 +42,12 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise unless ``value`` is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
+
+
+def check_choice_or_function(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise unless ``value`` is one of ``choices``, or a function."""
+    if not (value in choices if isinstance(value, str) else callable(value)):
+        raise ValueError(f"{name} must be one of {list(choices)} or a function, got {value!r}")
 
 
 def check_bool(name: str, value: object) -> None:
@@ -92,3 +99,41 @@ def as_widths(name: str, value: object) -> tuple[int, ...]:
     if len(widths) > MAX_LAYERS:
         raise ValueError(f"{name} must have at most {MAX_LAYERS} layers, got {len(widths)}")
     return tuple(int(width) for width in widths)
+
+
+@dataclass(frozen=True, repr=False)
+class SavedFunction:
+    """The name of a function that was a setting of a saved model. The function itself is not in the file."""
+
+    setting: str
+    name: str
+
+    def __repr__(self) -> str:
+        """The name."""
+        return self.name
+
+    def __call__(self, *arguments: object) -> Any:
+        """Refuse to stand in for the function.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError(
+            f"{self.setting} was the function {self.name} when the model was saved: "
+            f"set model.{self.setting} = ... before fit"
+        )
+
+
+def readable(value: object) -> str:
+    """A setting as code has it; a function by its name."""
+    return function_name(value) if callable(value) else repr(value)
+
+
+def function_name(function: object) -> str:
+    """The name of a function with its module; of an object that can be called, that of its class."""
+    if isinstance(function, SavedFunction):
+        return function.name
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{cast('Any', named).__qualname__}"

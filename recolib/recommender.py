@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -38,7 +37,7 @@ from recolib.runs import (
     resume_run,
     training_rows,
 )
-from recolib.sampling import SAMPLERS
+from recolib.sampling import sampler_of
 from recolib.training.batches import Examples
 from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
@@ -219,7 +218,7 @@ class Recommender(Predictor):
             warn("the model was saved with inference_only=True: its optimiser starts anew")
         records = [record for record in self._records if record["epoch"] <= trainer.epoch]
         records, best = (records, {}) if saved is None else resume_run(saved, run, trainer)
-        sampler = SAMPLERS[self.sampler](self.data_info) if neg_sampling and self.sampler else None
+        sampler = sampler_of(self.sampler)(self.data_info) if neg_sampling and self.sampler else None
         examples = Examples.of(train_set, sampler, self.num_neg, trainer.network.device, self.id_dropout_rates)
         before = dict(vars(self))
 
@@ -669,7 +668,7 @@ class Recommender(Predictor):
     def from_saved(cls, saved: SavedModel, data_info: DataInfo | None, device: str | None) -> Self:
         """The model that a file holds; see ``load``."""
         info = saved.data_info if data_info is None else saved.same_data(data_info)
-        settings: dict[str, Any] = saved.settings_for({field.name for field in fields(cls)}, device)
+        settings: dict[str, Any] = saved.settings_for(cls, device)
         with refusing(saved.file):
             model = cls(data_info=info, **settings)
             if saved.is_of_recolib:

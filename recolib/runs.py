@@ -14,6 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from recolib.artifacts.model_file import SavedModel, plain_settings
+from recolib.checks import readable
 from recolib.data.interactions import Interactions
 from recolib.evaluation.measurement import check_labels
 from recolib.exceptions import warn
@@ -21,7 +22,7 @@ from recolib.files import SUFFIX, file_of, refusing, require
 from recolib.nn import Network
 from recolib.settings import Settings
 from recolib.training.batches import Examples
-from recolib.training.losses import NEED_NEGATIVES
+from recolib.training.losses import needs_negatives
 from recolib.training.schedules import PROBES
 from recolib.training.stopping import EarlyStopping
 from recolib.training.trainer import Plan, Trainer, TrainState, train
@@ -334,9 +335,9 @@ def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) ->
         raise ValueError("train_data has users or items that data_info does not know: build it with build_trainset")
     if neg_sampling and settings.sampler is None:
         raise ValueError("neg_sampling=True needs a sampler, got sampler=None")
-    if settings.task == "ranking" and settings.loss_type in NEED_NEGATIVES and not neg_sampling:
+    if needs_negatives(settings.loss_type, settings.task) and not neg_sampling:
         raise ValueError(
-            f"loss_type={settings.loss_type!r} sets an observed item against negatives: pass neg_sampling=True"
+            f"loss_type={readable(settings.loss_type)} sets an observed item against negatives: pass neg_sampling=True"
         )
     check_labels(data, settings.task, neg_sampling)
     if neg_sampling:

@@ -1,7 +1,7 @@
 """Negative items, drawn for all rows at once.
 
-A draw is a function of (seed, epoch, row) alone, whatever was drawn before it: an epoch's negatives do not
-depend on how its rows are shared out.
+A draw is a function of (seed, epoch, row) alone: an epoch's negatives do not depend on what was drawn before, nor on
+how its rows are divided.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from recolib.checks import SavedFunction, function_name
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
 from recolib.data.rows import Codes
@@ -18,6 +19,8 @@ from recolib.data.rows import Codes
 Uniforms = NDArray[np.float64]
 NegativeSampler = Callable[[Codes, Codes, Uniforms], Codes]
 """Users' codes (n,), their positive items' codes (n,), uniform numbers (n, N) -> negative items' codes (n, N)."""
+Sampler = Callable[[DataInfo], NegativeSampler]
+"""What makes a ``NegativeSampler`` of the data; a function of this kind can be a model's ``sampler``."""
 
 POPULARITY_POWER = 0.75
 
@@ -38,7 +41,7 @@ def uniforms(seed: int, epoch: int, rows: NDArray[np.integer], n: int, purpose: 
 
 
 def random(info: DataInfo) -> NegativeSampler:
-    """Any trained item but the positive one, all alike."""
+    """Any trained item but the positive one, each with the same chance."""
     items = info.trained_items
     _refuse_single(items)
 
@@ -52,7 +55,7 @@ def random(info: DataInfo) -> NegativeSampler:
 
 
 def unconsumed(info: DataInfo, consumed: Consumed | None = None) -> NegativeSampler:
-    """Any trained item that the user did not consume, all alike.
+    """Any trained item that the user did not consume, each with the same chance.
 
     A user who consumed every item, or none, gets any item but the positive one.
 
@@ -81,7 +84,7 @@ def unconsumed(info: DataInfo, consumed: Consumed | None = None) -> NegativeSamp
         wanted = users.astype(np.int64)[:, None] * stride + pick
         skipped = np.searchsorted(keys, wanted, side="right") - starts[users][:, None]
         drawn = items[np.minimum(pick + skipped, len(items) - 1)]
-        # who consumed everything has nothing left; who consumed nothing, not even the positive, may draw it
+        # a user who consumed everything has no free item; one who consumed nothing could draw the positive
         other = (n_free == 0) | (counts[users] == 0)
         if other.any():
             drawn[other] = fallback(users[other], positives[other], uniform[other])
@@ -114,11 +117,61 @@ def popular(info: DataInfo) -> NegativeSampler:
     return draw
 
 
-SAMPLERS: dict[str, Callable[[DataInfo], NegativeSampler]] = {
-    "random": random,
-    "unconsumed": unconsumed,
-    "popular": popular,
-}
+SAMPLERS: dict[str, Sampler] = {"random": random, "unconsumed": unconsumed, "popular": popular}
+
+
+def sampler_of(sampler: str | Sampler) -> Sampler:
+    """The sampler of a name, or a function whose first draw is checked.
+
+    Raises
+    ------
+    TypeError
+        When the sampler is made, if a function does not give a function that draws whole numbers.
+    ValueError
+        When the sampler is made, if a function draws another shape, or codes of no item; or if it is a function of a
+        saved model, of which only the name is known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from recolib.algorithms import FM
+    >>> from recolib.data import DatasetPure
+    >>> from recolib.datasets import make_movies
+    >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+    >>> def long_tail(info):
+    ...     counts = info.item_consumed.counts()[1:]
+    ...     rare = 1 + np.argsort(counts, kind="stable")[: len(counts) // 2]
+    ...     return lambda users, positives, uniform: rare[(uniform * len(rare)).astype(int)]
+    >>> model = FM("ranking", info, sampler=long_tail, n_epochs=1)
+    >>> len(model.fit(data, neg_sampling=True, verbose=0).history_)
+    1
+    """
+    if isinstance(sampler, str):
+        return SAMPLERS[sampler]
+    if isinstance(sampler, SavedFunction):
+        sampler()
+
+    def checked(info: DataInfo) -> NegativeSampler:
+        draw = sampler(info)
+        _check_draw(draw, info, f"sampler={function_name(sampler)}")
+        return draw
+
+    return checked
+
+
+def _check_draw(draw: object, info: DataInfo, name: str) -> None:
+    """Draw three negatives for each of two rows."""
+    if not callable(draw):
+        raise TypeError(f"{name} must give a function of users, positives and uniform numbers, and gave {draw!r}")
+    users, positives = np.ones(2, np.int32), info.trained_items[[0, -1]]
+    uniform = np.array([[0.1, 0.5, 0.9], [0.2, 0.6, 0.999]])
+    drawn: object = draw(users, positives, uniform)
+    if not isinstance(drawn, np.ndarray) or not np.issubdtype(drawn.dtype, np.integer):
+        raise TypeError(f"{name} must draw an array of item codes, and drew {drawn!r}")
+    if drawn.shape != uniform.shape:
+        raise ValueError(f"{name} must draw as many codes as there are uniform numbers, (n, N), and drew {drawn.shape}")
+    if drawn.min() < 1 or drawn.max() > info.n_items:
+        raise ValueError(f"{name} must draw codes from 1 to {info.n_items}, and drew {drawn.min()} to {drawn.max()}")
 
 
 def _ranks(items: Codes, codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -1,10 +1,18 @@
-"""Settings: what every algorithm can be told."""
+"""Settings: what every algorithm can be set to, and how an algorithm's own settings are checked.
+
+An algorithm's setting is checked by its annotation: ``hidden_units: Widths = (64, 32)`` must be layer widths. The
+annotations here are for algorithms of one's own, too; ``Annotated[int, Check(my_check)]`` makes another.
+"""
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, cast, dataclass_transform, get_args
+from functools import cache
+from types import SimpleNamespace
+from typing import Annotated, Any, cast, dataclass_transform, get_args, get_type_hints
 
 from recolib.checks import (
     BEYOND_SEEDS,
@@ -12,37 +20,60 @@ from recolib.checks import (
     as_widths,
     check_bool,
     check_choice,
+    check_choice_or_function,
     check_device,
     check_integer,
     check_number,
+    readable,
 )
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
 from recolib.exceptions import warn
 from recolib.nn.embedding import Combiner
 from recolib.nn.network import Precision
-from recolib.sampling import SAMPLERS
-from recolib.training.losses import RANKING_LOSSES
+from recolib.sampling import SAMPLERS, Sampler
+from recolib.training.losses import RANKING_LOSSES, Loss, check_loss
 from recolib.training.optimizers import OPTIMIZERS
 
-Check = Callable[[str, Any], object]
 TASKS = ("rating", "ranking")
 
 MAX_HEADS = 64
 
 
-def _share(name: str, value: float | None) -> float | None:
-    check_number(name, value or 0.0, 0, 1)
-    return value
+@dataclass(frozen=True)
+class Check:
+    """How a setting is checked: ``Annotated[int, Check(function)]``.
+
+    Parameters
+    ----------
+    function
+        Takes the setting's name and value, and gives the value to use. It raises a ``ValueError`` or ``TypeError`` that
+        names the setting.
+    is_size
+        Whether the setting is a size, or several, that the weights have. A file that says another size is refused
+        before a network is made.
+    """
+
+    function: Callable[[str, Any], object]
+    is_size: bool = False
 
 
 def _size(name: str, value: int) -> int:
-    check_integer(name, value, 1)
+    check_integer(name, value, 1, BEYOND_SEEDS)
     return int(value)
 
 
 def _size_or_none(name: str, value: int | None) -> int | None:
     return None if value is None else _size(name, value)
+
+
+def _widths_or_none(name: str, value: object) -> tuple[int, ...]:
+    return () if isinstance(value, list | tuple) and not value else as_widths(name, value)
+
+
+def _count(name: str, value: int) -> int:
+    check_integer(name, value, 0, BEYOND_SEEDS)
+    return int(value)
 
 
 def _layers(name: str, value: int) -> int:
@@ -53,6 +84,11 @@ def _layers(name: str, value: int) -> int:
 def _heads(name: str, value: int) -> int:
     check_integer(name, value, 1, MAX_HEADS + 1)
     return int(value)
+
+
+def _share(name: str, value: float | None) -> float | None:
+    check_number(name, value or 0.0, 0, 1)
+    return value
 
 
 def _flag(name: str, value: bool) -> bool:
@@ -70,29 +106,68 @@ def _not_negative(name: str, value: float) -> float:
     return value
 
 
-OF_ALGORITHMS: dict[str, Check] = {
-    "att_embed_size": as_widths,
-    "attention_reg": _not_negative,
-    "attention_size": _size,
-    "cross_layers": _layers,
-    "cross_rank": _size_or_none,
-    "dropout_rate": _share,
-    "field_factors": _size,
-    "field_reg": _not_negative,
-    "gate_units": as_widths,
-    "hidden_units": as_widths,
-    "num_heads": _heads,
-    "pair_dropout": _share,
-    "second_hidden_units": as_widths,
-    "temperature": _positive,
-    "use_bn": _flag,
-    "use_residual": _flag,
-}
-"""How settings of algorithms are checked: a name means the same in all of them. Of those that are () by default, () is
-fine, too: no layers."""
-ARE_SIZES = _size, _size_or_none, as_widths
-SIZES = ["embed_size", *(name for name, check in OF_ALGORITHMS.items() if check in ARE_SIZES)]
-"""Settings that are sizes of weights."""
+def one_of(*choices: str) -> Check:
+    """The check of a setting that is one of some names: ``Annotated[str, one_of("sum", "mean")]``."""
+
+    def check(name: str, value: str) -> str:
+        check_choice(name, value, choices)
+        return value
+
+    return Check(check)
+
+
+Size = Annotated[int, Check(_size, is_size=True)]
+"""A size that weights have, at least 1."""
+OptionalSize = Annotated[int | None, Check(_size_or_none, is_size=True)]
+"""A size that weights have, or None."""
+Widths = Annotated[Sequence[int], Check(as_widths, is_size=True)]
+"""Layer widths, at least one."""
+OptionalWidths = Annotated[Sequence[int], Check(_widths_or_none, is_size=True)]
+"""Layer widths; () is no layers."""
+Count = Annotated[int, Check(_count)]
+"""A whole number of at least 0."""
+LayerCount = Annotated[int, Check(_layers)]
+"""A number of layers, from 1 to 100."""
+HeadCount = Annotated[int, Check(_heads)]
+"""A number of heads, from 1 to 64."""
+Share = Annotated[float, Check(_share)]
+"""A number from 0 to below 1, such as that of dropout."""
+OptionalShare = Annotated[float | None, Check(_share)]
+"""A share, or None, which is 0."""
+Flag = Annotated[bool, Check(_flag)]
+"""True or False."""
+Positive = Annotated[float, Check(_positive)]
+"""A finite number above 0."""
+NotNegative = Annotated[float, Check(_not_negative)]
+"""A finite number of at least 0, such as that of a penalty."""
+
+
+@cache
+def checks_of(algorithm: type) -> dict[str, Check]:
+    """The checks on a class's annotations, and on those of the classes that it extends, by setting."""
+    found: dict[str, Check] = {}
+    for owner in reversed(algorithm.__mro__):
+        for name, annotation in inspect.get_annotations(owner).items():
+            check = _check_on(annotation, owner)
+            found.pop(name, None)
+            if check is not None:
+                found[name] = check
+    return found
+
+
+def sizes_of(algorithm: type) -> list[str]:
+    """The settings of an algorithm that are sizes of its weights."""
+    return [name for name, check in checks_of(algorithm).items() if check.is_size]
+
+
+def _check_on(annotation: object, owner: type) -> Check | None:
+    """The check on an annotation; none on one that only a type checker can resolve."""
+    alone = SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        hint: Any = get_type_hints(alone, vars(sys.modules[owner.__module__]), include_extras=True)["it"]
+    except (NameError, TypeError):
+        return None
+    return next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Check)), None)
 
 
 @dataclass_transform(kw_only_default=True)
@@ -103,15 +178,15 @@ class Settings:
     Parameters
     ----------
     task
-        ``"rating"``: labels are numbers, predictions are clipped to their range. ``"ranking"``: labels say
-        whether something happened, predictions are probabilities.
+        ``"rating"``: labels are numbers, and predictions are clipped to their range. ``"ranking"``: labels say
+        whether an event happened, and predictions are probabilities.
     data_info
         What ``build_trainset`` returned.
     loss_type
         For ranking. Of each row: ``"cross_entropy"``, ``"focal"`` or ``"hinge"``. Of an observed item against its
         negatives, which need ``neg_sampling=True``: ``"bpr"``, ``"max_margin"``, or ``"softmax"`` over all of them.
-        What is predicted is σ(score) in any case; it is a probability as far as cross-entropy made it one.
-        Rating uses squared error whatever stands here.
+        Or a function of scores, labels and weights; see ``recolib.training.losses.Loss``. A prediction is σ(score)
+        with each of them; only cross-entropy makes it a probability. Rating uses squared error, or a function.
     embed_size
         Size of the vectors.
     n_epochs
@@ -121,66 +196,67 @@ class Settings:
     lr_decay
         The learning rate's factor after each epoch: True is 0.96, False none.
     epsilon
-        What Adam and Adagrad add to the root that they divide by.
+        Adam's and Adagrad's ε.
     reg
         Squared-norm penalty on the vectors and linear weights of each batch's rows, a pair; None is none.
     batch_size
         Scored pairs a step: with sampling, ``batch_size // (1 + num_neg)`` positives.
     sampler
         Where negatives come from: ``"random"`` (any item but the positive), ``"unconsumed"`` (any item the
-        user did not consume) or ``"popular"`` (in proportion to popularity to the power ¾).
+        user did not consume) or ``"popular"`` (in proportion to popularity to the power ¾); or a function of the
+        ``DataInfo`` that gives what draws them; see ``recolib.sampling``.
     num_neg
         Negatives for each positive.
     multi_sparse_combiner
-        How the values of a multi-sparse field are pooled: ``"sum"``, ``"mean"``, ``"sqrtn"``, or ``"normal"``,
-        not at all.
+        How the values of a multi-sparse field are pooled: ``"sum"``, ``"mean"``, or ``"sqrtn"``, the sum over √n.
+        ``"normal"`` does not pool them.
     seed
-        For all that is random. Same seed, machine and threads: same bits.
+        For all that is random. The same seed gives the same bits on the same machine with as many threads.
     lower_upper_bound
         The range that rating predictions are clipped to; by default that of the training labels.
     tf_sess_config
-        Accepted for LibRecommender's users and ignored.
+        Ignored; LibRecommender has it.
     device
         ``"auto"``, or what torch calls a device.
     optimizer
-        ``"adam"``, ``"adagrad"`` or ``"sgd"``; ``"lazy_adam"`` and ``"rowwise_adagrad"`` change, of the embedding
-        tables, the rows of the batch alone, and are Adam and Adagrad elsewhere. ``"auto"`` is Adam, and lazy Adam for
-        a side whose tables have more than 2 million numbers, so that a step costs as much whatever their size.
+        ``"adam"``, ``"adagrad"`` or ``"sgd"``. ``"lazy_adam"`` and ``"rowwise_adagrad"`` change only the batch's rows
+        of the embedding tables, and are Adam and Adagrad for all other weights. ``"auto"`` is Adam, and lazy Adam for a
+        side whose tables have more than 2 million numbers: the time of a step then does not grow with them.
     initial_accumulator_value
-        What the sums of squared gradients of ``"adagrad"`` and ``"rowwise_adagrad"`` start from. The papers' TensorFlow
-        code has 1e-8 with half the sum of a batch's squares; losses are means here, so that the like of it is
-        1e-8 · (2 / batch size)².
+        Where the sums of squared gradients of ``"adagrad"`` and ``"rowwise_adagrad"`` start. The papers' TensorFlow
+        code starts at 1e-8, with half the sum of a batch's squared errors as loss. Losses are means here: the same
+        start is 1e-8 · (2 / batch size)².
     clip_norm
         The gradient's norm is clipped to this; None leaves it.
     ema
-        Decay of a moving average of the weights over steps, such as 0.995, that predictions are made with;
-        None predicts with the last weights.
+        Decay of a moving average of the weights over steps, such as 0.995. Predictions then use the average; with
+        None they use the last weights.
     embed_dropout
-        Share of the vectors' elements that are hidden in training.
+        Dropout on the vectors' elements.
     id_dropout
-        How often training hides who the user is, and which item it is, each by itself: code 0 then learns to speak from
-        features alone, which ``cold_start="features"`` asks it to. One share for both, or a pair, the users' first: for
-        new users alone, items are better left as they are.
+        Share of the rows in which training replaces the user's or the item's id by the unknown one, each by itself.
+        The unknown id then learns to predict from features alone, as ``cold_start="features"`` does. One share for
+        both, or a pair (users, items): where only users will be new, (0.1, 0) is better.
     init_std
         Vectors start as N(0, init_std²).
     precision
-        ``"bf16"`` lets training, and of scoring the layers behind the first, multiply matrices in bfloat16: about
-        twice as fast on processors that have it, with scores a few thousandths of their spread away. Weights, and all
+        ``"bf16"`` multiplies matrices in bfloat16, in training, and in scoring behind the first layer. It is about
+        twice as fast on processors that have it; scores change by a few thousandths of their spread. Weights, and all
         sums over batches, stay float32.
     """
 
     task: str
     data_info: DataInfo
-    loss_type: str = "cross_entropy"
+    loss_type: str | Loss = "cross_entropy"
     _: KW_ONLY
-    embed_size: int = 16
+    embed_size: Size = 16
     n_epochs: int = 20
     lr: float = 0.001
     lr_decay: bool | float = False
     epsilon: float = 1e-5
     reg: float | None = None
     batch_size: int = 256
-    sampler: str | None = "random"
+    sampler: str | Sampler | None = "random"
     num_neg: int = 1
     multi_sparse_combiner: str = "sqrtn"
     seed: int = 42
@@ -209,15 +285,18 @@ class Settings:
         check_choice("task", self.task, TASKS)
         if not isinstance(self.data_info, DataInfo):
             raise TypeError(f"data_info must be what build_trainset returned, got {type(self.data_info).__name__}")
-        check_choice("loss_type", self.loss_type, [*RANKING_LOSSES, *(["squared"] if self.task == "rating" else [])])
-        if self.task == "rating" and self.loss_type not in ("cross_entropy", "squared"):
+        losses = [*RANKING_LOSSES, *(["squared"] if self.task == "rating" else [])]
+        check_choice_or_function("loss_type", self.loss_type, losses)
+        if not isinstance(self.loss_type, str):
+            check_loss(self.loss_type, self.task)
+        elif self.task == "rating" and self.loss_type not in ("cross_entropy", "squared"):
             warn(f"task='rating' has squared error: loss_type={self.loss_type!r} is ignored")
         check_choice("multi_sparse_combiner", self.multi_sparse_combiner, get_args(Combiner))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("precision", self.precision, get_args(Precision))
         if self.sampler is not None:
-            check_choice("sampler", self.sampler, SAMPLERS)
-        for name, low in (("embed_size", 1), ("n_epochs", 1), ("batch_size", 2), ("num_neg", 1), ("seed", 0)):
+            check_choice_or_function("sampler", self.sampler, SAMPLERS)
+        for name, low in (("n_epochs", 1), ("batch_size", 2), ("num_neg", 1), ("seed", 0)):
             check_integer(name, getattr(self, name), low, BEYOND_SEEDS)
             setattr(self, name, int(getattr(self, name)))  # torch takes no integers of NumPy
         for name in ("lr", "epsilon", "init_std"):
@@ -243,11 +322,8 @@ class Settings:
         if self.lower_upper_bound is not None:
             self.lower_upper_bound = self.lower_bound, self.upper_bound
         check_device(self.device)
-        for field in fields(self):
-            if field.name in OF_ALGORITHMS:
-                value, check = getattr(self, field.name), OF_ALGORITHMS[field.name]
-                is_none = field.default == () and isinstance(value, list | tuple) and not value
-                setattr(self, field.name, () if is_none else check(field.name, value))
+        for name, check in checks_of(type(self)).items():
+            setattr(self, name, check.function(name, getattr(self, name)))
 
     @property
     def id_dropout_rates(self) -> tuple[float, float]:
@@ -262,7 +338,7 @@ class Settings:
     def __repr__(self) -> str:
         """The algorithm and its settings."""
         shown = [field.name for field in fields(self) if field.name not in ("data_info", "tf_sess_config")]
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={readable(getattr(self, name))}' for name in shown)})"
 
     @property
     def model_name(self) -> str:

@@ -18,7 +18,7 @@ from recolib.nn.fields import NetworkSide
 from recolib.nn.pretraining import start_from_pairs
 from recolib.randomness import seeded
 from recolib.settings import Settings
-from recolib.training.losses import RANKING_LOSSES, RATING_LOSS
+from recolib.training.losses import loss_of
 from recolib.training.schedules import Schedule
 from recolib.training.trainer import Plan, TrainState, check_state, check_weights
 
@@ -120,7 +120,7 @@ def plan_of(
     """The plan that a model's settings make for a ``fit``."""
     decay = settings.lr_decay
     return Plan(
-        loss=RATING_LOSS if settings.task == "rating" else RANKING_LOSSES[settings.loss_type],
+        loss=loss_of(settings.loss_type, settings.task),
         batch_size=max(1, settings.batch_size // (1 + settings.num_neg)) if neg_sampling else settings.batch_size,
         lr=settings.lr,
         lr_decay=decay if not isinstance(decay, bool) else LR_DECAY if decay else 1.0,

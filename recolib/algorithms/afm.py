@@ -7,6 +7,7 @@ from typing import Any
 
 from recolib.nn import Attention, Component, FieldSpec, Linear
 from recolib.recommender import Recommender
+from recolib.settings import NotNegative, Share, Size
 
 
 class AFM(Recommender):
@@ -47,9 +48,9 @@ class AFM(Recommender):
     True
     """
 
-    attention_size: int = 8
-    attention_reg: float = 0.0
-    pair_dropout: float = 0.0
+    attention_size: Size = 8
+    attention_reg: NotNegative = 0.0
+    pair_dropout: Share = 0.0
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, and pairs by attention."""

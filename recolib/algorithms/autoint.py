@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from recolib.nn import Component, Deep, FieldSpec, SelfAttention
 from recolib.recommender import Recommender
+from recolib.settings import Flag, HeadCount, OptionalShare, OptionalWidths, Widths
 
 
 class AutoInt(Recommender):
@@ -53,17 +54,16 @@ class AutoInt(Recommender):
     True
     """
 
-    att_embed_size: int | Sequence[int] = (8, 8, 8)
-    num_heads: int = 2
-    use_residual: bool = True
-    hidden_units: Sequence[int] = ()
-    use_bn: bool = True
-    dropout_rate: float | None = None
+    att_embed_size: Widths = (8, 8, 8)
+    num_heads: HeadCount = 2
+    use_residual: Flag = True
+    hidden_units: OptionalWidths = ()
+    use_bn: Flag = True
+    dropout_rate: OptionalShare = None
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """Self-attention, and the perceptron if there is one."""
-        sizes = cast("Sequence[int]", self.att_embed_size)  # the check made one of an integer
-        attention = SelfAttention(spec, sizes, self.num_heads, self.use_residual)
+        attention = SelfAttention(spec, self.att_embed_size, self.num_heads, self.use_residual)
         if not self.hidden_units:
             return [attention]
         return [attention, Deep(spec, self.hidden_units, self.use_bn, self.dropout_rate or 0.0)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, CrossLayers, Deep, FieldSpec
 from recolib.recommender import Recommender
+from recolib.settings import Flag, LayerCount, OptionalShare, OptionalSize, Widths
 
 
 class DCNv2(Recommender):
@@ -52,11 +53,11 @@ class DCNv2(Recommender):
     True
     """
 
-    cross_layers: int = 3
-    cross_rank: int | None = None
-    use_bn: bool = True
-    dropout_rate: float | None = None
-    hidden_units: Sequence[int] = (128, 64, 32)
+    cross_layers: LayerCount = 3
+    cross_rank: OptionalSize = None
+    use_bn: Flag = True
+    dropout_rate: OptionalShare = None
+    hidden_units: Widths = (128, 64, 32)
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """The cross layers, and the perceptron."""

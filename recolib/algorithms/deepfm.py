@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from recolib.checks import check_choice
 from recolib.nn import Component, Deep, FieldSpec, Linear, Pairwise
 from recolib.recommender import Recommender
-
-COMBINES = ("sum", "concat")
+from recolib.settings import Flag, OptionalShare, Share, Widths, one_of
 
 
 class DeepFM(Recommender):
@@ -55,16 +53,11 @@ class DeepFM(Recommender):
     True
     """
 
-    use_bn: bool = True
-    dropout_rate: float | None = None
-    hidden_units: Sequence[int] = (128, 64, 32)
-    pair_dropout: float = 0.0
-    combine: str = "sum"
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_choice("combine", self.combine, COMBINES)
+    use_bn: Flag = True
+    dropout_rate: OptionalShare = None
+    hidden_units: Widths = (128, 64, 32)
+    pair_dropout: Share = 0.0
+    combine: Annotated[str, one_of("sum", "concat")] = "sum"
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, pairs, and the perceptron."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from recolib.checks import check_integer, check_number
+from recolib.checks import check_number
 from recolib.nn import Component, Deep, FieldSpec, InteractionAware, Linear
 from recolib.recommender import Recommender
+from recolib.settings import Check, Count, Flag, NotNegative, OptionalShare, Positive, Share, Size, Widths
+
+
+def _share_above_0(name: str, value: float) -> float:
+    check_number(name, value, 0, 1 + 1e-12, open_low=True)
+    return value
 
 
 class DeepIFM(Recommender):
@@ -65,23 +71,17 @@ class DeepIFM(Recommender):
     True
     """
 
-    attention_size: int = 16
-    attention_reg: float = 0.0
-    field_factors: int = 6
-    field_reg: float = 0.0
-    temperature: float = 10.0
-    pair_dropout: float = 0.0
-    pair_share: float = 1.0
-    warmup_steps: int = 50_000
-    use_bn: bool = True
-    dropout_rate: float | None = None
-    hidden_units: Sequence[int] = (100, 75, 50)
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_number("pair_share", self.pair_share, 0, 1 + 1e-12, open_low=True)
-        check_integer("warmup_steps", self.warmup_steps, 0)
+    attention_size: Size = 16
+    attention_reg: NotNegative = 0.0
+    field_factors: Size = 6
+    field_reg: NotNegative = 0.0
+    temperature: Positive = 10.0
+    pair_dropout: Share = 0.0
+    pair_share: Annotated[float, Check(_share_above_0)] = 1.0
+    warmup_steps: Count = 50_000
+    use_bn: Flag = True
+    dropout_rate: OptionalShare = None
+    hidden_units: Widths = (100, 75, 50)
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, interaction-aware pairs across fields, and the perceptron."""

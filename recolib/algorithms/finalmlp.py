@@ -7,6 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, FieldSpec, GatedStreams, TwoStreams
 from recolib.recommender import Recommender
+from recolib.settings import Flag, HeadCount, OptionalShare, OptionalWidths, Widths
 
 
 class FinalMLP(Recommender):
@@ -56,12 +57,12 @@ class FinalMLP(Recommender):
     True
     """
 
-    hidden_units: Sequence[int] = (128, 64)
-    second_hidden_units: Sequence[int] = (128, 64)
-    num_heads: int = 1
-    gate_units: Sequence[int] = ()
-    use_bn: bool = True
-    dropout_rate: float | None = None
+    hidden_units: Widths = (128, 64)
+    second_hidden_units: Widths = (128, 64)
+    num_heads: HeadCount = 1
+    gate_units: OptionalWidths = ()
+    use_bn: Flag = True
+    dropout_rate: OptionalShare = None
 
     def __post_init__(self) -> None:
         """Check the settings."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, FieldSpec, Linear, Pairwise
 from recolib.recommender import Recommender
+from recolib.settings import Flag, OptionalShare
 
 
 class FM(Recommender):
@@ -45,8 +46,8 @@ class FM(Recommender):
     5
     """
 
-    use_bn: bool = True
-    dropout_rate: float | None = None
+    use_bn: Flag = True
+    dropout_rate: OptionalShare = None
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights and pairs."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, FieldSpec, InteractionAware, Linear
 from recolib.recommender import Recommender
+from recolib.settings import NotNegative, Positive, Share, Size
 
 
 class IFM(Recommender):
@@ -54,12 +55,12 @@ class IFM(Recommender):
     True
     """
 
-    attention_size: int = 8
-    attention_reg: float = 0.0
-    field_factors: int = 16
-    field_reg: float = 0.0
-    temperature: float = 10.0
-    pair_dropout: float = 0.0
+    attention_size: Size = 8
+    attention_reg: NotNegative = 0.0
+    field_factors: Size = 16
+    field_reg: NotNegative = 0.0
+    temperature: Positive = 10.0
+    pair_dropout: Share = 0.0
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, and interaction-aware pairs."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, FieldSpec, Linear, Pooled
 from recolib.recommender import Recommender
+from recolib.settings import Flag, OptionalShare, Share, Widths
 
 
 class NFM(Recommender):
@@ -48,10 +49,10 @@ class NFM(Recommender):
     True
     """
 
-    use_bn: bool = True
-    dropout_rate: float | None = None
-    hidden_units: Sequence[int] = (64,)
-    pair_dropout: float = 0.0
+    use_bn: Flag = True
+    dropout_rate: OptionalShare = None
+    hidden_units: Widths = (64,)
+    pair_dropout: Share = 0.0
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, and the perceptron over the pooled pairs."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, Deep, FieldSpec, Linear
 from recolib.recommender import Recommender
+from recolib.settings import Flag, OptionalShare, Widths
 
 
 class WideDeep(Recommender):
@@ -46,9 +47,9 @@ class WideDeep(Recommender):
     True
     """
 
-    use_bn: bool = True
-    dropout_rate: float | None = None
-    hidden_units: Sequence[int] = (128, 64, 32)
+    use_bn: Flag = True
+    dropout_rate: OptionalShare = None
+    hidden_units: Widths = (128, 64, 32)
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """First-order weights, and the perceptron."""

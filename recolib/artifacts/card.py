@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 
 from recolib.artifacts.onnx import fingerprint
+from recolib.checks import readable
 from recolib.data.info import DataInfo
 from recolib.data.schema import Field
 from recolib.evaluation.metrics import less_is_better
@@ -190,7 +191,7 @@ def _settings(settings: Settings) -> list[str]:
             continue
         value, default = getattr(settings, field.name), field.default
         value, default = (tuple(one) if isinstance(one, list) else one for one in (value, default))
-        name, said = shown(field.name), shown(repr(value))
+        name, said = shown(field.name), shown(readable(value))
         rows.append((name, said, "") if value == default else (f"**{name}**", f"**{said}**", shown(repr(default))))
     return [
         "## Settings",

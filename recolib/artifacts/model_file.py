@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recolib.checks import check_device
+from recolib.checks import SavedFunction, check_device, function_name
 from recolib.data.info import DataInfo
 from recolib.files import prefixed, read_file, refusing, require, under, write_file
-from recolib.settings import SIZES, Settings
+from recolib.settings import Settings, sizes_of
 
 MAX_NESTING = 10
 """Lists within lists that a setting may have."""
 UNSAVED = ("data_info", "tf_sess_config")
 """Settings that are not saved as such: the data has a place of its own, and the other one is ignored."""
+MAY_BE_FUNCTIONS = ("loss_type", "sampler")
+"""Settings of which, if they are functions, the name is saved: ``{"function": "module.name"}``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +76,11 @@ class SavedModel:
         ------
         TypeError
             If a setting is of a type that JSON does not have.
+        ValueError
+            If a setting that shapes the network was changed since ``fit``.
         """
         settings = plain_settings(model)
+        _refuse_sizes(type(model), settings, state)
         name, state = name_of(type(model)), predicting(state) if inference_only else state
         return cls(name, settings, model.data_info, records, state, None, run, best or {}, inference_only)
 
@@ -85,11 +90,10 @@ class SavedModel:
         Raises
         ------
         ValueError
-            If a weight is infinite or NaN, or a setting that shapes the network was changed since ``fit``.
+            If a weight is infinite or NaN.
         """
         for state in (self.state, self.best):
             _refuse_infinite(state)
-        _refuse_sizes(self.settings, self.state)
         info, arrays = self.data_info.packed()
         header = {
             "algorithm": self.algorithm,
@@ -129,7 +133,6 @@ class SavedModel:
                 require(isinstance(one["epoch"], int), "each record has its epoch")
                 require(all(isinstance(value, int | float) for value in one.values()), "records are numbers")
                 np.array(list(one.values()), np.float64)  # which not every integer fits
-            _refuse_sizes(header["settings"], state)
             run, inference_only = header.get("run"), header["inference_only"]
             require(isinstance(inference_only, bool), "inference_only is true or false")
             require(run is None or isinstance(run, dict), "what a run is has names")
@@ -152,18 +155,25 @@ class SavedModel:
             raise ValueError(f"data_info ({data_info}) is of other data than the saved model ({self.data_info})")
         return data_info
 
-    def settings_for(self, known: Collection[str], device: str | None) -> dict[str, object]:
-        """The settings, on another device if one is given.
+    def settings_for(self, algorithm: type[Settings], device: str | None) -> dict[str, object]:
+        """The settings of an algorithm, on another device if one is given.
 
         Raises
         ------
         ValueError
-            If one is not among the known ones, or the device is not there.
+            If the algorithm has no such setting, a size is not that of the weights, or the device is not there.
         """
-        wrong = sorted(self.settings.keys() - set(known))
+        wrong = sorted(self.settings.keys() - {one.name for one in fields(algorithm)})
         if wrong:
             raise ValueError(f"the saved {self.algorithm} has settings {wrong}, which this one has not")
-        settings = dict(self.settings) | ({} if device is None else {"device": device})
+        with refusing(self.file):
+            _refuse_sizes(algorithm, self.settings, self.state)
+            functions = {
+                name: SavedFunction(name, _function_in(self.settings[name]))
+                for name in MAY_BE_FUNCTIONS
+                if isinstance(self.settings.get(name), dict)
+            }
+        settings = dict(self.settings) | functions | ({} if device is None else {"device": device})
         try:
             check_device(settings.get("device", "auto"))
         except ValueError as error:
@@ -207,7 +217,16 @@ def plain_settings(settings: Settings) -> dict[str, object]:
         If one is of a type that JSON does not have.
     """
     names = [one.name for one in fields(settings) if one.name not in UNSAVED]
-    return {name: _plain(getattr(settings, name), name) for name in names}
+    values = {name: getattr(settings, name) for name in names}
+    functions = {name: {"function": function_name(values[name])} for name in MAY_BE_FUNCTIONS if callable(values[name])}
+    return {name: functions[name] if name in functions else _plain(value, name) for name, value in values.items()}
+
+
+def _function_in(setting: object) -> str:
+    """The name of a function that was a setting."""
+    name = cast("Mapping[str, object]", setting).get("function")
+    require(isinstance(name, str), "a function has a name")
+    return cast("str", name)
 
 
 def _plain(value: object, name: str, depth: int = 0) -> object:
@@ -229,10 +248,10 @@ def _refuse_infinite(state: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name!r} has infinite numbers or NaN")
 
 
-def _refuse_sizes(settings: Mapping[str, object], state: Mapping[str, Tensor]) -> None:
+def _refuse_sizes(algorithm: type[Settings], settings: Mapping[str, object], state: Mapping[str, Tensor]) -> None:
     """Raise unless each size is one that the weights have: no file says how much memory a network takes."""
     there = {size for tensor in under("network", state).values() for size in tensor.shape}
-    for name in SIZES:
+    for name in sizes_of(algorithm):
         value = settings.get(name)
         sizes = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
         if any(isinstance(size, int) and size not in there for size in sizes):
