@@ -27,7 +27,7 @@ RANKS = [
     {"predictor"},
     {"recommender"},
     {"algorithms", "ann"},
-    {"loading"},
+    {"loading", "testing"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 BANNED_WORDS = {"utils", "util", "helpers", "helper", "misc", "base", "common", "manager"}
