@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import safetensors.numpy
 import torch
-from safetensors.numpy import load, save
 from torch import Tensor
 
 from recolib.data.rows import ABSENT, Rows
@@ -268,9 +268,11 @@ def _check_pairs(case: _Case) -> None:
 def _check_weights(case: _Case, make: Callable[[FieldSpec], C]) -> None:
     """Weights that are saved and loaded score the same."""
     expected = case.scores()
-    file = save({name: tensor.numpy() for name, tensor in case.component.state_dict().items()})
+    file = safetensors.numpy.save({name: tensor.numpy() for name, tensor in case.component.state_dict().items()})
     fresh = make(case.spec).double()
-    fresh.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in load(file).items()})
+    fresh.load_state_dict(
+        {name: torch.from_numpy(array.copy()) for name, array in safetensors.numpy.load(file).items()}
+    )
     other = Network(case.network.user, case.network.item, [fresh]).double().eval()
     with torch.no_grad():
         other.bias.copy_(case.network.bias)
