@@ -174,7 +174,7 @@ def _try(loss: Loss, n_negatives: int, weights: Tensor | None) -> None:
         if not isinstance(value, Tensor) or value.dim():
             raise TypeError(f"{name} must give a tensor of one number without dimensions, and gave {value!r}")
         if not bool(value.isfinite()):
-            raise ValueError(f"{name} must give a finite number, and gave {float(value)}")
+            raise ValueError(f"{name} must give a finite number, and gave {float(value.detach())}")
         if value.requires_grad:
             (gradient,) = torch.autograd.grad(value, scores, allow_unused=True)
             if gradient is not None and bool(gradient.isfinite().all()) and bool(gradient.any()):
