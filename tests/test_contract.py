@@ -1,4 +1,7 @@
-"""What every algorithm promises, whatever the task and the kinds of columns."""
+"""What every algorithm promises, whatever the task and the kinds of columns.
+
+What algorithms of one's own must do, too, is in ``recolib.testing``, and is checked first.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from recolib.algorithms import AFM, FM, IFM, INN, NFM, AutoInt, DCNv2, DeepFM, D
 from recolib.evaluation import evaluate
 from recolib.evaluation.metrics import METRICS
 from recolib.recommender import Recommender
+from recolib.testing.algorithms import PROMISES, Case, check_promise
 
 SETTINGS: dict[type[Recommender], list[dict[str, Any]]] = {
     FM: [{"use_bn": False}, {"use_bn": True, "dropout_rate": 0.1}],
@@ -93,6 +97,11 @@ def make(algorithm: tuple[type[Recommender], dict[str, Any]], task: str, world: 
 
 
 @pytest.fixture(scope="module")
+def case(algorithm: tuple[type[Recommender], dict[str, Any]], task: str, world: World) -> Case:
+    return Case(algorithm[0], {**COMMON, **algorithm[1]}, task, world)
+
+
+@pytest.fixture(scope="module")
 def model(make: Maker) -> Recommender:
     return make()
 
@@ -136,6 +145,13 @@ def answers(model: Recommender, world: World) -> list[Any]:
 
 def same(one: Recommender, other: Recommender) -> bool:
     return all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+def test_every_algorithm_keeps_the_promises_of_algorithms_of_ones_own(
+    case: Case, promise: Callable[[Case], None]
+) -> None:
+    check_promise(promise, case, "a promise is broken")
 
 
 def test_nothing_is_asked_before_fit(make: Maker, world: World, task: str, tmp_path: Path) -> None:
@@ -278,34 +294,6 @@ def test_fit_leaves_frame_and_global_randomness_alone(make: Maker, world: World)
     pd.testing.assert_frame_equal(world.frame, before)
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
-
-
-def test_predictions_are_in_range(model: Recommender, task: str, world: World) -> None:
-    predictions = model.predict(world.frame["user"], world.frame["item"])
-    assert isinstance(predictions, np.ndarray)
-    assert predictions.dtype == np.float32
-    low, high = (0, 1) if task == "ranking" else (1, 5)
-    assert ((predictions >= low) & (predictions <= high)).all()
-
-
-def test_many_pairs_equal_single_pairs(model: Recommender, world: World) -> None:
-    users, items = world.frame["user"].tolist()[:9], world.frame["item"].tolist()[:9]
-    singles = [model.predict(user, item) for user, item in zip(users, items, strict=True)]
-    assert all(isinstance(single, float) for single in singles)
-    np.testing.assert_allclose(model.predict(users, items), singles, rtol=1e-5)
-    np.testing.assert_allclose(model.predict(users[0], items)[0], singles[0], rtol=1e-5)
-
-
-def test_scores_of_a_list_are_predictions(model: Recommender) -> None:
-    items, scores = model.recommend_user(101, 5, return_scores=True)[101]
-    np.testing.assert_allclose(model.predict([101] * len(items), items), scores, rtol=1e-5)
-    assert (np.diff(scores) <= 0).all()
-
-
-def test_many_users_get_what_each_gets_alone(model: Recommender) -> None:
-    together = model.recommend_user([100, 101, 102], 4)
-    for user in (100, 101, 102):
-        assert together[user].tolist() == model.recommend_user(user, 4)[user].tolist()
 
 
 def test_best_new_item_is_of_the_users_taste(trained: Recommender, task: str) -> None:
