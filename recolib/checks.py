@@ -14,7 +14,7 @@ from recolib.exceptions import NotBoolError
 
 MAX_LAYERS = 100
 BEYOND_SEEDS = 2**63
-"""Torch's generators take no larger seed."""
+"""Above all seeds that torch's generators take."""
 
 
 def check_integer(name: str, value: object, low: int, high: int | None = None) -> None:
@@ -72,7 +72,7 @@ def check_device(device: object) -> None:
 
 
 def check_names(names: Collection[str], known: Sequence[str], what: str) -> None:
-    """Raise unless each name is a known one; the message has the nearest."""
+    """Raise unless each name is a known one; the message suggests the nearest."""
     for name in names:
         if name not in known:
             near = nearest(str(name), known)

@@ -1,4 +1,4 @@
-"""What callers catch, and warnings that point at them."""
+"""Exceptions and warnings that callers catch, and ``warn``, which points at the caller's line."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class NotFittedError(ValueError, AttributeError):
 
 
 class NotBoolError(TypeError, AssertionError):
-    """An argument is neither True nor False; LibRecommender raises the latter kind, and its users' tests expect it."""
+    """An argument is neither True nor False. It is an ``AssertionError``, too, as LibRecommender raises it."""
 
 
 class UnknownIdWarning(UserWarning):
-    """Users or items were asked for that training never saw; they were answered by ``cold_start``."""
+    """Users or items are unknown: ``cold_start`` says how they are scored."""
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn about what the caller of the library did, at the line where it was called."""
+    """Warn at the line that called the library."""
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back

@@ -1,4 +1,4 @@
-"""What a model's predictions lose when a column tells them nothing."""
+"""How much worse a model's predictions get when a column is shuffled."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Permutation = NDArray[np.integer]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a column's values stand: on the user's side, with the context, or on the item's; as codes or as numbers."""
+    """Where a column is in the rows: on the user's side (with the context) or the item's, as codes or as numbers."""
 
     name: str
     is_item: bool
@@ -31,7 +31,7 @@ class Place:
     dense: slice
 
     def exchanged(self, rows: Rows, others: Rows) -> Rows:
-        """Rows with this column's values of others."""
+        """Rows with this column's values taken from other rows."""
         codes, dense = rows.codes.clone(), rows.dense.clone()
         codes[:, self.codes] = others.codes[:, self.codes]
         dense[:, self.dense] = others.dense[:, self.dense]
@@ -79,7 +79,7 @@ def metric_of_predictions(metric: OneMetric | None, task: str) -> Metric:
 
 
 def places(schema: Schema) -> Iterator[Place]:
-    """All columns; a multi-sparse group is one."""
+    """The places of all columns; a multi-sparse group is one column."""
     nowhere = slice(0, 0)
     both: tuple[tuple[Side, ...], ...] = (("user", "context"), ("item",))
     for sides in both:
@@ -100,7 +100,7 @@ def _measured(
     column: Place | None = None,
     permutation: Permutation | None = None,
 ) -> float:
-    """The metric on pairs, or on pairs in which the column's values are those of other rows."""
+    """The metric on pairs; with a column, on pairs whose values of it are permuted."""
     scores = np.empty(len(pairs), np.float32)
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         block = np.arange(start, min(start + PAIRS_AT_ONCE, len(pairs)))

@@ -1,4 +1,4 @@
-"""The measure of a model on data that it did not see."""
+"""Evaluation of a model on data that it did not see."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Scorer(Protocol):
 
 
 class Model(Scorer, Protocol):
-    """What a model must offer to be evaluated."""
+    """What ``evaluate`` needs of a model."""
 
     num_neg: int
 
@@ -69,9 +69,8 @@ def evaluate(
         A frame, or a set that ``build_evalset`` or ``build_testset`` made. It is not changed. A column ``weight`` is
         ignored: each row counts once.
     neg_sampling
-        Whether to add negatives to what pointwise metrics see: for each row with a label above 0,
-        ``model.num_neg`` items that its user consumed neither in training nor in ``data``. Rows with label 0
-        stay negatives beside them.
+        Whether to add negatives for metrics of predictions: for each row with a label above 0, ``model.num_neg`` items
+        that its user consumed neither in training nor in ``data``. Rows with label 0 stay negatives.
     eval_batch_size
         Pairs whose features are gathered at once.
     metrics
@@ -89,17 +88,17 @@ def evaluate(
     seed
         For the negatives and for the users.
     filter_consumed
-        Leave out of lists what the user consumed in training, as ``recommend_user`` does. Where people consume
-        again what they know, False is the honest setting.
+        Leave out of lists what the user consumed in training, as ``recommend_user`` does. Where users consume the same
+        items again, False measures what they would get.
     include_cold_items
-        Let items stand in lists that have features and no interaction, as ``recommend_user`` does if told so.
+        Whether lists may have items with features and no interaction, as in ``recommend_user``.
 
     Returns
     -------
     dict
-        The value of each metric. A request for a list is a distinct pair of a user and a context; relevant is what
-        the user met in it with a label above 0, be it an item that was never seen or that the filter leaves out.
-        Users never seen are scored as ``cold_start="average"`` does.
+        The value of each metric. One list is made for each distinct pair of a user and a context. Its relevant items
+        are those that the user consumed in that context with a label above 0; unknown items, and items that the filter
+        leaves out, count among them. Unknown users are scored as ``cold_start="average"`` does it.
 
     Raises
     ------
@@ -134,14 +133,14 @@ def evaluate(
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What to measure and on what, prepared once for any number of looks at a model.
+    """What to measure and on what, prepared once and used after each epoch.
 
     Attributes
     ----------
     metrics
         What is measured.
     pairs
-        The rows that pointwise metrics see, with their negatives; None where no metric needs them.
+        The rows that metrics of predictions are measured on, with their negatives; None where no metric needs them.
     queries
         What lists are measured against; None where no metric needs them.
     """
@@ -168,7 +167,7 @@ class Measurement:
         filter_consumed: bool,
         include_cold_items: bool = False,
     ) -> Measurement:
-        """Check all that ``evaluate`` is given, and prepare it; nothing of the model is used but its settings."""
+        """Check the arguments of ``evaluate``, and prepare the data; of the model only settings are used."""
         measured = check_measure(model.task, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed)
         check_bool("include_cold_items", include_cold_items)
         encoded = as_encoded(data, model.data_info)
@@ -227,7 +226,7 @@ def measure_pairs(task: str, metric: Metric, data: Interactions, scores: NDArray
 
 
 def pair_rows(data: Interactions) -> tuple[Rows, Rows]:
-    """The rows of both sides as ``cold_start="average"`` has them, the context on the user's."""
+    """The rows of both sides, the context on the user's; unknown ids as ``cold_start="average"`` scores them."""
     users = data.users.rows[torch.from_numpy(data.user_rows)].averaged(data.user_indices)
     items = data.items.rows[torch.from_numpy(data.item_rows)].averaged(data.item_indices)
     return users.join(data.context), items
@@ -265,7 +264,7 @@ def as_encoded(data: object, info: DataInfo) -> Interactions:
 
 
 def check_labels(data: Interactions, task: str, neg_sampling: bool, need_labels: bool = True) -> None:
-    """Refuse labels that the task cannot be measured against; lists need none, since every row was observed."""
+    """Raise if the task cannot be measured against these labels; lists need none: each row is an observation."""
     check_bool("neg_sampling", neg_sampling)
     if task == "rating" and neg_sampling:
         raise ValueError("task='rating' has no negatives: pass neg_sampling=False")
@@ -284,11 +283,14 @@ def check_labels(data: Interactions, task: str, neg_sampling: bool, need_labels:
 def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
     """The set with ``num_neg`` unconsumed items beside each of its positives, whose label becomes 1.
 
-    The rows of the data come first, then the negatives. Rows without labels count as positives. Of users never
-    seen all that they consumed is in the data.
+    The rows of the data come first, then the negatives. Rows without labels count as positives. What unknown users
+    consumed is known from the data alone.
     """
     info, keys = data.data_info, data.user_keys
-    users, items = np.where(keys >= UNKNOWN, keys, info.n_users - keys), data.item_indices  # strangers get codes too
+    users, items = (
+        np.where(keys >= UNKNOWN, keys, info.n_users - keys),
+        data.item_indices,
+    )  # unknown users get codes, too
     of_training = np.repeat(np.arange(info.n_users + 1, dtype=np.int32), info.user_consumed.counts())
     seen_users = np.concatenate([of_training, users])
     seen_items = np.concatenate([info.user_consumed.codes, items])

@@ -185,7 +185,7 @@ def roc_gauc(labels: Floats, scores: Floats, groups: NDArray[np.integer]) -> flo
 def pr_auc(labels: Floats, scores: Floats) -> float:
     """Average precision: the area under the stepwise precision-recall curve; NaN without positives.
 
-    The trapezoid rule, which LibRecommender uses, is too kind to a curve of few points (Davis and Goadrich,
+    The trapezoid rule, which LibRecommender uses, gives too much for a curve of few points (Davis and Goadrich,
     *The Relationship Between Precision-Recall and ROC Curves*, ICML 2006).
     """
     order = np.argsort(-scores, kind="stable")
@@ -225,7 +225,7 @@ def mean_average_precision(hits: Hits, n_relevant: Counts) -> float:
 
 
 def ndcg(hits: Hits, n_relevant: Counts) -> float:
-    """Mean discounted gain, as a share of that of the list that has relevant items alone as long as there are any.
+    """Mean discounted gain, divided by that of the best possible list.
 
     References
     ----------
@@ -238,7 +238,7 @@ def ndcg(hits: Hits, n_relevant: Counts) -> float:
 
 
 def coverage(items: Counts, n_consumers: Counts, n_users: int) -> float:
-    """Share of the catalogue that stands in a list at all.
+    """Share of the catalogue that is in any list.
 
     Parameters
     ----------

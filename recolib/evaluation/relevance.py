@@ -1,4 +1,4 @@
-"""What lists are measured against: who asks, and which items are right."""
+"""What lists are measured against: for whom they are made, and which items are relevant."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class EvalQueries:
     Attributes
     ----------
     users
-        A row of the user's side for each, with its context, (Q, C); of users never seen what is not known is the
-        average, as ``cold_start="average"`` has it.
+        For each query a row of the user's side with the context, (Q, C). Unknown users are scored as the average, as
+        ``cold_start="average"`` does it.
     codes
-        The users' codes, 0 where never seen, (Q,).
+        The users' codes, 0 for unknown users, (Q,).
     n_relevant
-        How many items are relevant to each, those included that no list can have since they were never seen, (Q,).
+        How many items are relevant to each query, (Q,). Unknown items count, though no list can have them.
     """
 
     users: Rows
     codes: Codes
     n_relevant: NDArray[np.int64]
     _stride: int
-    _pairs: NDArray[np.int64]  # request * stride + relevant item, ascending
+    _pairs: NDArray[np.int64]  # query * stride + relevant item, ascending
 
     @classmethod
     def of(cls, data: Interactions, n_users: int | None = None, seed: int = 42) -> EvalQueries:
@@ -49,19 +49,19 @@ class EvalQueries:
         if n_users is not None and n_users < len(who):
             who = np.random.default_rng(seed).choice(who, n_users, replace=False)
             data = data.take(np.flatnonzero(np.isin(data.user_keys, who)))
-        last, request = _distinct(data)
+        last, query = _distinct(data)
         stride = data.data_info.n_items + 1 - min(int(data.item_keys.min()), 0)
         item = data.item_keys.astype(np.int64)
-        item[item < 0] += stride  # strangers stand behind the known
-        pairs = np.unique(request * stride + item)
+        item[item < 0] += stride  # unknown items stand behind the known
+        pairs = np.unique(query * stride + item)
         asking = data.take(last)
         codes = asking.user_indices
-        row = np.where(codes > UNKNOWN, codes, asking.user_rows)  # what is true now; of strangers their latest
+        row = np.where(codes > UNKNOWN, codes, asking.user_rows)  # what is true now; of unknown users the latest
         rows = data.users.rows[torch.from_numpy(row)].averaged(codes).join(asking.context)
         return cls(rows, codes, np.bincount(pairs // stride, minlength=len(last)), stride, pairs)
 
     def hits(self, items: Codes) -> NDArray[np.bool_]:
-        """Which items of each request's list (Q, k) are relevant; 0 is no item."""
+        """Which items of each query's list (Q, k) are relevant; 0 is no item."""
         wanted = np.arange(len(items))[:, None] * self._stride + items
         at = np.minimum(np.searchsorted(self._pairs, wanted), len(self._pairs) - 1)
         return self._pairs[at] == wanted  # no item is 0, and no pair has it

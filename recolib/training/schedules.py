@@ -1,7 +1,4 @@
-"""Schedules: the learning rate's factor, as a function of how much of a fit is done.
-
-Each takes the share of the fit's steps that were made, from 0 to below 1.
-"""
+"""Schedules: the learning rate's factor as a function of progress, the share of a fit's steps that are done."""
 
 from __future__ import annotations
 
@@ -10,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 Schedule = Callable[[float], float]
-"""The share of the steps that were made -> a factor of the learning rate, at least 0."""
+"""Progress, from 0 to below 1 -> a factor of the learning rate, at least 0."""
 
 WARMUP = 0.05
 """The share of the steps in which ``warmup_cosine`` rises."""
 PROBES = tuple(at / 8 for at in range(8))
-"""Where schedules are looked at to check them, and to tell one from another."""
+"""The progress at which schedules are checked and compared."""
 
 
 def linear(progress: float) -> float:
@@ -24,7 +21,7 @@ def linear(progress: float) -> float:
 
 
 def cosine(progress: float) -> float:
-    """Down from 1 to 0 along half a cosine: slowly at first and at last.
+    """Down from 1 to 0 along half a cosine: slowly at the beginning and at the end.
 
     References
     ----------
@@ -34,7 +31,7 @@ def cosine(progress: float) -> float:
 
 
 def warmup_cosine(progress: float) -> float:
-    """Up from 0 to 1 in the first 5 % of the steps, then as ``cosine``: the first gradients are the roughest.
+    """Up from 0 to 1 in the first 5 % of the steps, then as ``cosine``.
 
     References
     ----------

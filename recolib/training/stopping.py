@@ -1,4 +1,4 @@
-"""EarlyStopping: when a fit has seen enough, and which of its epochs was the best."""
+"""EarlyStopping: when a fit ends early, and which of its epochs was the best."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class EarlyStopping:
     metric
         The name of one of the ``metrics`` that the fit measures on ``eval_data``, or ``"train_loss"``.
     patience
-        How many epochs in a row may pass without improvement: after as many the fit ends.
+        The fit ends after so many epochs in a row without improvement.
     min_delta
-        By how much the metric must be better than the best before it, so that it counts as improvement. NaN never does.
+        An epoch is an improvement if its metric is better than the best before by more than this. NaN never is.
     restore_best
-        Whether the model ends as it was after its best epoch, weights, optimiser and epoch number, also when the epochs
-        run out first. This keeps one copy of its state in memory. False leaves it as it is after the last epoch.
+        Whether the model goes back to its best epoch at the end: weights, optimiser and epoch number, also if the fit
+        was not stopped early. This takes memory for one copy of its state. False keeps the last epoch.
     lower_is_better
         Whether less is better. By default the metric says it: of ``loss``, ``log_loss``, ``rmse``, ``mae`` and
         ``train_loss`` less, of recolib's others more, of a ``Metric`` what its ``lower_is_better`` is, of a plain
