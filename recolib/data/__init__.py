@@ -1,12 +1,14 @@
 """Frames in, arrays out."""
 
 from recolib.data.dataset import DatasetFeat, DatasetPure
+from recolib.data.field import Field
 from recolib.data.info import DataInfo, Feature
 from recolib.data.interactions import Interactions
-from recolib.data.libfm import libfm_offsets, read_libfm, write_libfm
+from recolib.data.libfm_reader import read_libfm
+from recolib.data.libfm_writer import libfm_offsets, write_libfm
 from recolib.data.processing import process_data, split_multi_value
 from recolib.data.rows import Rows
-from recolib.data.schema import Field, Schema
+from recolib.data.schema import Schema
 from recolib.data.split import (
     random_split,
     split_by_num,

@@ -9,13 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.data.consumed import interactions
-from recolib.data.encoding import blank_rows, learn_codes, learn_scale, overlay
+from recolib.data.encoding import blank_rows, fill, overlay
+from recolib.data.field import Field, Side
 from recolib.data.frame import Frame, Times, factorize, read_column, read_numbers, read_times
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions, equal_weights
+from recolib.data.kinds import Values, kind_of
 from recolib.data.order import last_of
-from recolib.data.rows import UNKNOWN, Codes, Rows
-from recolib.data.schema import Field, Schema, Side
+from recolib.data.rows import UNKNOWN, Codes
+from recolib.data.schema import Schema
 from recolib.data.table import Table, changing_events, table_of_events
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
@@ -45,13 +47,12 @@ def build_training(
     times, weights = times_of(frame), weights_of(frame, schema)
     vocabs: dict[str, Vocab] = {}
     fields: dict[str, Field] = {}
-    learnt: dict[str, Codes | NDArray[np.float32]] = {}
+    learnt: dict[str, Values] = {}
     for field in schema.fields:
         source = source_of(field, frame, feature_frames)
-        if field.kind == "dense":
-            fields[field.name], learnt[field.name] = learn_scale(source, field, scaling)
-        else:
-            fields[field.name], vocabs[field.name], learnt[field.name] = learn_codes(source, field)
+        fields[field.name], vocab, learnt[field.name] = kind_of(field).learn(source, field, scaling)
+        if vocab is not None:
+            vocabs[field.name] = vocab
     schema = Schema(tuple(fields[field.name] for field in schema.fields))
 
     sides: dict[Side, tuple[Table, Codes, Codes]] = {}
@@ -98,14 +99,14 @@ def _side_table(
     side: Side,
     codes: Codes,
     times: Times,
-    learnt: Mapping[str, NDArray[np.float32] | Codes],
+    learnt: Mapping[str, Values],
     vocabs: dict[str, Vocab],
     feature_frames: Sources,
 ) -> tuple[Table, Codes]:
     """The table of one side and the row of each event; may append ids to the side's vocabulary."""
     trained = len(vocabs[side])
     own = {field.name: learnt[field.name] for field in schema.features(side)}
-    separate: dict[str, NDArray[np.float32] | Codes] = {}
+    separate: dict[str, Values] = {}
     feature_codes: Codes | None = None
     if side in feature_frames:
         feature_codes = feature_ids(feature_frames[side], side, vocabs)
@@ -117,11 +118,11 @@ def _side_table(
         fill(blank, schema, side, separate, feature_codes)
     some = last_of(codes, len(blank))
     seen = np.flatnonzero(some >= 0)
-    fill(blank, schema, side, {name: values[some[seen]] for name, values in own.items()}, seen)
+    fill(blank, schema, side, {name: values.take(some[seen], 0) for name, values in own.items()}, seen)
     changing = changing_events(codes, some, own.values())
     if not len(changing):
         return Table.of(blank), codes
-    of_changing = {name: values[changing] for name, values in own.items()}
+    of_changing = {name: values.take(changing, 0) for name, values in own.items()}
     events = fill(blank[torch.from_numpy(codes[changing])], schema, side, of_changing)
     table, rows = table_of_events(blank, codes[changing], events, times[changing])
     codes = codes.copy()
@@ -143,26 +144,6 @@ def _warn_of_bare(side: Side, n_trained: int, feature_codes: Codes) -> None:
     n_without = n_trained - int((feature_codes <= n_trained).sum())
     if n_without:
         warn(f"{n_without} {side}s of the data are not in {side}_features: their features are unknown")
-
-
-def fill(
-    rows: Rows,
-    schema: Schema,
-    side: Side,
-    learnt: Mapping[str, NDArray[np.float32] | Codes],
-    at: NDArray[np.integer] | None = None,
-) -> Rows:
-    """Write learnt columns into ``rows``, all of them or those numbered ``at``; returns ``rows``."""
-    where = slice(None) if at is None else torch.from_numpy(at).long()
-    for field in schema.features(side):
-        if field.name not in learnt:
-            continue
-        values = torch.from_numpy(learnt[field.name])
-        if field.kind == "dense":
-            rows.dense[where, schema.dense(side).index(field)] = values
-        else:
-            rows.codes[where, schema.span(field)] = values
-    return rows
 
 
 def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Table, Codes]:

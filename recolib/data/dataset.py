@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.building import Sources, build_training, encode_evaluation
+from recolib.data.field import Side
 from recolib.data.frame import Frame, read_frame
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import merge_events
-from recolib.data.schema import Group, Schema, Side, make_schema
+from recolib.data.schema import Schema, make_schema
 
 SCALINGS = ("standard", "none")
 
 
 class _Dataset:
-    """Encoding evaluation frames; the classes below differ in how they encode training frames."""
+    """What both classes share; they differ in ``build_trainset`` alone."""
 
     _last: ClassVar[DataInfo | None] = None
 
@@ -27,19 +28,19 @@ class _Dataset:
     def build_evalset(
         cls, eval_data: object, shuffle: bool = False, seed: int = 42, *, data_info: DataInfo | None = None
     ) -> Interactions:
-        """Encode a frame for evaluation.
+        """Encode a frame for evaluation; ``build_testset`` is the same method.
 
-        Known ids take their features from training; unknown ids take those that the frame has.
+        Known ids have their features from training, unknown ids those that the frame gives.
 
         Parameters
         ----------
         eval_data
-            A frame with ``user`` and ``item``, and ``label`` unless each row only was observed; context
-            columns, where the data has them. A column ``weight`` is ignored, unless it is a feature.
+            A frame with ``user``, ``item`` and the context columns of the data, if it has any. Without ``label`` every
+            row counts as an observed interaction. A column ``weight`` is ignored unless it is a feature.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
         data_info
-            The data that the set is for. By default the one that this class built last.
+            The data that the set belongs to. By default what this class built last.
 
         Returns
         -------
@@ -72,17 +73,7 @@ class _Dataset:
         data = encode_evaluation(frame, info)
         return _shuffled(data, seed) if shuffle else data
 
-    @classmethod
-    def build_testset(
-        cls, test_data: object, shuffle: bool = False, seed: int = 42, *, data_info: DataInfo | None = None
-    ) -> Interactions:
-        """Encode a frame for testing; the same as ``build_evalset``.
-
-        Examples
-        --------
-        See ``build_evalset``.
-        """
-        return cls.build_evalset(test_data, shuffle, seed, data_info=data_info)
+    build_testset = build_evalset
 
     @classmethod
     def merge_trainset(
@@ -96,30 +87,30 @@ class _Dataset:
         user_features: object = None,
         item_features: object = None,
     ) -> tuple[Interactions, DataInfo]:
-        """Encode further events, to train a model on with what it learnt before.
+        """Encode further events, to continue the training of a model.
 
-        New users, items and values get codes behind those that are there; no code moves, so that sets and models of
-        ``data_info`` stay good. ``data_info`` itself stays as it is.
+        New users, items and values are appended to the vocabularies. No code changes, so sets and models of
+        ``data_info`` remain valid, and ``data_info`` itself is not modified.
 
         Parameters
         ----------
         train_data
-            A frame of further events, with the columns of the first. Feature columns of a side may be left out, all of
-            them together: known ids then keep their features, and those of new ids are unknown.
+            The new events, with the columns of the first training frame. The feature columns of a side may be left out,
+            all or none: known ids then keep their features, and new ids have unknown ones.
         data_info
-            What is known.
+            The data that the events are added to.
         merge_behavior
-            Whether what users consumed before, and what was popular, still counts.
+            Whether earlier interactions still count as consumed and towards popularity.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
         user_features, item_features
-            As in ``DatasetFeat.build_trainset``; ids that it does not tell of keep their features.
+            As in ``DatasetFeat.build_trainset``; ids without a row keep their features.
 
         Returns
         -------
         tuple of Interactions and DataInfo
-            The new events alone, encoded, and what is known with them. Mean, lowest and highest label and the number of
-            rows are those of all events so far. Codes are scaled as at first, and lists are no longer than at first.
+            The encoded set of the new events alone, and the data with them. Mean, lowest and highest label and the
+            number of rows are of all events so far. The scale of numbers and the width of lists do not change.
 
         Raises
         ------
@@ -164,7 +155,9 @@ class _Dataset:
     def merge_evalset(
         cls, eval_data: object, data_info: DataInfo, shuffle: bool = False, seed: int = 42
     ) -> Interactions:
-        """Encode a frame for evaluation with what ``merge_trainset`` returned; ``build_evalset`` by another name.
+        """Encode a frame for evaluation with what ``merge_trainset`` returned; ``merge_testset`` is the same method.
+
+        LibRecommender's name and order of arguments for ``build_evalset``.
 
         Examples
         --------
@@ -172,17 +165,7 @@ class _Dataset:
         """
         return cls.build_evalset(eval_data, shuffle, seed, data_info=data_info)
 
-    @classmethod
-    def merge_testset(
-        cls, test_data: object, data_info: DataInfo, shuffle: bool = False, seed: int = 42
-    ) -> Interactions:
-        """Encode a frame for testing; the same as ``merge_evalset``.
-
-        Examples
-        --------
-        See ``build_evalset``.
-        """
-        return cls.build_evalset(test_data, shuffle, seed, data_info=data_info)
+    merge_testset = merge_evalset
 
     @classmethod
     def _build(
@@ -212,15 +195,15 @@ class DatasetPure(_Dataset):
         Parameters
         ----------
         train_data
-            A pandas, polars or pyarrow frame; further columns but ``time`` and ``weight`` are ignored: ``weight`` says
-            how much each row counts in training.
+            A pandas, polars or pyarrow frame. Of further columns only ``time`` and ``weight`` are read: ``weight``, at
+            least 0, is how much a row counts in training.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
 
         Returns
         -------
         tuple of Interactions and DataInfo
-            The encoded set and what is known of the data.
+            The encoded set, and the data's columns, vocabularies and features.
 
         Raises
         ------
@@ -248,7 +231,7 @@ class DatasetFeat(_Dataset):
         item_col: Sequence[str] | None = None,
         sparse_col: Sequence[str] | None = None,
         dense_col: Sequence[str] | None = None,
-        multi_sparse_col: Sequence[Group] | None = None,
+        multi_sparse_col: Sequence[str | Sequence[str]] | None = None,
         unique_feat: bool = False,
         pad_val: int | str | Sequence[int | str] = "missing",
         shuffle: bool = False,
@@ -258,19 +241,20 @@ class DatasetFeat(_Dataset):
         user_features: object = None,
         item_features: object = None,
         dense_scaling: str = "standard",
+        other_col: Mapping[str, Sequence[str | Sequence[str]]] | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode a frame with feature columns for training.
 
         Each feature column belongs to one side (``user_col``, ``item_col`` or ``context_col``) and is of one
-        kind (``sparse_col``, ``dense_col`` or ``multi_sparse_col``). Where an id's features change, each
-        event keeps those that were true when it happened, and prediction uses the latest: those of the
-        greatest ``time``, or without that column of the last row.
+        kind (``sparse_col``, ``dense_col`` or ``multi_sparse_col``). If the features of an id change over time, each
+        event has those of its own row, and predictions use the latest: those with the greatest ``time``, or without
+        that column those of the last row.
 
         Parameters
         ----------
         train_data
             A pandas, polars or pyarrow frame with ``user``, ``item``, ``label`` and the feature columns. A column
-            ``weight`` that is not among these says how much each row counts in training, at least 0.
+            ``weight`` that is not a feature is how much a row counts in training, at least 0.
         user_col, item_col
             Columns that describe users and items.
         sparse_col
@@ -278,27 +262,29 @@ class DatasetFeat(_Dataset):
         dense_col
             Columns of numbers. A missing value is the training mean.
         multi_sparse_col
-            Columns of lists, by name, or groups of columns such as ``["genre1", "genre2"]``; a group
-            has one vocabulary.
+            Columns of lists, by name, or groups of columns such as ``["genre1", "genre2"]``. A group is one feature
+            with one vocabulary, and its values' vectors are pooled.
         unique_feat
             Accepted for LibRecommender's users and ignored: features are always stored once an id.
         pad_val
-            What marks an absent value of a group; one for all, or one a group.
+            The value that marks an empty place in a group: one for all groups, or a list with one for each.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
         context_col
-            Columns that describe the event, such as hour or device; they are scored on the user's side.
+            Columns that describe the event, such as hour or device. A request gives them when it is made.
         user_features, item_features
-            Frames keyed by ``user`` and ``item`` that hold feature columns, one row an id, so that
-            ``train_data`` need not repeat them. Their ids need no event.
+            Frames keyed by ``user`` and ``item`` with feature columns, one row for each id, so that ``train_data`` need
+            not repeat them. Ids without an event may be among them.
         dense_scaling
-            ``"standard"`` subtracts the training mean and divides by the deviation, since a raw year in x·v
-            explodes; ``"none"`` leaves numbers as they are.
+            ``"standard"`` subtracts the training mean and divides by the standard deviation: a dense value x multiplies
+            its vector v, and a raw year such as 1999 would make x·v explode. ``"none"`` leaves numbers as they are.
+        other_col
+            Columns of further kinds that you registered in ``recolib.data.kinds.KINDS``, by the name of the kind.
 
         Returns
         -------
         tuple of Interactions and DataInfo
-            The encoded set and what is known of the data.
+            The encoded set, and the data's columns, vocabularies and features.
 
         Raises
         ------
@@ -317,7 +303,9 @@ class DatasetFeat(_Dataset):
         check_choice("dense_scaling", dense_scaling, SCALINGS)
         sources = _feature_frames(user_features, item_features)
         present = {*read_frame(train_data, (), "train_data").columns, *(c for s in sources.values() for c in s.columns)}
-        schema = make_schema(user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val, present)
+        schema = make_schema(
+            user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val, present, other_col
+        )
         needed: dict[Side, Frame] = {
             side: frame.select(_wanted(frame, schema, side)) for side, frame in sources.items()
         }

@@ -20,10 +20,12 @@ from recolib.checks import check_names
 from recolib.data.consumed import Consumed
 from recolib.data.decoding import decode_rows
 from recolib.data.encoding import overlay
+from recolib.data.field import Side
 from recolib.data.frame import factorize, read_column, read_frame
+from recolib.data.kinds import layout_of
 from recolib.data.packing import Parts, pack, unpack
-from recolib.data.rows import UNKNOWN, Rows
-from recolib.data.schema import Kind, Schema, Side
+from recolib.data.rows import UNKNOWN, Part, Rows
+from recolib.data.schema import Schema
 from recolib.data.table import Table
 from recolib.data.vocab import CodeToId, IdToCode, Vocab
 from recolib.exceptions import UnknownIdWarning, warn
@@ -360,7 +362,7 @@ class DataInfo:
     @property
     def sparse_col(self) -> Feature:
         """The sparse and multi-sparse columns, users' before items' before context's."""
-        return self._feature("code")
+        return self._feature("codes")
 
     @property
     def dense_col(self) -> Feature:
@@ -370,7 +372,7 @@ class DataInfo:
     @property
     def user_sparse_col(self) -> Feature:
         """The sparse and multi-sparse columns of users."""
-        return self._feature("code", "user")
+        return self._feature("codes", "user")
 
     @property
     def user_dense_col(self) -> Feature:
@@ -380,7 +382,7 @@ class DataInfo:
     @property
     def item_sparse_col(self) -> Feature:
         """The sparse and multi-sparse columns of items."""
-        return self._feature("code", "item")
+        return self._feature("codes", "item")
 
     @property
     def item_dense_col(self) -> Feature:
@@ -407,9 +409,9 @@ class DataInfo:
         """All feature columns of the event."""
         return self.schema.columns("context")
 
-    def _feature(self, kind: str, side: Side | None = None) -> Feature:
-        kinds: tuple[Kind, ...] = ("dense",) if kind == "dense" else ("sparse", "multi_sparse")
-        features = [field for part in ("user", "item", "context") for field in self.schema.features(part)]
-        columns = [(column, field.side) for field in features if field.kind in kinds for column in field.columns]
+    def _feature(self, part: Part, side: Side | None = None) -> Feature:
+        features = [field for one in ("user", "item", "context") for field in self.schema.features(one)]
+        of_part = [field for field in features if layout_of(field).part == part]
+        columns = [(column, field.side) for field in of_part for column in field.columns]
         found = [(name, at) for at, (name, of) in enumerate(columns) if side in (None, of)]
         return Feature([name for name, _ in found], [at for _, at in found])

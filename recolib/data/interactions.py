@@ -17,33 +17,35 @@ from recolib.data.table import Table
 
 
 def equal_weights(n: int) -> NDArray[np.float32]:
-    """A weight of 1 for each of n events, in the memory of one; not to be written to."""
+    """A weight of 1 for each of n events, read-only, in the memory of one."""
     return np.broadcast_to(np.float32(1), n)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Interactions:
-    """Who met what, when, and how it was liked: N events that point at rows of the tables.
+    """An encoded set of N events: each is a user, an item, a label, a time and a context.
+
+    Events hold no features. They point at rows of the tables of users and items.
 
     Attributes
     ----------
     data_info
         The data that the codes belong to.
     users, items
-        The feature rows of the data when the set was made; in an evaluation set rows of unknown ids follow, and
-        nothing is history.
+        The feature rows of the data when the set was made. In an evaluation set rows of unknown ids follow, and
+        there is no history.
     user_rows, item_rows
         Row numbers in these tables, shape (N,).
     labels
-        A plain array, float32, shape (N,), that may be edited before ``fit``. NaN where the frame of an
-        evaluation set has no ``label`` column: the row was observed, and that is all that is known.
+        An array, float32, shape (N,), that may be edited before ``fit``. NaN if the frame of an evaluation set has
+        no ``label`` column: then the interactions were observed, and their labels are unknown.
     context
         The context of each event, shape (N, ...); zero columns without context columns.
     times
         When each event happened, shape (N,).
     weights
-        How much each event counts in training, float32, at least 0, shape (N,). Where the training frame has no
-        ``weight`` column, and in evaluation sets, all are 1, and not to be written to.
+        How much each event counts in training, float32, at least 0, shape (N,). All are 1, and read-only, if the
+        training frame has no ``weight`` column, and in evaluation sets.
     """
 
     data_info: DataInfo
@@ -90,7 +92,7 @@ class Interactions:
         )
 
     def digest(self) -> str:
-        """A hash of all that training and measuring see of the set: equal sets have it in common."""
+        """A hash of all that training and evaluation use of the set; equal sets have the same."""
         hashed = hashlib.sha256(self.data_info.fingerprint.encode())
         tensors = [
             part for rows in (self.users.rows, self.items.rows, self.context) for part in (rows.codes, rows.dense)
@@ -105,12 +107,12 @@ class Interactions:
 
     @property
     def user_keys(self) -> Codes:
-        """A number for each user, shape (N,): the code, or −1, −2, … of those who were never seen."""
+        """A number for each user, shape (N,): the code of a known one, −1, −2, … for unknown ones."""
         return self.users.owner[self.user_rows]
 
     @property
     def item_keys(self) -> Codes:
-        """A number for each item, shape (N,): the code, or −1, −2, … of those that were never seen."""
+        """A number for each item, shape (N,): the code of a known one, −1, −2, … for unknown ones."""
         return self.items.owner[self.item_rows]
 
     @property
@@ -125,7 +127,7 @@ class Interactions:
 
     @property
     def positives(self) -> NDArray[np.int64]:
-        """The numbers of the rows with a label above 0, or with none: these were observed."""
+        """The numbers of the events with a label above 0, or without a label: these count as observed."""
         return np.flatnonzero(~(self.labels <= 0))
 
     @property
@@ -137,7 +139,3 @@ class Interactions:
         last = len(pairs) - 1 - from_the_end
         shape = (info.n_users + 1, info.n_items + 1)
         return sparse.csr_matrix((self.labels[last], (users[last], items[last])), shape)
-
-    @property
-    def _labels(self) -> NDArray[np.float32]:
-        return self.labels

@@ -11,15 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.checks import check_names
-from recolib.data.building import Sources, feature_ids, fill, source_of, times_of, weights_of
+from recolib.data.building import Sources, feature_ids, source_of, times_of, weights_of
 from recolib.data.consumed import Consumed, interactions
-from recolib.data.encoding import apply_scale, blank_rows, learn_codes
+from recolib.data.encoding import blank_rows, fill
+from recolib.data.field import Field, Side
 from recolib.data.frame import Frame, Times, factorize, read_column, read_frame, read_numbers
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions
+from recolib.data.kinds import Values, kind_of
 from recolib.data.order import last_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
-from recolib.data.schema import Field, Schema, Side
+from recolib.data.schema import Schema
 from recolib.data.table import Table, changing_events, differ, table_of_events
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
@@ -138,7 +140,7 @@ def _merged_side(
     had_vector = rows.codes[:n, 0].numpy() > UNKNOWN
     frame_row = last_of(of_frame, n)[np.concatenate([np.arange(n), old.owner[n_old:]])]
     told = np.flatnonzero(frame_row >= 0)
-    fill(rows, schema, side, {name: values[frame_row[told]] for name, values in separate.items()}, told)
+    fill(rows, schema, side, {name: values.take(frame_row[told], 0) for name, values in separate.items()}, told)
 
     history = old.history
     past = rows[torch.from_numpy(np.where(history.rows < n_old, history.rows, history.rows + n - n_old))]
@@ -146,7 +148,7 @@ def _merged_side(
     seen = np.flatnonzero(some >= 0)
     before = rows[torch.from_numpy(seen)]
     rows.codes[seen, 0] = torch.from_numpy(seen.astype(np.int32))
-    fill(rows, schema, side, {name: values[some[seen]] for name, values in own.items()}, seen)
+    fill(rows, schema, side, {name: values.take(some[seen], 0) for name, values in own.items()}, seen)
     changes = np.zeros(n, bool)
     changes[codes[changing_events(codes, some, own.values())]] = True
     changes[seen[had_vector[seen] & differ(before, rows[torch.from_numpy(seen)])]] = True
@@ -154,7 +156,7 @@ def _merged_side(
     if not changes.any():
         return Table.of(rows), codes
     events = np.flatnonzero(changes[codes])
-    of_events = {name: values[events] for name, values in own.items()}
+    of_events = {name: values.take(events, 0) for name, values in own.items()}
     shown = fill(rows[torch.from_numpy(codes[events])], schema, side, of_events)
     until_now = np.flatnonzero(changes[seen] & had_vector[seen] & ~np.isin(seen, history.codes))
     whose = [history.codes.astype(np.int32), seen[until_now].astype(np.int32), codes[events]]
@@ -189,13 +191,12 @@ def _has(frame: Frame, field: Field) -> bool:
     return not missing
 
 
-def _encoded(frame: Frame, field: Field, vocabs: dict[str, Vocab]) -> Codes | NDArray[np.float32]:
-    """A field's column, its new values appended to the vocabulary."""
-    if field.kind == "dense":
-        numbers = apply_scale(frame, field)
-        return np.where(np.isnan(numbers), np.float32(field.missing), numbers)
-    _, vocabs[field.name], codes = learn_codes(frame, field, vocabs[field.name])
-    return codes
+def _encoded(frame: Frame, field: Field, vocabs: dict[str, Vocab]) -> Values:
+    """A field's values, (n, width); new ones are appended to its vocabulary."""
+    vocab, values = kind_of(field).extend(frame, field, vocabs.get(field.name))
+    if vocab is not None:
+        vocabs[field.name] = vocab
+    return values
 
 
 def _later(info: DataInfo, order: Times) -> Times:

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.data.consumed import Consumed, consumed_by
+from recolib.data.field import MAX_WIDTH, SIDES, Side
 from recolib.data.frame import as_values
+from recolib.data.kinds import KINDS, kind_of, layout_of
 from recolib.data.rows import ABSENT, UNKNOWN, Rows
-from recolib.data.schema import KINDS, MAX_LIST_LENGTH, SIDES, Schema, Side
+from recolib.data.schema import Schema
 from recolib.data.table import History, Table
 from recolib.data.vocab import Vocab
 from recolib.files import Arrays, prefixed, require, under
@@ -52,7 +54,7 @@ def unpack(schema_json: str, arrays: Arrays) -> Parts:
         If it contradicts itself, or is not all there.
     """
     schema = unpack_schema(schema_json)
-    names = [field.name for field in schema.fields if field.kind != "dense"]
+    names = [field.name for field in schema.fields if layout_of(field).part == "codes"]
     vocabs = {name: unpack_vocab(name, under(f"vocab.{name}", arrays)) for name in names}
     sizes = {name: len(vocab) for name, vocab in vocabs.items()}
     users = unpack_table("user", under("users", arrays), schema, sizes)
@@ -86,8 +88,8 @@ def unpack_schema(text: str) -> Schema:
         require(field.side in SIDES and field.kind in KINDS, f"field {name!r} has a side and a kind")
         require(all(isinstance(column, str) for column in field.columns), f"field {name!r} has columns")
         require(field.columns[:1] == (name,), f"field {name!r} is called by its first column")
-        require(isinstance(field.width, int) and 1 <= field.width <= MAX_LIST_LENGTH, f"field {name!r} has a width")
-        require(field.lists or field.width == len(field.columns), f"field {name!r} has a slot for each column")
+        require(isinstance(field.width, int) and 1 <= field.width <= MAX_WIDTH, f"field {name!r} has a width")
+        kind_of(field).check(field)
         require(all(isinstance(number, int | float) for number in numbers), f"field {name!r} has numbers")
         require(np.isfinite(numbers).all() and field.scale > 0, f"field {name!r} has finite numbers")
     for side in ("user", "item"):
@@ -143,12 +145,12 @@ def unpack_table(side: Side, arrays: Arrays, schema: Schema, sizes: dict[str, in
     n_rows, n_ids = len(owner), sizes[side]
     require(codes.shape == (n_rows, schema.n_codes(side)) and codes.dtype == np.int32, f"{side} rows have their codes")
     require(
-        dense.shape == (n_rows, len(schema.dense(side))) and dense.dtype == np.float32,
+        dense.shape == (n_rows, schema.n_dense(side)) and dense.dtype == np.float32,
         f"{side} rows have their numbers",
     )
     require(np.isfinite(dense).all(), f"numbers of {side}s are finite")
     for field in schema.codes(side):
-        lowest = ABSENT if field.kind == "multi_sparse" else UNKNOWN
+        lowest = ABSENT if layout_of(field).slots else UNKNOWN
         _within(codes[:, schema.span(field)], lowest, sizes[field.name], f"codes of {field.name!r}")
     _within(owner, 0, n_ids, f"owners of {side} rows")
     require(np.array_equal(owner[: n_ids + 1], np.arange(n_ids + 1)), f"the first {side} rows are those of now")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 Codes = NDArray[np.int32]
 """Codes of users, items or values: 1, 2, … are known."""
+Part = Literal["codes", "dense"]
+"""A part of ``Rows``."""
 UNKNOWN = 0
 """Code of a value that was never seen in training; a row of the table, learnt where values are missing."""
 AVERAGE = -1
@@ -45,6 +48,10 @@ class Rows:
         """How many numbers a row has."""
         return self.codes.shape[-1] + self.dense.shape[-1]
 
+    def part(self, name: Part) -> Tensor:
+        """The codes, or the numbers."""
+        return self.codes if name == "codes" else self.dense
+
     def __getitem__(self, index: Tensor | slice | tuple[slice, None]) -> Rows:
         """Rows at ``index``: a slice, row numbers of any shape, or ``[:, None]`` for one more dimension."""
         if isinstance(index, Tensor):
@@ -67,8 +74,8 @@ class Rows:
 
     def averaged(self, ids: NDArray[np.integer]) -> Rows:
         """Unknown codes replaced by the column's average, in the rows whose id ``ids`` (n,) is unknown."""
-        stranger = torch.from_numpy(ids == UNKNOWN).unsqueeze(-1)
-        return Rows(torch.where(stranger & (self.codes == UNKNOWN), AVERAGE, self.codes), self.dense)
+        unknown = torch.from_numpy(ids == UNKNOWN).unsqueeze(-1)
+        return Rows(torch.where(unknown & (self.codes == UNKNOWN), AVERAGE, self.codes), self.dense)
 
     @staticmethod
     def cat(rows: list[Rows]) -> Rows:

@@ -6,72 +6,21 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
-from typing import Any, Literal, TypeVar, cast
+from functools import cached_property
+from typing import Any, TypeVar, cast
 
 import numpy as np
-import pandas as pd
+import torch
+from torch import Tensor
 
-Side = Literal["user", "item", "context"]
-Kind = Literal["sparse", "multi_sparse", "dense"]
-Group = str | Sequence[str]
-"""A multi-sparse group: the name of a column of lists, or the names of columns of single values."""
+from recolib.checks import check_names
+from recolib.data.field import SEQUENCES, SIDES, Field, Group, Side, read_names
+from recolib.data.kinds import KINDS, kind_of, layout_of
+from recolib.data.rows import Part, Rows
 
-SIDES: tuple[Side, ...] = ("user", "item", "context")
-KINDS: tuple[Kind, ...] = ("sparse", "multi_sparse", "dense")
 T = TypeVar("T", bound=str)
+PARTS: dict[Part, type[np.generic]] = {"codes": np.int32, "dense": np.float32}
 RESERVED = ("user", "item", "label")
-MAX_LIST_LENGTH = 2**16
-"""Values that a list may have: each row has a slot for each value of the longest list."""
-SEQUENCES = (list, tuple, np.ndarray, pd.Index)
-"""What a list of columns may come as."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """What the network sees as one feature.
-
-    Attributes
-    ----------
-    name
-        The column, or the first column of a group; its vocabulary's name.
-    side
-        ``"user"``, ``"item"`` or ``"context"``.
-    kind
-        ``"sparse"`` (one code), ``"multi_sparse"`` (several codes of one vocabulary) or ``"dense"`` (a number).
-    columns
-        The frame's columns that it is read from.
-    lists
-        Whether it is read from one column of lists.
-    pad_val
-        The value that marks an absent value of a multi-sparse field.
-    width
-        How many code columns it has: 1, or the slots of a multi-sparse field.
-    mean
-        The training mean of a dense field; what stands for a missing value.
-    offset, scale
-        A dense value x enters the network as ``(x - offset) / scale``.
-    """
-
-    name: str
-    side: Side
-    kind: Kind
-    columns: tuple[str, ...]
-    lists: bool = False
-    pad_val: int | str | None = None
-    width: int = 1
-    mean: float = 0.0
-    offset: float = 0.0
-    scale: float = 1.0
-
-    @property
-    def is_id(self) -> bool:
-        """Whether it is the user's or the item's id."""
-        return self.columns in (("user",), ("item",))
-
-    @property
-    def missing(self) -> float:
-        """What a missing value of a dense field enters the network as."""
-        return (self.mean - self.offset) / self.scale
 
 
 @dataclass(frozen=True)
@@ -82,11 +31,11 @@ class Schema:
 
     def codes(self, side: Side) -> tuple[Field, ...]:
         """The fields of a side that have codes, in the order of their code columns."""
-        return tuple(field for field in self.fields if field.side == side and field.kind != "dense")
+        return self._by_part[side, "codes"]
 
     def dense(self, side: Side) -> tuple[Field, ...]:
         """The numeric fields of a side, in the order of their columns."""
-        return tuple(field for field in self.fields if field.side == side and field.kind == "dense")
+        return self._by_part[side, "dense"]
 
     def features(self, side: Side) -> tuple[Field, ...]:
         """The fields of a side but for its id."""
@@ -97,14 +46,49 @@ class Schema:
         return [column for field in self.features(side) for column in field.columns]
 
     def span(self, field: Field) -> slice:
-        """The code columns of a field among those of its side."""
-        before = self.codes(field.side)
-        start = sum(other.width for other in before[: [other.name for other in before].index(field.name)])
-        return slice(start, start + field.width)
+        """The columns of a field among those of its side's codes, or of its side's numbers."""
+        return self._spans[field.name]
 
     def n_codes(self, side: Side) -> int:
         """How many code columns a side has."""
-        return sum(field.width for field in self.codes(side))
+        return self._widths[side, "codes"]
+
+    def n_dense(self, side: Side) -> int:
+        """How many columns of numbers a side has."""
+        return self._widths[side, "dense"]
+
+    def blank(self, side: Side) -> Rows:
+        """The row of an unknown id without features, (1, C) and (1, D)."""
+        return self._blank[side]
+
+    @cached_property
+    def _blank(self) -> dict[Side, Rows]:
+        return {side: Rows(*(self._blank_part(side, part) for part in PARTS)) for side in SIDES}
+
+    def _blank_part(self, side: Side, part: Part) -> Tensor:
+        values = [kind_of(field).blank(field) for field in self._by_part[side, part]]
+        return torch.from_numpy(np.concatenate([np.empty(0, PARTS[part]), *values], dtype=PARTS[part]))[None]
+
+    @cached_property
+    def _by_part(self) -> dict[tuple[Side, Part], tuple[Field, ...]]:
+        return {
+            (side, part): tuple(field for field in self.fields if field.side == side and layout_of(field).part == part)
+            for side in SIDES
+            for part in PARTS
+        }
+
+    @cached_property
+    def _widths(self) -> dict[tuple[Side, Part], int]:
+        return {place: sum(layout_of(field).width for field in fields) for place, fields in self._by_part.items()}
+
+    @cached_property
+    def _spans(self) -> dict[str, slice]:
+        spans: dict[str, slice] = {}
+        for fields in self._by_part.values():
+            start = 0
+            for field in fields:
+                spans[field.name] = slice(start, start := start + layout_of(field).width)
+        return spans
 
     def to_json(self) -> str:
         """The schema as text that ``from_json`` reads."""
@@ -122,14 +106,20 @@ def make_schema(
     item_col: Sequence[str] | None = None,
     context_col: Sequence[str] | None = None,
     sparse_col: Sequence[str] | None = None,
-    multi_sparse_col: Sequence[Group] | None = None,
+    multi_sparse_col: Sequence[str | Sequence[str]] | None = None,
     dense_col: Sequence[str] | None = None,
     pad_val: int | str | Sequence[int | str] = "missing",
     present: Collection[str] | None = None,
+    other_col: Mapping[str, Sequence[str | Sequence[str]]] | None = None,
 ) -> Schema:
     """The schema that these lists of columns describe.
 
-    ``present`` are the columns that the frames have, where they are to be checked.
+    Parameters
+    ----------
+    user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val, other_col
+        As in ``DatasetFeat.build_trainset``.
+    present
+        The columns that the frames have, if they are to be checked.
 
     Raises
     ------
@@ -138,67 +128,45 @@ def make_schema(
         columns of the interaction itself, or if a group lies on two sides.
     """
     sides: dict[Side, list[str]] = {
-        "user": _names(user_col, "user_col"),
-        "item": _names(item_col, "item_col"),
-        "context": _names(context_col, "context_col"),
+        "user": read_names(user_col, "user_col"),
+        "item": read_names(item_col, "item_col"),
+        "context": read_names(context_col, "context_col"),
     }
-    groups = _groups(multi_sparse_col)
-    lists = {(group,) for group in multi_sparse_col or () if isinstance(group, str)}
-    kinds: dict[Kind, list[str]] = {
-        "sparse": _names(sparse_col, "sparse_col"),
-        "multi_sparse": [column for group in groups for column in group],
-        "dense": _names(dense_col, "dense_col"),
-    }
-    side_of, kind_of = _only(sides, "sides"), _only(kinds, "kinds")
-    absent = sorted({*side_of, *kind_of} - set(present)) if present is not None else []
+    given = {"sparse": sparse_col, "multi_sparse": multi_sparse_col, "dense": dense_col, **(other_col or {})}
+    check_names(given, list(KINDS), "a kind of column")
+    groups = {name: kind.groups(given.get(name), f"{name}_col") for name, kind in KINDS.items()}
+    kinds = {name: [column for group in some for column in _columns(group)] for name, some in groups.items()}
+    side_of, kind_name = _only(sides, "sides"), _only(kinds, "kinds")
+    absent = sorted({*side_of, *kind_name} - set(present)) if present is not None else []
     if absent:
         near = get_close_matches(absent[0], list(map(str, present or ())), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"columns {absent} are not in train_data: {sorted(map(str, present or ()))}{hint}")
-    reserved = sorted({*side_of, *kind_of} & set(RESERVED))
+    reserved = sorted({*side_of, *kind_name} & set(RESERVED))
     if reserved:
         raise ValueError(f"columns {reserved} are the interaction itself, not features: take them out of the lists")
-    _refuse_unplaced(set(kind_of) - set(side_of), "have no side: name them in user_col, item_col or context_col")
+    _refuse_unplaced(set(kind_name) - set(side_of), "have no side: name them in user_col, item_col or context_col")
     _refuse_unplaced(
-        set(side_of) - set(kind_of), "have no kind: name them in sparse_col, multi_sparse_col or dense_col"
+        set(side_of) - set(kind_name), "have no kind: name them in sparse_col, multi_sparse_col or dense_col"
     )
-    pads = _pads(pad_val, len(groups))
+    pads = {"multi_sparse": _pads(pad_val, len(groups["multi_sparse"]))}
 
     fields: list[Field] = []
     for side in SIDES:
         if side != "context":
-            fields.append(Field(side, side, "sparse", (side,)))
-        fields += [Field(name, side, "sparse", (name,)) for name in kinds["sparse"] if side_of[name] == side]
-        for group, pad in zip(groups, pads, strict=True):
-            if len({side_of[column] for column in group}) > 1:
-                raise ValueError(f"the columns {list(group)} of one multi_sparse_col group lie on two sides")
-            if side_of[group[0]] == side:
-                fields.append(Field(group[0], side, "multi_sparse", group, group in lists, pad, len(group)))
-        fields += [Field(name, side, "dense", (name,)) for name in kinds["dense"] if side_of[name] == side]
+            fields.append(KINDS["sparse"].field(side, side, None))
+        for name, kind in KINDS.items():
+            for at, group in enumerate(groups[name]):
+                columns = _columns(group)
+                if len({side_of[column] for column in columns}) > 1:
+                    raise ValueError(f"the columns {list(columns)} of one {name}_col group lie on two sides")
+                if side_of[columns[0]] == side:
+                    fields.append(kind.field(group, side, pads[name][at] if name in pads else None))
     return Schema(tuple(fields))
 
 
-def _names(columns: object, argument: str) -> list[str]:
-    if columns is None:
-        return []
-    names = list(columns) if isinstance(columns, SEQUENCES) else []
-    if not isinstance(columns, SEQUENCES) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{argument} must be a list of column names, got {columns!r}")
-    return [str(name) for name in names]
-
-
-def _groups(multi_sparse_col: object) -> list[tuple[str, ...]]:
-    if multi_sparse_col is None:
-        return []
-    if not isinstance(multi_sparse_col, SEQUENCES):
-        raise ValueError(f"multi_sparse_col must be a list of columns and groups, got {multi_sparse_col!r}")
-    groups = [
-        (group,) if isinstance(group, str) else tuple(_names(group, "each group of multi_sparse_col"))
-        for group in multi_sparse_col
-    ]
-    if not all(groups):
-        raise ValueError("each group of multi_sparse_col must be a list of column names, got an empty one")
-    return groups
+def _columns(group: Group) -> tuple[str, ...]:
+    return (group,) if isinstance(group, str) else group
 
 
 def _pads(pad_val: object, n_groups: int) -> list[int | str]:

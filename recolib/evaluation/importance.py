@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from recolib.checks import check_integer, nearest
+from recolib.data.field import Side
 from recolib.data.interactions import Interactions
 from recolib.data.rows import Rows
-from recolib.data.schema import Schema, Side
+from recolib.data.schema import Schema
 from recolib.evaluation.measurement import Measurement, Model, measure_pairs, pair_rows
 from recolib.evaluation.metrics import METRICS, Metric, OneMetric, as_metrics
 
@@ -86,11 +87,14 @@ def places(schema: Schema) -> Iterator[Place]:
         n_codes = n_dense = 0
         for side in sides:
             for field in schema.codes(side):
-                yield Place(field.name, side == "item", slice(n_codes, n_codes + field.width), nowhere)
-                n_codes += field.width
+                yield Place(field.name, side == "item", _behind(n_codes, schema.span(field)), nowhere)
             for field in schema.dense(side):
-                yield Place(field.name, side == "item", nowhere, slice(n_dense, n_dense + 1))
-                n_dense += 1
+                yield Place(field.name, side == "item", nowhere, _behind(n_dense, schema.span(field)))
+            n_codes, n_dense = n_codes + schema.n_codes(side), n_dense + schema.n_dense(side)
+
+
+def _behind(n: int, span: slice) -> slice:
+    return slice(n + span.start, n + span.stop)
 
 
 def _measured(

@@ -224,9 +224,8 @@ def test_labels_may_be_edited_without_touching_the_frame():
         frame = log(label=label)
         data, info = DatasetFeat.build_trainset(frame, **COLUMNS)
         data.labels[data.labels > 1] = 9
-        data._labels[0] = -5
+        data.labels[0] = -5
         assert data.labels.tolist() == [-5, 0, 1, 9, 9, -1, 0.5]
-        assert data.labels is data._labels
         assert frame["label"].tolist() == log()["label"].tolist()
         assert info.min_max_rating == (-1, 5)
 

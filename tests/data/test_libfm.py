@@ -18,8 +18,17 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_svmlight_file
 
 from recolib.algorithms import FM
-from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions, libfm, read_libfm, write_libfm
-from recolib.data.libfm import libfm_offsets
+from recolib.data import (
+    DataInfo,
+    DatasetFeat,
+    DatasetPure,
+    Interactions,
+    libfm_offsets,
+    libfm_reader,
+    libfm_writer,
+    read_libfm,
+    write_libfm,
+)
 
 FRAPPE = {
     "user": 0,
@@ -235,7 +244,7 @@ def test_pieces_of_any_size_give_the_same_frame(
 ) -> None:
     text = "# a\n\n" + "".join(f"{i} {i}:1 1{i}:1 20:0.{i}\n# b\n" for i in range(10))
     whole = read(file, text, OFFSETS)
-    monkeypatch.setattr(libfm, "BYTES_AT_ONCE", bytes_at_once)
+    monkeypatch.setattr(libfm_reader, "BYTES_AT_ONCE", bytes_at_once)
     pd.testing.assert_frame_equal(read_libfm(file, OFFSETS), whole)
     with pytest.raises(ValueError, match="line 23: 'x' is not a label"):
         read(file, text + "x 1:1\n")
@@ -474,7 +483,7 @@ def test_packed_files_have_no_date(tmp_path: Path) -> None:
 def test_failure_leaves_the_old_file_and_nothing_else(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pd.DataFrame({"label": [1, 0], "field_0": [3, 4]})
     before = written(frame, file)
-    monkeypatch.setattr(libfm, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(libfm_writer, "ROWS_AT_ONCE", 1)
     calls: list[int] = []
 
     def fail_later(*_: object) -> bytes:
@@ -483,7 +492,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(file: Path, monkeypatch: p
             raise KeyboardInterrupt
         return b"new"
 
-    monkeypatch.setattr(libfm, "_text", fail_later)
+    monkeypatch.setattr(libfm_writer, "_text", fail_later)
     with pytest.raises(KeyboardInterrupt):
         write_libfm(frame, file)
     assert file.read_text() == before
@@ -503,7 +512,7 @@ def test_link_stays_a_link(tmp_path: Path) -> None:
 def test_pieces_of_any_size_give_the_same_file(file: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
     frame = pd.DataFrame({"label": range(10), "user": range(10), "item": [None, 1] * 5})
     whole = written(frame, file, {"user": 0, "item": 10})
-    monkeypatch.setattr(libfm, "ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(libfm_writer, "ROWS_AT_ONCE", rows_at_once)
     assert written(frame, file, {"user": 0, "item": 10}) == whole
 
 
@@ -579,7 +588,7 @@ def test_standardised_numbers_are_written_as_float32_and_read_back(file: Path) -
 def test_pure_set_is_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, info = DatasetPure.build_trainset(pd.DataFrame({"user": [5, 6, 5], "item": [1, 1, 2], "label": [1, 0, 1]}))
     assert libfm_offsets(info) == {"user": 0, "item": 3}
-    monkeypatch.setattr(libfm, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(libfm_writer, "ROWS_AT_ONCE", 2)
     assert written(data, file) == "1 1:1 4:1\n0 2:1 4:1\n1 1:1 5:1\n"
 
 

@@ -39,7 +39,7 @@ def column_lists(draw: st.DrawFn) -> dict[str, Any]:
         if not columns:
             continue
         lists[f"{draw(st.sampled_from(SIDES))}_col"] += columns
-        kind = draw(st.sampled_from(KINDS))
+        kind = draw(st.sampled_from(list(KINDS)))
         lists[f"{kind}_col"] += [columns if len(columns) > 1 else columns[0]] if kind == "multi_sparse" else columns
     for side in SIDES:
         lists[f"{side}_col"] = draw(st.permutations(lists[f"{side}_col"]))

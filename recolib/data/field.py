@@ -1,0 +1,77 @@
+"""Field: what the network sees as one feature, and the columns that it is read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+Side = Literal["user", "item", "context"]
+SIDES: tuple[Side, ...] = ("user", "item", "context")
+Group = str | tuple[str, ...]
+"""What one field is read from: the name of a column, or the names of a group of columns."""
+SEQUENCES = (list, tuple, np.ndarray, pd.Index)
+"""What a list of columns may come as."""
+MAX_WIDTH = 2**16
+"""Columns of a row that a field may take, and so the values that a list may have."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What the network sees as one feature.
+
+    Attributes
+    ----------
+    name
+        The column, or the first column of a group; its vocabulary's name.
+    side
+        ``"user"``, ``"item"`` or ``"context"``.
+    kind
+        The name of its kind in ``recolib.data.kinds.KINDS``: ``"sparse"`` (one code), ``"multi_sparse"`` (several
+        codes of one vocabulary) or ``"dense"`` (a number).
+    columns
+        The frame's columns that it is read from.
+    lists
+        Whether it is read from one column of lists.
+    pad_val
+        The value that marks an absent value of a multi-sparse field.
+    width
+        How many code columns it has: 1, or the slots of a multi-sparse field.
+    mean
+        The training mean of a dense field; what stands for a missing value.
+    offset, scale
+        A dense value x enters the network as ``(x - offset) / scale``.
+    """
+
+    name: str
+    side: Side
+    kind: str
+    columns: tuple[str, ...]
+    lists: bool = False
+    pad_val: int | str | None = None
+    width: int = 1
+    mean: float = 0.0
+    offset: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def is_id(self) -> bool:
+        """Whether it is the user's or the item's id."""
+        return self.columns in (("user",), ("item",))
+
+    @property
+    def missing(self) -> float:
+        """What a missing value of a dense field enters the network as."""
+        return (self.mean - self.offset) / self.scale
+
+
+def read_names(columns: object, argument: str) -> list[str]:
+    """A list of column names, checked; None is an empty one."""
+    if columns is None:
+        return []
+    names = list(columns) if isinstance(columns, SEQUENCES) else []
+    if not isinstance(columns, SEQUENCES) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{argument} must be a list of column names, got {columns!r}")
+    return [str(name) for name in names]

@@ -1,0 +1,80 @@
+"""Dense: a number that multiplies a vector, standardised by training statistics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recolib.data.field import Field
+from recolib.data.frame import Frame, read_column, read_numbers, refuse_empty
+from recolib.data.kinds.kind import Encoded, Facts, Kind, Layout, Learnt, Values
+from recolib.data.vocab import Vocab
+
+
+class Dense(Kind):
+    """A column of numbers. A missing one is the training mean."""
+
+    name = "dense"
+
+    def layout(self, field: Field) -> Layout:
+        """One number."""
+        return Layout("dense")
+
+    def blank(self, field: Field) -> Values:
+        """The training mean."""
+        return np.array([field.missing], np.float32)
+
+    def learn(self, frame: Frame, field: Field, scaling: str) -> Learnt:
+        """The mean and the deviation, and the scaled numbers; missing ones are the mean."""
+        numbers = read_numbers(read_column(frame, field.name), field.name)
+        missing = np.isnan(numbers)
+        present = numbers[~missing] if missing.any() else numbers
+        refuse_empty(len(present), field.name)
+        varies = present.min() < present.max()  # rounded, the mean of equal numbers need not equal them
+        field = replace(field, mean=float(present.mean()) if varies else float(present[0]))
+        if scaling == "standard":
+            field = replace(field, offset=field.mean, scale=(float(present.std()) if varies else 0.0) or 1.0)
+        return Learnt(field, None, _scale(numbers, field, field.missing))
+
+    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[None, Values]:
+        """The numbers, scaled as in training; missing ones are the training mean."""
+        return None, _scale(read_numbers(read_column(frame, field.name), field.name), field, field.missing)
+
+    def encode(self, frame: Frame, field: Field, vocab: Vocab | None) -> Encoded:
+        """The numbers, scaled as in training, NaN where they are missing."""
+        numbers = _scale(read_numbers(read_column(frame, field.name), field.name), field, np.nan)
+        return Encoded(numbers, ~np.isnan(numbers))
+
+    def decode(self, values: Values, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
+        """The numbers as they came, rounded to the decimals that float32 kept."""
+        numbers = values[:, 0].astype(np.float64) * field.scale + field.offset
+        lost = max(float(np.abs(numbers - field.offset).max(initial=0)), abs(field.scale)) * 2.0**-23
+        return {field.name: pd.Series(np.round(numbers, int(np.floor(-np.log10(2 * lost)))) + 0.0)}  # no −0
+
+    def show(self, values: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> float:
+        """The number, as short as float32 can tell it from its neighbours."""
+        return float(str(np.float32(values[0] * field.scale + field.offset)))
+
+    def describe(self, field: Field, vocab: Vocab | None, values: Values) -> Facts:
+        """The mean, and the range as far as float32 says something of it."""
+        if not len(values):
+            return Facts(mean=field.mean)
+        step = 1e-6 * field.scale
+        low, high = (
+            round((float(end) * field.scale + field.offset) / step) * step for end in (values.min(), values.max())
+        )
+        return Facts(mean=field.mean, range=(low, high))
+
+    def manifest(self, field: Field, start: int) -> dict[str, Any]:
+        """The scale, and what stands for a missing number."""
+        scaled = {"start": start, "offset": field.offset, "scale": field.scale, "unknown": field.missing}
+        return super().manifest(field, start) | scaled
+
+
+def _scale(numbers: NDArray[np.float64], field: Field, missing: float) -> NDArray[np.float32]:
+    scaled = (numbers - field.offset) / field.scale
+    return np.where(np.isnan(scaled), missing, scaled).astype(np.float32)[:, None]  # (n, 1)

@@ -1,0 +1,140 @@
+"""Kind: what the library needs to know of a kind of column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recolib.data.field import Field, Group, Side, read_names
+from recolib.data.frame import Frame
+from recolib.data.rows import Codes, Part
+from recolib.data.vocab import Vocab
+from recolib.files import require
+
+Values = Codes | NDArray[np.float32]
+"""A field's columns of some rows, shape (n, width): codes, or numbers."""
+
+
+class Layout(NamedTuple):
+    """What a field takes of a row, and what the network makes of it.
+
+    Attributes
+    ----------
+    part
+        The part of ``Rows`` that it stands in: ``"codes"`` have vectors, a ``"dense"`` number multiplies one.
+    width
+        How many columns of that part.
+    slots
+        Whether the columns are slots of one feature, pooled, of which some may be ``ABSENT``.
+    """
+
+    part: Part
+    width: int = 1
+    slots: bool = False
+
+
+class Learnt(NamedTuple):
+    """A field as a training frame defines it, its vocabulary if it has one, and the frame's values, (n, width)."""
+
+    field: Field
+    vocab: Vocab | None
+    values: Values
+
+
+class Encoded(NamedTuple):
+    """Values of a frame, shape (n, width), and which of them the frame gives, of a shape that broadcasts to it."""
+
+    values: Values
+    given: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model card says of a field; None where it does not apply."""
+
+    n_values: int | None = None
+    n_slots: int = 1
+    mean: float | None = None
+    range: tuple[float, float] | None = None
+
+
+class Kind:
+    """A kind of column: how it is learnt, encoded, decoded, laid out and described.
+
+    A kind has no state. What it learns stands in the ``Field`` and the ``Vocab``. A new kind is a subclass with
+    a ``name``, in a module of its own, and one entry in ``KINDS``.
+    """
+
+    name: ClassVar[str]
+
+    def groups(self, columns: object, argument: str) -> list[Group]:
+        """What each field is read from, of what the caller passed; by default each column is a field.
+
+        Raises
+        ------
+        ValueError
+            If it is not a list of column names; the message names ``argument``.
+        """
+        return list(read_names(columns, argument))
+
+    def field(self, group: Group, side: Side, pad_val: int | str | None) -> Field:
+        """The field that is read from a column or a group, before anything is learnt."""
+        columns = (group,) if isinstance(group, str) else group
+        return Field(columns[0], side, self.name, columns)
+
+    def layout(self, field: Field) -> Layout:
+        """What the field takes of a row."""
+        raise NotImplementedError
+
+    def blank(self, field: Field) -> Values:
+        """What stands in a row of which nothing is known, shape (width,)."""
+        raise NotImplementedError
+
+    def learn(self, frame: Frame, field: Field, scaling: str) -> Learnt:
+        """Learn the field from a training frame.
+
+        Parameters
+        ----------
+        frame
+            The frame, with all columns of the field.
+        field
+            The field as ``field`` made it.
+        scaling
+            ``dense_scaling`` of ``build_trainset``.
+        """
+        raise NotImplementedError
+
+    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab | None, Values]:
+        """The vocabulary with the new values of a further frame behind it, and the frame's values, (n, width)."""
+        raise NotImplementedError
+
+    def encode(self, frame: Frame, field: Field, vocab: Vocab | None) -> Encoded:
+        """A frame's values with what was learnt. The frame has at least one of the field's columns."""
+        raise NotImplementedError
+
+    def decode(self, values: Values, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
+        """The field's columns as they came; a value that training did not see is missing."""
+        raise NotImplementedError
+
+    def show(self, values: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> int | float | str:
+        """One row's values, ``width`` of them, as an explanation shows them.
+
+        ``special`` has what to write for ``UNKNOWN`` and ``AVERAGE``.
+        """
+        raise NotImplementedError
+
+    def describe(self, field: Field, vocab: Vocab | None, values: Values) -> Facts:
+        """What a model card says of the field, given the values of all ids, (n, width); of a context none remain."""
+        raise NotImplementedError
+
+    def manifest(self, field: Field, start: int) -> dict[str, Any]:
+        """What an application needs to encode values itself, as JSON; ``start`` is its first column."""
+        return {"name": field.name, "side": field.side, "kind": field.kind, "columns": list(field.columns)}
+
+    def check(self, field: Field) -> None:
+        """Raise unless a field from a file can be of this kind."""
+        require(field.width == len(field.columns), f"field {field.name!r} has a slot for each column")

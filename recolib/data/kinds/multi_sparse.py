@@ -1,0 +1,184 @@
+"""Multi-sparse: several values of one vocabulary, pooled: a group of columns, or a column of lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recolib.data.field import MAX_WIDTH, SEQUENCES, Field, Group, Side, read_names
+from recolib.data.frame import Frame, factorize, flatten_lists, read_column, refuse_empty
+from recolib.data.frame import Values as Distinct
+from recolib.data.kinds.kind import Encoded, Facts, Kind, Layout, Learnt, Values
+from recolib.data.kinds.sparse import code_columns, shown_code, values_of
+from recolib.data.rows import ABSENT, UNKNOWN, Codes
+from recolib.data.vocab import Vocab
+from recolib.exceptions import warn
+from recolib.files import require
+
+
+class MultiSparse(Kind):
+    """A group of columns, or a column of lists, with one vocabulary and a slot for each value.
+
+    An empty slot is ``ABSENT``. A row without any value is absent too, and not unknown.
+    """
+
+    name = "multi_sparse"
+
+    def groups(self, columns: object, argument: str) -> list[Group]:
+        """Columns of lists by their names, and groups of columns as tuples."""
+        if columns is None:
+            return []
+        if not isinstance(columns, SEQUENCES):
+            raise ValueError(f"{argument} must be a list of columns and groups, got {columns!r}")
+        groups = [
+            group if isinstance(group, str) else tuple(read_names(group, f"each group of {argument}"))
+            for group in cast("Any", columns)
+        ]
+        if () in groups:
+            raise ValueError(f"each group of {argument} must be a list of column names, got an empty one")
+        return groups
+
+    def field(self, group: Group, side: Side, pad_val: int | str | None) -> Field:
+        """A field with a slot for each column; a column of lists learns its width from the longest list."""
+        columns, lists = ((group,), True) if isinstance(group, str) else (group, False)
+        return Field(columns[0], side, self.name, columns, lists, pad_val, len(columns))
+
+    def layout(self, field: Field) -> Layout:
+        """A code for each slot."""
+        return Layout("codes", field.width, slots=True)
+
+    def blank(self, field: Field) -> Values:
+        """One unknown value."""
+        return np.array([UNKNOWN] + [ABSENT] * (field.width - 1), np.int32)
+
+    def learn(self, frame: Frame, field: Field, scaling: str) -> Learnt:
+        """The distinct values of all columns as a vocabulary, the width of lists, and the codes."""
+        columns = [_read(frame, name, field) for name in field.columns]
+        for name, column in zip(field.columns, columns, strict=True):
+            refuse_empty(len(column.values), name)
+            if column.lengths is not None:
+                longest = int(column.lengths.max())
+                if longest > MAX_WIDTH:
+                    raise ValueError(f"column {name!r} has a list of {longest} values: at most {MAX_WIDTH} are taken")
+                field = replace(field, width=longest)
+        vocab = Vocab.of(_distinct(columns, field))
+        return Learnt(field, vocab, np.hstack([column.codes(field, vocab) for column in columns]))
+
+    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab, Values]:
+        """The vocabulary with new values, and the codes; lists are no longer than in training."""
+        assert vocab is not None
+        columns = [_read(frame, name, field) for name in field.columns]
+        vocab = vocab.extend(_distinct(columns, field))
+        return vocab, np.hstack([column.codes(field, vocab) for column in columns])
+
+    def encode(self, frame: Frame, field: Field, vocab: Vocab | None) -> Encoded:
+        """The codes of those columns that the frame has.
+
+        With all of them a row is given if any column has a value: what is missing of it is then absent.
+        """
+        assert vocab is not None
+        n = len(frame)
+        columns = {name: _read(frame, name, field) for name in field.columns if name in frame.columns}
+        codes = {name: column.codes(field, vocab) for name, column in columns.items()}
+        given = {name: column.given for name, column in columns.items()}
+        if len(columns) == len(field.columns):
+            return Encoded(np.hstack(list(codes.values())), np.logical_or.reduce(list(given.values()))[:, None])
+        absent, no = np.full((n, 1), ABSENT, np.int32), np.zeros(n, bool)
+        return Encoded(
+            np.hstack([codes.get(name, absent) for name in field.columns]),
+            np.column_stack([given.get(name, no) for name in field.columns]),
+        )
+
+    def decode(self, values: Values, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
+        """A column of lists, or the columns of the group; a list is missing if it has no known value."""
+        assert vocab is not None
+        if field.lists:
+            return {field.name: pd.Series(_lists(values, vocab.values), dtype=object)}
+        return {name: values_of(codes, vocab) for name, codes in zip(field.columns, values.T, strict=True)}
+
+    def show(self, values: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> str:
+        """The values, with commas between."""
+        assert vocab is not None
+        return ", ".join(str(shown_code(code, vocab, special)) for code in values if code != ABSENT)
+
+    def describe(self, field: Field, vocab: Vocab | None, values: Values) -> Facts:
+        """How many values are known, and how many a row may have."""
+        assert vocab is not None
+        return Facts(n_values=len(vocab), n_slots=field.width)
+
+    def manifest(self, field: Field, start: int) -> dict[str, Any]:
+        """Where the slots stand, and what marks an absent value."""
+        return super().manifest(field, start) | code_columns(field, start, self.blank(field))
+
+    def check(self, field: Field) -> None:
+        """Raise unless a group has a slot for each column; lists have as many as they need."""
+        require(field.lists or field.width == len(field.columns), f"field {field.name!r} has a slot for each column")
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column as positions (n,) among its distinct values; −1 is missing.
+
+    A column of lists is its values end to end, with the length of each list and whether there is one.
+    """
+
+    positions: NDArray[np.int64]
+    values: Distinct
+    lengths: NDArray[np.int64] | None = None
+    present: NDArray[np.bool_] | None = None
+
+    @property
+    def given(self) -> NDArray[np.bool_]:
+        """Which rows have a value."""
+        return self.positions >= 0 if self.present is None else self.present
+
+    def codes(self, field: Field, vocab: Vocab) -> Codes:
+        """The column's codes, shape (n, slots)."""
+        lookup = np.append(vocab.encode(self.values), np.int32(ABSENT))  # position −1 is its last entry
+        if field.pad_val is not None:
+            lookup[:-1][self.values == field.pad_val] = ABSENT
+        codes = lookup[self.positions]
+        return codes[:, None] if self.lengths is None else _to_slots(codes, self.lengths, field)
+
+
+def _read(frame: Frame, name: str, field: Field) -> _Column:
+    column = read_column(frame, name)
+    if not field.lists:
+        return _Column(*factorize(column, name))
+    flat, lengths, present = flatten_lists(column, name)
+    return _Column(*factorize(flat, name), lengths, present)
+
+
+def _distinct(columns: list[_Column], field: Field) -> Distinct:
+    """The values of all columns but for the one that marks an absent value."""
+    distinct = [column.values for column in columns]
+    if any(values.dtype == object for values in distinct):
+        distinct = [values.astype(object) for values in distinct]
+    values = np.concatenate(distinct)
+    return values if field.pad_val is None else values[values != field.pad_val]
+
+
+def _to_slots(flat: Codes, lengths: NDArray[np.int64], field: Field) -> Codes:
+    """The codes of lists, end to end, as slots (n, width)."""
+    slots = np.full((len(lengths), field.width), ABSENT, np.int32)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    slot = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    fits = slot < field.width
+    if not fits.all():
+        n_long = int((lengths > field.width).sum())
+        warn(f"column {field.name!r} has {n_long} lists longer than in training: only {field.width} values each count")
+    slots[rows[fits], slot[fits]] = flat[fits]
+    return slots
+
+
+def _lists(slots: NDArray[Any], values: Distinct) -> list[list[int | str] | None]:
+    """A list for each row; None where it is missing or has no known value."""
+    known = slots > UNKNOWN
+    flat = values[slots[known] - 1].tolist()
+    ends = np.cumsum(known.sum(1)).tolist()
+    empty = (slots == ABSENT).all(1).tolist()
+    return [flat[a:b] if a < b or none else None for a, b, none in zip([0, *ends], ends, empty, strict=False)]

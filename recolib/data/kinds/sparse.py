@@ -1,0 +1,100 @@
+"""Sparse: one integer or string, and what it shares with a group of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recolib.data.field import Field
+from recolib.data.frame import Frame, factorize, read_column, refuse_empty
+from recolib.data.frame import Values as Distinct
+from recolib.data.kinds.kind import Encoded, Facts, Kind, Layout, Learnt, Values
+from recolib.data.rows import UNKNOWN, Codes
+from recolib.data.vocab import Vocab
+
+
+class Sparse(Kind):
+    """A column of categories. A missing one is unknown."""
+
+    name = "sparse"
+
+    def layout(self, field: Field) -> Layout:
+        """One code."""
+        return Layout("codes")
+
+    def blank(self, field: Field) -> Values:
+        """The unknown value."""
+        return np.array([UNKNOWN], np.int32)
+
+    def learn(self, frame: Frame, field: Field, scaling: str) -> Learnt:
+        """The distinct values as a vocabulary, and their codes."""
+        positions, values = factorize(read_column(frame, field.name), field.name, ids=field.is_id)
+        refuse_empty(len(values), field.name)
+        vocab = Vocab.of(values)
+        return Learnt(field, vocab, codes_at(positions, values, vocab)[:, None])
+
+    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab, Values]:
+        """The vocabulary with new values, and the codes."""
+        assert vocab is not None
+        positions, values = factorize(read_column(frame, field.name), field.name, ids=field.is_id)
+        vocab = vocab.extend(values)
+        return vocab, codes_at(positions, values, vocab)[:, None]
+
+    def encode(self, frame: Frame, field: Field, vocab: Vocab | None) -> Encoded:
+        """The codes; 0 is a new value, or a missing one."""
+        assert vocab is not None
+        positions, values = factorize(read_column(frame, field.name), field.name, ids=field.is_id)
+        return Encoded(codes_at(positions, values, vocab)[:, None], (positions >= 0)[:, None])
+
+    def decode(self, values: Values, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
+        """The values of the codes."""
+        assert vocab is not None
+        return {field.name: values_of(values[:, 0], vocab)}
+
+    def show(self, values: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> int | str:
+        """The value."""
+        assert vocab is not None
+        return shown_code(values[0], vocab, special)
+
+    def describe(self, field: Field, vocab: Vocab | None, values: Values) -> Facts:
+        """How many values are known."""
+        assert vocab is not None
+        return Facts(n_values=len(vocab))
+
+    def manifest(self, field: Field, start: int) -> dict[str, Any]:
+        """Where the code stands."""
+        return super().manifest(field, start) | code_columns(field, start, self.blank(field))
+
+
+def codes_at(positions: np.ndarray[Any, np.dtype[np.int64]], values: Distinct, vocab: Vocab) -> Codes:
+    """The codes of a column that is given as positions among its distinct values, −1 where it is missing."""
+    return np.append(vocab.encode(values), np.int32(UNKNOWN))[positions]  # position −1 is the last entry
+
+
+def values_of(codes: Codes | Any, vocab: Vocab) -> pd.Series:
+    """The values of codes (n,); missing where there is none."""
+    known, values = codes > UNKNOWN, vocab.values
+    if values.dtype == object:
+        decoded = values[np.where(known, codes, 1) - 1]
+        decoded[~known] = None
+        return pd.Series(decoded)
+    column = pd.Series(values[np.where(known, codes, 1) - 1])
+    return column if known.all() else column.astype("Int64").mask(~known)
+
+
+def shown_code(code: int, vocab: Vocab, special: dict[int, str]) -> int | str:
+    """The value of one code."""
+    return vocab.values[code - 1 : code].tolist()[0] if code > UNKNOWN else special[code]
+
+
+def code_columns(field: Field, start: int, blank: Values) -> dict[str, Any]:
+    """What an application needs to know of a field's code columns."""
+    return {
+        "lists": field.lists,
+        "pad_value": field.pad_val,
+        "start": start,
+        "width": field.width,
+        "unknown": blank.tolist(),
+    }
