@@ -14,7 +14,7 @@ from recolib.data.field import Field, Side
 from recolib.data.frame import Frame, Times, factorize, read_column, read_numbers, read_times
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions, equal_weights
-from recolib.data.kinds import Values, kind_of
+from recolib.data.kinds import Cells, kind_of
 from recolib.data.order import last_of
 from recolib.data.rows import UNKNOWN, Codes
 from recolib.data.schema import Schema
@@ -29,7 +29,7 @@ Sources = Mapping[Side, Frame]
 def build_training(
     frame: Frame, schema: Schema, feature_frames: Sources, scaling: str = "standard"
 ) -> tuple[Interactions, DataInfo]:
-    """Learn vocabularies and tables from a log of events, and encode it.
+    """Learn vocabularies and tables from a frame of events, and encode it.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def build_training(
         The events, checked to have ``user``, ``item``, ``label`` and the feature columns that are not
         in ``feature_frames``.
     schema
-        Its columns; dense fields get their scale and lists their width here.
+        Its columns. Dense fields get their scale here, and lists their width.
     feature_frames
         Frames of features by side, one row an id; ids without events are appended to the vocabulary.
     scaling
@@ -47,7 +47,7 @@ def build_training(
     times, weights = times_of(frame), weights_of(frame, schema)
     vocabs: dict[str, Vocab] = {}
     fields: dict[str, Field] = {}
-    learnt: dict[str, Values] = {}
+    learnt: dict[str, Cells] = {}
     for field in schema.fields:
         source = source_of(field, frame, feature_frames)
         fields[field.name], vocab, learnt[field.name] = kind_of(field).learn(source, field, scaling)
@@ -79,9 +79,9 @@ def build_training(
 
 
 def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
-    """Encode events with what is known: known ids point at their current rows, unknown ids at new ones.
+    """Encode further events for evaluation: known ids point at their current rows, unknown ids at new ones.
 
-    A new row is that of the unknown id with the features that the frame gives laid over it.
+    A new row is that of the unknown id with the features that the frame gives.
     """
     n = len(frame)
     labels = np.full(n, np.nan, np.float32)
@@ -99,18 +99,18 @@ def _side_table(
     side: Side,
     codes: Codes,
     times: Times,
-    learnt: Mapping[str, Values],
+    learnt: Mapping[str, Cells],
     vocabs: dict[str, Vocab],
     feature_frames: Sources,
 ) -> tuple[Table, Codes]:
     """The table of one side and the row of each event; may append ids to the side's vocabulary."""
     trained = len(vocabs[side])
     own = {field.name: learnt[field.name] for field in schema.features(side)}
-    separate: dict[str, Values] = {}
+    separate: dict[str, Cells] = {}
     feature_codes: Codes | None = None
     if side in feature_frames:
         feature_codes = feature_ids(feature_frames[side], side, vocabs)
-        _warn_of_bare(side, trained, feature_codes)
+        _warn_of_missing(side, trained, feature_codes)
         separate = {name: own.pop(name) for name in list(own) if name in feature_frames[side].columns}
     blank = blank_rows(schema, side, len(vocabs[side]) + 1)
     blank.codes[: trained + 1, 0] = torch.arange(trained + 1, dtype=torch.int32)
@@ -140,7 +140,7 @@ def feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Codes:
     return vocabs[side].encode(ids)[positions]
 
 
-def _warn_of_bare(side: Side, n_trained: int, feature_codes: Codes) -> None:
+def _warn_of_missing(side: Side, n_trained: int, feature_codes: Codes) -> None:
     n_without = n_trained - int((feature_codes <= n_trained).sum())
     if n_without:
         warn(f"{n_without} {side}s of the data are not in {side}_features: their features are unknown")
@@ -152,11 +152,11 @@ def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Table, Code
     numbers = info.vocabs[side].encode(ids)[positions]
     table = info.table(side)
     unknown = np.flatnonzero(numbers == UNKNOWN)
-    strangers = positions[unknown].astype(np.int32)
+    unknown_ids = positions[unknown].astype(np.int32)
     numbers[unknown] = len(table.rows) + np.arange(len(unknown))
     blank = table.rows[torch.zeros(len(unknown), dtype=torch.long)]
     new = overlay(blank, frame[unknown.tolist()], info.schema, info.vocabs, side) if len(unknown) else blank
-    return table.now(new, strangers), numbers
+    return table.now(new, unknown_ids), numbers
 
 
 def source_of(field: Field, frame: Frame, feature_frames: Sources) -> Frame:
@@ -166,21 +166,19 @@ def source_of(field: Field, frame: Frame, feature_frames: Sources) -> Frame:
 
 
 def times_of(frame: Frame) -> Times:
-    """When each event happened; without a column that says so, their order."""
+    """When each event happened; without a column ``time``, their order."""
     if "time" in frame.columns:
         return read_times(read_column(frame, "time"), "time")
     return np.arange(len(frame))
 
 
 def weights_of(frame: Frame, schema: Schema) -> NDArray[np.float32]:
-    """How much each event counts: what the column ``weight`` says, unless it is a feature; else all the same."""
+    """How much each event counts: the column ``weight`` if there is one that is not a feature, else 1."""
     if "weight" not in frame.columns or any("weight" in field.columns for field in schema.fields):
         return equal_weights(len(frame))
     weights = read_numbers(read_column(frame, "weight"), "weight", missing=False).astype(np.float32)
     if weights.min() < 0:
-        raise ValueError(
-            f"column 'weight' must not be negative, found {weights.min():g}: it says how much a row counts"
-        )
+        raise ValueError(f"column 'weight' must not be negative, found {weights.min():g}: it is how much a row counts")
     if not weights.any():
         raise ValueError("column 'weight' is 0 in all rows: leave the column out, or let some rows count")
     return weights

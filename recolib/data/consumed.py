@@ -1,4 +1,4 @@
-"""What each user consumed and who consumed each item, as arrays."""
+"""The items that each user consumed, and the users of each item, as arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from scipy import sparse
 
 @dataclass(frozen=True, eq=False)
 class Consumed(Mapping[int, NDArray[np.int32]]):
-    """A read-only mapping from a code to the distinct codes it met, ascending.
+    """A read-only mapping from a user's code to the distinct items they consumed, or from an item's code to its users.
+
+    The codes of each are ascending.
 
     Attributes
     ----------
@@ -26,7 +28,7 @@ class Consumed(Mapping[int, NDArray[np.int32]]):
     codes: NDArray[np.int32]
 
     def __getitem__(self, code: int) -> NDArray[np.int32]:
-        """The codes that ``code`` met; KeyError for code 0 and for codes that do not exist."""
+        """What interacted with ``code``; KeyError for code 0 and for codes that do not exist."""
         if not 1 <= code < len(self.starts) - 1:
             raise KeyError(code)
         return self.codes[self.starts[code] : self.starts[code + 1]]
@@ -40,7 +42,7 @@ class Consumed(Mapping[int, NDArray[np.int32]]):
         return len(self.starts) - 2
 
     def __eq__(self, other: object) -> bool:
-        """Whether the same codes met the same codes."""
+        """Whether both have the same interactions."""
         if not isinstance(other, Consumed):
             return NotImplemented
         return np.array_equal(self.starts, other.starts) and np.array_equal(self.codes, other.codes)
@@ -48,11 +50,11 @@ class Consumed(Mapping[int, NDArray[np.int32]]):
     __hash__ = None  # pyright: ignore[reportAssignmentType]
 
     def counts(self) -> NDArray[np.int64]:
-        """How many distinct codes each code met, that of the unknown code 0 first."""
+        """How many distinct interactions each code has, that of the unknown code 0 first."""
         return np.diff(self.starts)
 
     def of(self, codes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """All that ``codes`` (n,) met, as pairs: positions within ``codes``, and what they met."""
+        """All interactions of ``codes`` (n,) as pairs: a position within ``codes``, and the code of the other side."""
         sizes = self.starts[codes + 1] - self.starts[codes]
         positions = np.repeat(np.arange(len(codes)), sizes)
         offsets = np.arange(len(positions)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -86,7 +88,7 @@ def interactions(
     Returns
     -------
     tuple of Consumed, Consumed and array
-        Who met what, by user and by item, and whether the pairs by user were liked at least once.
+        The distinct pairs by user and by item, and whether the user liked each of the pairs by user at least once.
     """
     pairs = sparse.coo_array((liked, (users, items)), (n_users + 1, n_items + 1))
     by_user = pairs.tocsr()  # sums duplicates, which of booleans is "or"; sorts within each row

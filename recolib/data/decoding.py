@@ -1,4 +1,4 @@
-"""Codes and scaled numbers back to the values that they stand for, as a frame."""
+"""Encoded features as a frame of values."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def decode_rows(rows: Rows, schema: Schema, vocabs: Mapping[str, Vocab], side: S
     Parameters
     ----------
     rows
-        What is true now of each code, that of the unknown one first, (n + 1, C) and (n + 1, D).
+        The present features of each code, those of the unknown id first, (n + 1, C) and (n + 1, D).
     schema, vocabs
-        The columns and what their values are coded with.
+        The columns and their vocabularies.
     side
-        Whose rows they are.
+        The side of the rows.
     """
     columns: dict[str, pd.Series] = {side: pd.Series(vocabs[side].values)}
     for field in schema.features(side):

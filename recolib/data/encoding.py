@@ -1,4 +1,4 @@
-"""Rows of what a frame gives, and rows of which nothing is known."""
+"""Rows filled with a field's cells, or with what a frame gives; rows without features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recolib.data.field import Side
 from recolib.data.frame import Frame
-from recolib.data.kinds import Values, kind_of, layout_of
+from recolib.data.kinds import Cells, kind_of, layout_of
 from recolib.data.rows import Rows
 from recolib.data.schema import Schema
 from recolib.data.vocab import Vocab
@@ -24,7 +24,7 @@ def overlay(
     side: Side,
     where: NDArray[np.bool_] | None = None,
 ) -> Rows:
-    """Rows with the features that a frame gives laid over their own; a missing value changes nothing.
+    """The rows with their features replaced by those that a frame gives; a missing value changes nothing.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ def overlay(
     frame
         As many rows, in the same order, with any of the side's feature columns.
     schema, vocabs
-        The columns and what their values are coded with.
+        The columns and their vocabularies.
     side
-        Whose features are taken.
+        The side of the rows.
     where
         Which rows may change, shape (n,); all by default.
     """
@@ -50,13 +50,13 @@ def overlay(
 
 
 def blank_rows(schema: Schema, side: Side, n: int) -> Rows:
-    """Rows of which nothing is known: code 0 in each column, one unknown value in each group, the mean of numbers."""
+    """Rows of unknown ids without features: code 0, one unknown value in each group, the mean of numbers."""
     row = schema.blank(side)
     return Rows(row.codes.repeat(n, 1), row.dense.repeat(n, 1))
 
 
 def fill(
-    rows: Rows, schema: Schema, side: Side, learnt: Mapping[str, Values], at: NDArray[np.integer] | None = None
+    rows: Rows, schema: Schema, side: Side, learnt: Mapping[str, Cells], at: NDArray[np.integer] | None = None
 ) -> Rows:
     """Write the values of fields into ``rows``, all of them or those numbered ``at``; returns ``rows``."""
     where = slice(None) if at is None else torch.from_numpy(at).long()

@@ -1,6 +1,6 @@
-"""Frames in: any eager frame becomes checked columns.
+"""Frames in: the columns of any eager frame as checked arrays.
 
-Everything that can be wrong with a frame is found here, before any work, and named by its column.
+Errors in a frame are raised here, before any work, and name the column.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Times = NDArray[Any]
 Values = NDArray[Any]
 """Distinct ids or category values: int64, or objects that are int or str."""
 BLOCK = 2**16
-"""Rows that are gone through at a time where whole columns would not stay in the processor's cache."""
+"""Rows that are processed at a time, so that they fit the processor's cache."""
 
 
 def read_frame(data: object, columns: Sequence[str] = (), name: str = "data") -> Frame:
@@ -256,7 +256,7 @@ def _refuse_kinds(column: pd.Series, name: str) -> None:
     if pd.api.types.is_bool_dtype(dtype):
         raise ValueError(f"column {name!r} holds booleans: convert them to int or str")
     if pd.api.types.is_object_dtype(dtype):
-        kind = pd.api.types.infer_dtype(column, skipna=True)  # far faster than to ask each value
+        kind = pd.api.types.infer_dtype(column, skipna=True)  # far faster than looking at each value
         if kind not in {"string", "integer"} and {bool, np.bool_} & set(map(type, column)):
             raise ValueError(f"column {name!r} holds booleans: convert them to int or str")
     elif not (

@@ -1,4 +1,4 @@
-"""DataInfo: all that is known of the data, and nothing of a model."""
+"""DataInfo: columns, vocabularies, features and consumed items of the data; nothing of a model."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class DataInfo:
     users, items
         The feature rows. An item's code ("inner id") counts from 1; 0 means unknown.
     user_consumed, item_consumed
-        Mappings from a code to the distinct codes that it met in the training rows.
+        Mappings from a user's code to the items they consumed in training, and from an item's code to its users.
     liked
         Whether the user ever gave the item a label above 0, for each of ``user_consumed.codes``.
     data_size

@@ -1,4 +1,4 @@
-"""More data merged into what is known: codes stay, vocabularies, tables and lists grow."""
+"""More events merged into the data: codes stay; vocabularies, tables and consumed lists grow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recolib.data.field import Field, Side
 from recolib.data.frame import Frame, Times, factorize, read_column, read_frame, read_numbers
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions
-from recolib.data.kinds import Values, kind_of
+from recolib.data.kinds import Cells, kind_of
 from recolib.data.order import last_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.schema import Schema
@@ -26,8 +26,8 @@ from recolib.data.table import Table, changing_events, differ, table_of_events
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
 
-Met = tuple[Consumed, Consumed, NDArray[np.bool_]]
-"""Who met what, by user and by item, and whether the pairs by user were liked."""
+Pairs = tuple[Consumed, Consumed, NDArray[np.bool_]]
+"""The distinct pairs by user and by item, and whether the user liked each of the pairs by user."""
 SIDES: tuple[Side, Side] = ("user", "item")
 
 
@@ -36,17 +36,17 @@ def merge_events(
 ) -> tuple[Interactions, DataInfo]:
     """Encode further events; new users, items and values get codes behind those that are there.
 
-    Without a ``time`` column they are later than all before. Features that events or frames do not show stay
-    as they are known, and of new ids are unknown. Scales of numbers and widths of lists stay.
+    Without a ``time`` column they are later than all before. Features that neither events nor frames give stay as
+    they were, and are unknown for new ids. The scale of numbers and the width of lists do not change.
 
     Parameters
     ----------
     frame
         The events, checked to have ``user``, ``item``, ``label`` and the context columns.
     info
-        What is known.
+        The data so far.
     feature_frames
-        Frames of features by side, one row an id. What they say holds for the past, too.
+        Frames of features by side, one row an id. Their features hold for the past, too.
     merge_behavior
         Whether what users consumed before still counts.
     """
@@ -78,21 +78,21 @@ def merge_events(
 
 
 def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
-    """The data with users or items more, who have features and no event.
+    """The data with more users or items, which have features and no event.
 
     Parameters
     ----------
     info
-        What is known.
+        The data so far.
     side
-        Of which side they are.
+        Users or items.
     features
         A frame with their ids and any feature columns of the side, one row each.
 
     Raises
     ------
     ValueError
-        If a column is none of the side's, or an id is known, or stands twice.
+        If a column is not one of the side's, or an id is known already or stands twice.
     """
     frame, vocabs = read_frame(features, [side], f"{side}_features"), dict(info.vocabs)
     check_names(frame.columns, [side, *info.schema.columns(side)], f"a column that {side}_features can have")
@@ -104,17 +104,17 @@ def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
             "gives them new features"
         )
     learnt = {field.name: _encoded(frame, field, vocabs) for field in info.schema.features(side) if _has(frame, field)}
-    nobody = np.empty(0, np.int32)
-    table, _ = _merged_side(info, side, vocabs, {side: frame}, nobody, np.empty(0, np.int64), learnt)
-    consumed = _consumed(info, vocabs, nobody, nobody, np.empty(0, bool), both=True)
+    no_codes = np.empty(0, np.int32)
+    table, _ = _merged_side(info, side, vocabs, {side: frame}, no_codes, np.empty(0, np.int64), learnt)
+    consumed = _consumed(info, vocabs, no_codes, no_codes, np.empty(0, bool), both=True)
     return _grown(info, vocabs, {f"{side}s": table}, consumed)
 
 
-def _grown(info: DataInfo, vocabs: Mapping[str, Vocab], tables: Mapping[str, Any], consumed: Met) -> DataInfo:
-    """The data with more in it; it remembers what it was."""
-    met = dict(zip(("user_consumed", "item_consumed", "liked"), consumed, strict=True))
+def _grown(info: DataInfo, vocabs: Mapping[str, Vocab], tables: Mapping[str, Any], consumed: Pairs) -> DataInfo:
+    """The data with more in it; it has the earlier fingerprint among its ancestors."""
+    pairs = dict(zip(("user_consumed", "item_consumed", "liked"), consumed, strict=True))
     ancestors = (*info.ancestors, info.fingerprint)
-    return replace(info, vocabs=vocabs, ancestors=ancestors, **tables, **met)
+    return replace(info, vocabs=vocabs, ancestors=ancestors, **tables, **pairs)
 
 
 def _merged_side(
@@ -134,13 +134,19 @@ def _merged_side(
         of_frame = feature_ids(feature_frames[side], side, vocabs)
         separate = {name: own.pop(name) for name in list(own) if name in feature_frames[side].columns}
     n_old, n = len(old.current), len(vocabs[side]) + 1
-    _warn_of_bare(schema, side, np.setdiff1d(codes[codes >= n_old], of_frame), own)
+    _warn_of_missing(schema, side, np.setdiff1d(codes[codes >= n_old], of_frame), own)
 
     rows = Rows.cat([old.current, blank_rows(schema, side, n - n_old), old.rows[n_old:]])
     had_vector = rows.codes[:n, 0].numpy() > UNKNOWN
     frame_row = last_of(of_frame, n)[np.concatenate([np.arange(n), old.owner[n_old:]])]
-    told = np.flatnonzero(frame_row >= 0)
-    fill(rows, schema, side, {name: values.take(frame_row[told], 0) for name, values in separate.items()}, told)
+    at = np.flatnonzero(frame_row >= 0)
+    fill(
+        rows,
+        schema,
+        side,
+        {name: values.take(frame_row[at], 0) for name, values in separate.items()},
+        at,
+    )
 
     history = old.history
     past = rows[torch.from_numpy(np.where(history.rows < n_old, history.rows, history.rows + n - n_old))]
@@ -161,22 +167,22 @@ def _merged_side(
     until_now = np.flatnonzero(changes[seen] & had_vector[seen] & ~np.isin(seen, history.codes))
     whose = [history.codes.astype(np.int32), seen[until_now].astype(np.int32), codes[events]]
     when = [history.times, np.full(len(until_now), _before_all(times)), times[events]]
-    table, at = table_of_events(
+    table, row_of = table_of_events(
         rows[:n],
         np.concatenate(whose),
         Rows.cat([past, before[torch.from_numpy(until_now)], shown]),
         np.concatenate([some_times for some_times in when if len(some_times)]),
     )
     codes = codes.copy()
-    codes[events] = at[len(at) - len(events) :]
+    codes[events] = row_of[len(row_of) - len(events) :]
     return table, codes
 
 
-def _warn_of_bare(schema: Schema, side: Side, new: Codes, own: Mapping[str, Any]) -> None:
-    """Say whose features are unknown: of new ids that no frame of features tells of, what the events do not show."""
+def _warn_of_missing(schema: Schema, side: Side, new: Codes, own: Mapping[str, Any]) -> None:
+    """Warn of new ids whose features neither the events nor a feature frame give."""
     missing = [field.name for field in schema.features(side) if field.name not in own]
     if len(new) and missing:
-        warn(f"{len(new)} new {side}s come without {missing}: these features of theirs are unknown")
+        warn(f"{len(new)} new {side}s come without {missing}: these features are unknown")
 
 
 def _before_all(times: Times) -> int | float:
@@ -191,7 +197,7 @@ def _has(frame: Frame, field: Field) -> bool:
     return not missing
 
 
-def _encoded(frame: Frame, field: Field, vocabs: dict[str, Vocab]) -> Values:
+def _encoded(frame: Frame, field: Field, vocabs: dict[str, Vocab]) -> Cells:
     """A field's values, (n, width); new ones are appended to its vocabulary."""
     vocab, values = kind_of(field).extend(frame, field, vocabs.get(field.name))
     if vocab is not None:
@@ -207,8 +213,8 @@ def _later(info: DataInfo, order: Times) -> Times:
 
 def _consumed(
     info: DataInfo, vocabs: Mapping[str, Vocab], users: Codes, items: Codes, liked: NDArray[np.bool_], both: bool
-) -> Met:
-    """Who consumed and liked what, with or without what was so before."""
+) -> Pairs:
+    """The pairs consumed and liked, with or without the earlier ones."""
     if both:
         before = info.user_consumed
         owners = np.repeat(np.arange(len(before.starts) - 1, dtype=np.int32), before.counts())

@@ -41,7 +41,7 @@ def last_of(codes: NDArray[np.int32], n: int) -> RowNumbers:
 
 
 def _by_code(codes: NDArray[np.int32], n: int) -> sparse.csr_array:
-    """RowNumbers of a matrix, one a code, whose entries stand in the columns numbered as the code's rows.
+    """A matrix with a row for each code, whose entries stand in the columns numbered as the code's rows of the log.
 
     Turning the matrix with one entry a column counts instead of comparing.
     """

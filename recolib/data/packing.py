@@ -24,7 +24,7 @@ Packed = dict[str, NDArray[Any]]
 
 
 class Parts(NamedTuple):
-    """What a DataInfo knows, in the order of its fields; see there."""
+    """The first fields of a DataInfo, in their order."""
 
     schema: Schema
     vocabs: Mapping[str, Vocab]

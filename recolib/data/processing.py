@@ -1,6 +1,6 @@
-"""Columns made ready before a data set is built: numbers scaled, texts of several values taken apart.
+"""Columns prepared before a data set is built: numbers scaled, text of several values split.
 
-Nothing is changed in place: each function returns new frames of the library that it was given.
+Nothing is changed in place: each function returns new frames, of the same library as its input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows: the one type that a user's, an item's and an event's features have."""
+"""Rows: the features of users, items or events, encoded; one type for all three."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Codes = NDArray[np.int32]
 Part = Literal["codes", "dense"]
 """A part of ``Rows``."""
 UNKNOWN = 0
-"""Code of a value that was never seen in training; a row of the table, learnt where values are missing."""
+"""Code of a value that training did not see. Its vector is trained where training rows have missing values."""
 AVERAGE = -1
-"""Code of the mean of a column's trained vectors: what ``cold_start="average"`` scores from."""
+"""Code of the mean of a column's trained vectors, which ``cold_start="average"`` uses."""
 ABSENT = -2
-"""Code of an empty slot of a multi-sparse group: no vector, not counted."""
+"""Code of an empty slot of a multi-sparse group: it has no vector and is not counted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Features of users, items or events: integer codes beside floats.
+    """Encoded features, one row for each user, item or event: integer codes beside numbers.
 
-    A missing kind of feature is zero columns, never ``None``.
+    Without features of a kind, that part has zero columns; it is never ``None``.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Rows:
 
     @property
     def width(self) -> int:
-        """How many numbers a row has."""
+        """How many columns a row has, codes and numbers together."""
         return self.codes.shape[-1] + self.dense.shape[-1]
 
     def part(self, name: Part) -> Tensor:
@@ -73,7 +73,7 @@ class Rows:
         return Rows(self.codes.long(), self.dense)
 
     def averaged(self, ids: NDArray[np.integer]) -> Rows:
-        """Unknown codes replaced by the column's average, in the rows whose id ``ids`` (n,) is unknown."""
+        """Unknown codes replaced by the column's average, in the rows whose id is unknown; ``ids`` has shape (n,)."""
         unknown = torch.from_numpy(ids == UNKNOWN).unsqueeze(-1)
         return Rows(torch.where(unknown & (self.codes == UNKNOWN), AVERAGE, self.codes), self.dense)
 

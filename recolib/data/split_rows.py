@@ -23,21 +23,21 @@ Cut = Callable[[Counts], list[Counts]]
 """From the number of rows of each user to the ranks at which the second and later parts begin."""
 
 SAMPLE = 10_000
-"""RowNumbers by which a column of text shows whether its values recur."""
+"""Rows that are looked at to tell whether the values of a column of text recur."""
 RARE = 3
-"""Users with so few rows are kept whole in the first part."""
+"""Users with at most so many rows stay whole in the first part."""
 
 
 @dataclass(frozen=True)
 class UnknownIds:
-    """What becomes of users and items of later parts that the first part lacks."""
+    """What happens to users and items of later parts that are not in the first part."""
 
     drop: bool = True
     pads: tuple[object, object] | None = None
 
     @classmethod
     def read(cls, filter_unknown: bool, pad_unknown: bool, pad_val: object) -> UnknownIds:
-        """What the arguments of a split ask for."""
+        """The arguments of a split, checked."""
         check_bool("filter_unknown", filter_unknown)
         check_bool("pad_unknown", pad_unknown)
         if filter_unknown or not pad_unknown:
@@ -194,7 +194,7 @@ def _rows_by_user(log: Log, order: bool, rng: np.random.Generator) -> RowNumbers
 
 
 def take_parts(log: Log, parts: Sequence[RowNumbers], unknown: UnknownIds) -> list[Any]:
-    """The frames of the given rows, the later ones without what the first does not know."""
+    """The frames of the given rows, the later ones without users and items that are not in the first."""
     first, *later = parts
     if not len(first):
         raise ValueError(f"no row of {len(log.frame)} is left for the first part: give it a larger share")
@@ -261,7 +261,7 @@ class Source:
     def of(cls, frame: Frame) -> Source:
         """The frame, and the text in it made ready."""
         native = frame.to_native()
-        if type(native) is not pd.DataFrame:  # what a class made of DataFrame keeps, narwhals knows
+        if type(native) is not pd.DataFrame:  # narwhals keeps what a subclass of DataFrame adds
             return cls(frame, {})
         columns = {name: cast("pd.Series", native[name]) for name in native.columns}
         texts = {name: Text.of(column) for name, column in columns.items() if isinstance(column.dtype, pd.StringDtype)}
@@ -277,7 +277,7 @@ class Source:
         taken: dict[int, pd.Series] = {}
         for place, name in enumerate(native.columns):
             column = cast("pd.Series", native[name])
-            # with the type said: text that came as objects stays objects
+            # with its dtype, so that text that came as objects stays objects
             taken[place] = pd.Series(self._values(column, rows), index, dtype=column.dtype, copy=False)
         frame = pd.DataFrame(taken, index=index, copy=False).__finalize__(native)
         frame.columns = native.columns

@@ -17,7 +17,7 @@ from recolib.data.rows import Codes, Rows
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """When features changed: from ``times[i]`` on, id ``codes[i]`` has row ``rows[i]``. Sorted by id, then time."""
+    """When features changed: from ``times[i]`` on, code ``codes[i]`` has row ``rows[i]``. Sorted by code, then time."""
 
     codes: NDArray[np.int64]
     times: Times
@@ -29,17 +29,17 @@ NO_HISTORY = History(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Feature rows: row c is what is true now of code c, older rows follow behind.
+    """Feature rows: row c has the present features of code c; rows with earlier features follow.
 
     Attributes
     ----------
     rows
-        All rows; row 0 is that of an id never seen. The id column holds 0 for an id that has no
-        interaction, since it has no trained vector.
+        All rows; row 0 is of an unknown id. The id column holds 0 for an id without interactions, since it has no
+        trained vector.
     owner
-        The code that each row belongs to, shape (R,); −1, −2, … number ids that were never seen.
+        The code that each row belongs to, shape (R,); −1, −2, … number unknown ids.
     history
-        The changes of ids that have older rows; empty when nothing ever changed.
+        The changes of ids that have earlier rows; empty if no features ever changed.
     """
 
     rows: Rows
@@ -53,16 +53,16 @@ class Table:
 
     @property
     def current(self) -> Rows:
-        """The rows that are true now, in the order of codes, that of the unknown id first."""
+        """The present features, in the order of codes, those of the unknown id first."""
         return self.rows[: self.n_ids + 1]
 
-    def now(self, new: Rows, strangers: Codes) -> Table:
-        """The same rows without their history, and behind them new rows of ids never seen, numbered from 0."""
+    def now(self, new: Rows, unknown: Codes) -> Table:
+        """The same rows without their history, and behind them new rows of unknown ids, numbered from 0."""
         rows = Rows.cat([self.rows, new]) if len(new) else self.rows
-        return Table(rows, np.append(self.owner, -1 - strangers), NO_HISTORY)
+        return Table(rows, np.append(self.owner, -1 - unknown), NO_HISTORY)
 
     def at(self, codes: Codes, times: Times) -> Codes:
-        """The row that was true of each code at each time; its first row where the time is earlier.
+        """The row of each code at each time; its first row if the time is earlier.
 
         Parameters
         ----------
@@ -90,16 +90,16 @@ class Table:
 
 
 def table_of_events(blank: Rows, codes: Codes, rows: Rows, times: Times) -> tuple[Table, Codes]:
-    """The table that a log of events implies, and each event's row in it.
+    """The table that a log of events makes, and each event's row in it.
 
     Parameters
     ----------
     blank
-        What is known of each code without the log, shape (n_ids + 1, ...); ids without events keep it.
+        The row of each code without the log, shape (n_ids + 1, ...); ids without events keep it.
     codes
-        Whose event each is, shape (N,).
+        The user or the item of each event, shape (N,).
     rows
-        The features as the event shows them, all columns of the side, (N, ...).
+        The features of the event, all columns of the side, shape (N, ...).
     times
         When it happened, shape (N,); of equal times the later row of the log counts as later.
     """
@@ -141,16 +141,16 @@ def table_of_events(blank: Rows, codes: Codes, rows: Rows, times: Times) -> tupl
 def changing_events(
     codes: Codes, some: NDArray[np.integer], features: Iterable[Codes | NDArray[np.float32]]
 ) -> NDArray[np.integer]:
-    """The events of those ids whose events do not all show the same features.
+    """The events of those ids whose events do not all have the same features.
 
     Parameters
     ----------
     codes
-        Whose event each is, shape (N,).
+        The user or the item of each event, shape (N,).
     some
         An event of each code, shape (n_ids + 1,).
     features
-        Columns of features, shape (N,) or (N, width).
+        The cells of each field, shape (N, width).
     """
     differs = np.zeros(len(codes), bool)
     for values in features:
@@ -163,7 +163,7 @@ def changing_events(
 
 
 def differ(rows: Rows, others: Rows) -> NDArray[np.bool_]:
-    """Which of n rows are not alike."""
+    """Which of n rows differ, shape (n,)."""
     return ((rows.codes != others.codes).any(-1) | (rows.dense != others.dense).any(-1)).numpy()
 
 

@@ -1,7 +1,7 @@
-"""MovieLens as GroupLens publishes it: found on disk or downloaded once, and merged into one frame.
+"""MovieLens as GroupLens publishes it: read from disk or downloaded once, and merged into one frame.
 
-The data are for research; who wants to pass them on or earn money with them asks GroupLens first. So nothing of them
-is part of this library, and nothing is unpacked: files are read out of the zip.
+The licence allows research; redistribution and commercial use need GroupLens's permission. So no part of the data is
+in this library. Files are read from the zip, which is not unpacked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FLAGS = [
 YEAR_OF_TITLE = r"\((\d{4})(?:\D\d{0,4})?\)\s*$"  # of a series, "(2006-2007)", the first year
 YEAR_OF_DATE = r"(\d{4})$"
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
-"""What the reading of a zip, or of text that is no table, raises."""
+"""What is raised by a damaged zip, or by text that is not a table."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ PUBLICATIONS = {
 
 
 def fetch_movielens(name: Literal["1m", "100k", "latest-small"], *, home: str | Path | None = None) -> pd.DataFrame:
-    """Ratings of MovieLens, with what is known of users and movies.
+    """The ratings of MovieLens with the features of users and movies.
 
-    The data are read from the publisher's unpacked folder (such as ``ml-1m``) or else from its zip (``ml-1m.zip``),
-    and if ``home`` has neither, the zip is downloaded and kept there. They may be used for research; to pass them on,
-    or to use them for profit, you need the permission of GroupLens. The README in the zip has the terms.
+    The data are read from the publisher's unpacked folder in ``home`` (such as ``ml-1m``) or else from its zip
+    (``ml-1m.zip``). If there is neither, the zip is downloaded to ``home``. The data may be used for research.
+    Redistribution and commercial use need the permission of GroupLens; the README in the zip has the terms.
 
     Parameters
     ----------
@@ -144,8 +144,7 @@ def fetch_movielens(name: Literal["1m", "100k", "latest-small"], *, home: str | 
     ValueError
         If ``name`` is unknown, or the files in ``home`` are damaged or incomplete.
     ConnectionError
-        If the data are neither there nor to be had from the network. Nothing is kept of a download that breaks off
-        or is not what was published.
+        If the data are not there and cannot be downloaded. An incomplete or damaged download is deleted.
 
     References
     ----------
@@ -196,7 +195,7 @@ def _find(folder: Path, publication: Publication) -> Path | None:
 
 
 def _download(folder: Path, publication: Publication) -> Path:
-    """The publisher's zip. It gets its name when it is whole, so that what has the name can be trusted."""
+    """Download the publisher's zip. It gets its name only when it is complete."""
     import pooch  # slow to import, as is requests
     from requests import RequestException
 
@@ -216,7 +215,7 @@ def _load_whole(url: str, file: str, store: object) -> None:
     """Write a zip to a file that pooch has made, and raise unless all of it came."""
     import pooch
 
-    Path(file).unlink()  # it is its owner's alone; a new one is for those who may read the folder
+    Path(file).unlink()  # only its owner may read it; a new one has the folder's permissions
     pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT_S)(url, file, store)
     with zipfile.ZipFile(file) as archive:
         if (bad := archive.testzip()) is not None:

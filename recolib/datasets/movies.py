@@ -1,4 +1,4 @@
-"""A made-up world of movies and their viewers, for a first run with no network and for tests."""
+"""Generated ratings of movies, for a first run without a network and for tests."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ URN_HEAD = 10_000  # how often the most popular movie is in the urn
 
 
 def make_movies(n_users: int = 1000, n_items: int = 500, n_ratings: int = 50_000, seed: int = 42) -> pd.DataFrame:
-    """Ratings in the manner of MovieLens, with features that matter.
+    """Generated ratings in the style of MovieLens, which depend on the features.
 
-    A rating is the sum of how kindly the user rates, how good the movie is, how well its genres and year suit the
-    user's sex and age and own taste, a product of hidden factors, and noise. Users choose what they will like and
-    what is popular; popularity and activity have long tails. So ratings can be learned from features and from
-    ids, and rankings from what was chosen.
+    A rating is a sum: the user's bias, the movie's quality, the fit of its genres and year to the user's sex, age and
+    own taste, a product of latent factors, and noise. Users choose movies that suit them and movies that are popular.
+    Popularity and activity have long tails. So ratings can be learned from features and from ids, and rankings from
+    the choices.
 
     Parameters
     ----------
     n_users
         How many users there are. Each gives at least ten ratings, or half the mean number if that is less.
     n_items
-        How many movies there are. One that nobody chose does not appear.
+        How many movies there are. A movie without a rating does not appear.
     n_ratings
         How many rows to make, at most half of ``n_users * n_items``.
     seed
@@ -64,7 +64,7 @@ def make_movies(n_users: int = 1000, n_items: int = 500, n_ratings: int = 50_000
     Raises
     ------
     ValueError
-        If a number is below 1 (``seed``: 0), or more ratings are wanted than half of all pairs.
+        If a number is below 1 (``seed``: 0), or ``n_ratings`` is more than half of all pairs.
     TypeError
         If a number is no integer.
 
@@ -115,7 +115,7 @@ def _text(names: Sequence[str], codes: Ints) -> Any:
 
 @dataclass(frozen=True)
 class _World:
-    """Who there is, what there is, and what nobody sees: tastes and qualities.
+    """Users, movies and what the frame does not show: tastes and qualities.
 
     The taste of user u for movie i is ``tastes[u] @ traits[i]``, of variance about 1/2.
     """
@@ -186,7 +186,7 @@ class _World:
 
 
 def _occupations(rng: np.random.Generator, ages: Ints) -> Ints:
-    """The young study, the old are retired, the others do as they like."""
+    """Codes of OCCUPATIONS: mostly students among the young and retired among the old."""
     weights = np.ones((len(AGES), len(OCCUPATIONS)))
     weights[:, OCCUPATIONS.index("student")] = [40, 14, 1.5, 0.3, 0.1, 0.1, 0.1]
     weights[:, OCCUPATIONS.index("retired")] = [0, 0, 0, 0.05, 0.2, 0.8, 9]
@@ -210,7 +210,7 @@ def _activity(rng: np.random.Generator, n_users: int, n_items: int, n_ratings: i
     least = min(10, n_ratings // (2 * n_users), most)
     weights = rng.lognormal(0, 1, n_users)
     full = np.zeros(n_users, bool)
-    while True:  # what the most active cannot give is shared by the others
+    while True:  # the others share what the most active cannot give
         rest = n_ratings - n_users * least - (most - least) * full.sum()
         shares = np.where(full, most - least, rest * weights / weights[~full].sum())
         over = shares > most - least
@@ -226,16 +226,16 @@ def _activity(rng: np.random.Generator, n_users: int, n_items: int, n_ratings: i
 def _choose(rng: np.random.Generator, world: _World, counts: Ints) -> tuple[Ints, Ints]:
     """Distinct pairs, sorted by user, each user's movies in random order.
 
-    A user comes upon movies by their popularity, takes one with a chance that grows with taste, never twice, and
-    stops when there are enough. Who takes a large part of the catalogue would come upon the same movies again and
-    again: for them, and for those who did not get enough, each movie's time of arrival is drawn instead, which gives
+    Movies are offered by their popularity. A user takes one with a probability that grows with taste, never twice,
+    and stops when they have enough. Users who take a large part of the catalogue would be offered the same movies many
+    times. For them, and for users who did not get enough, each movie's time of arrival is drawn instead, which gives
     the same distribution at the cost of one number for each movie.
     """
     n_items = len(world.popularity)
     chosen: list[tuple[Ints, Ints]] = []
     waiting = np.flatnonzero(counts)
-    for n_met in (8, 32):  # for each movie taken
-        n_draws = n_met * counts + 20
+    for n_offers in (8, 32):  # for each movie taken
+        n_draws = n_offers * counts + 20
         cheap = waiting[n_draws[waiting] < n_items]
         chosen += [_by_encounter(rng, world, users, n_draws, counts) for users in _blocks(cheap, n_draws[cheap])]
         waiting = np.setdiff1d(waiting, np.concatenate([users for users, _ in chosen]))
@@ -253,7 +253,7 @@ def _blocks(users: Ints, n_draws: Ints) -> list[Ints]:
 def _by_encounter(
     rng: np.random.Generator, world: _World, users: Ints, n_draws: Ints, counts: Ints
 ) -> tuple[Ints, Ints]:
-    """The choice of those users who meet enough movies, sorted by user."""
+    """The choices of those users who are offered enough movies, sorted by user."""
     n_items = len(world.popularity)
     users = np.repeat(users, n_draws[users])
     items = world.urn[rng.integers(0, len(world.urn), len(users))]
@@ -276,7 +276,7 @@ def _by_arrival(rng: np.random.Generator, world: _World, users: Ints, counts: In
 
 
 def _appeal(taste: Floats) -> Floats:
-    """The chance that a user takes a movie that comes up."""
+    """The probability that a user takes a movie that is offered."""
     return 1 / (1 + np.exp(-4 * (taste - 1)))
 
 

@@ -2,7 +2,7 @@
 
 from recolib.data.field import Field
 from recolib.data.kinds.dense import Dense
-from recolib.data.kinds.kind import Encoded, Facts, Kind, Layout, Learnt, Values
+from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
 from recolib.data.kinds.multi_sparse import MultiSparse
 from recolib.data.kinds.sparse import Sparse
 
@@ -20,4 +20,4 @@ def layout_of(field: Field) -> Layout:
     return KINDS[field.kind].layout(field)
 
 
-__all__ = ["KINDS", "Encoded", "Facts", "Kind", "Layout", "Learnt", "Values", "kind_of", "layout_of"]
+__all__ = ["KINDS", "Cells", "Encoded", "Facts", "Kind", "Layout", "Learnt", "kind_of", "layout_of"]

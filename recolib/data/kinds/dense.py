@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recolib.data.field import Field
 from recolib.data.frame import Frame, read_column, read_numbers, refuse_empty
-from recolib.data.kinds.kind import Encoded, Facts, Kind, Layout, Learnt, Values
+from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
 from recolib.data.vocab import Vocab
 
 
@@ -24,7 +24,7 @@ class Dense(Kind):
         """One number."""
         return Layout("dense")
 
-    def blank(self, field: Field) -> Values:
+    def blank(self, field: Field) -> Cells:
         """The training mean."""
         return np.array([field.missing], np.float32)
 
@@ -40,7 +40,7 @@ class Dense(Kind):
             field = replace(field, offset=field.mean, scale=(float(present.std()) if varies else 0.0) or 1.0)
         return Learnt(field, None, _scale(numbers, field, field.missing))
 
-    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[None, Values]:
+    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[None, Cells]:
         """The numbers, scaled as in training; missing ones are the training mean."""
         return None, _scale(read_numbers(read_column(frame, field.name), field.name), field, field.missing)
 
@@ -49,23 +49,23 @@ class Dense(Kind):
         numbers = _scale(read_numbers(read_column(frame, field.name), field.name), field, np.nan)
         return Encoded(numbers, ~np.isnan(numbers))
 
-    def decode(self, values: Values, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
+    def decode(self, cells: Cells, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
         """The numbers as they came, rounded to the decimals that float32 kept."""
-        numbers = values[:, 0].astype(np.float64) * field.scale + field.offset
+        numbers = cells[:, 0].astype(np.float64) * field.scale + field.offset
         lost = max(float(np.abs(numbers - field.offset).max(initial=0)), abs(field.scale)) * 2.0**-23
         return {field.name: pd.Series(np.round(numbers, int(np.floor(-np.log10(2 * lost)))) + 0.0)}  # no −0
 
-    def show(self, values: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> float:
+    def show(self, cells: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> float:
         """The number, as short as float32 can tell it from its neighbours."""
-        return float(str(np.float32(values[0] * field.scale + field.offset)))
+        return float(str(np.float32(cells[0] * field.scale + field.offset)))
 
-    def describe(self, field: Field, vocab: Vocab | None, values: Values) -> Facts:
+    def describe(self, field: Field, vocab: Vocab | None, cells: Cells) -> Facts:
         """The mean, and the range as far as float32 says something of it."""
-        if not len(values):
+        if not len(cells):
             return Facts(mean=field.mean)
         step = 1e-6 * field.scale
         low, high = (
-            round((float(end) * field.scale + field.offset) / step) * step for end in (values.min(), values.max())
+            round((float(end) * field.scale + field.offset) / step) * step for end in (cells.min(), cells.max())
         )
         return Facts(mean=field.mean, range=(low, high))
 

@@ -15,8 +15,8 @@ from recolib.data.rows import Codes, Part
 from recolib.data.vocab import Vocab
 from recolib.files import require
 
-Values = Codes | NDArray[np.float32]
-"""A field's columns of some rows, shape (n, width): codes, or numbers."""
+Cells = Codes | NDArray[np.float32]
+"""What a field has of n rows, shape (n, width): codes, int32, or numbers, float32."""
 
 
 class Layout(NamedTuple):
@@ -38,17 +38,17 @@ class Layout(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """A field as a training frame defines it, its vocabulary if it has one, and the frame's values, (n, width)."""
+    """A field as a training frame defines it, its vocabulary if it has one, and its cells of the frame."""
 
     field: Field
     vocab: Vocab | None
-    values: Values
+    cells: Cells
 
 
 class Encoded(NamedTuple):
-    """Values of a frame, shape (n, width), and which of them the frame gives, of a shape that broadcasts to it."""
+    """A field's cells of a frame, and which of them the frame gives, of a shape that broadcasts to theirs."""
 
-    values: Values
+    cells: Cells
     given: NDArray[np.bool_]
 
 
@@ -90,7 +90,7 @@ class Kind:
         """What the field takes of a row."""
         raise NotImplementedError
 
-    def blank(self, field: Field) -> Values:
+    def blank(self, field: Field) -> Cells:
         """What stands in a row of which nothing is known, shape (width,)."""
         raise NotImplementedError
 
@@ -108,27 +108,27 @@ class Kind:
         """
         raise NotImplementedError
 
-    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab | None, Values]:
-        """The vocabulary with the new values of a further frame behind it, and the frame's values, (n, width)."""
+    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab | None, Cells]:
+        """The vocabulary with the new values of a further frame behind it, and the cells of the frame."""
         raise NotImplementedError
 
     def encode(self, frame: Frame, field: Field, vocab: Vocab | None) -> Encoded:
-        """A frame's values with what was learnt. The frame has at least one of the field's columns."""
+        """The cells of a frame, with what was learnt. The frame has at least one of the field's columns."""
         raise NotImplementedError
 
-    def decode(self, values: Values, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
-        """The field's columns as they came; a value that training did not see is missing."""
+    def decode(self, cells: Cells, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
+        """The frame's columns again; a value that is not in the vocabulary is missing."""
         raise NotImplementedError
 
-    def show(self, values: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> int | float | str:
-        """One row's values, ``width`` of them, as an explanation shows them.
+    def show(self, cells: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> int | float | str:
+        """One row's cells as an explanation shows them.
 
         ``special`` has what to write for ``UNKNOWN`` and ``AVERAGE``.
         """
         raise NotImplementedError
 
-    def describe(self, field: Field, vocab: Vocab | None, values: Values) -> Facts:
-        """What a model card says of the field, given the values of all ids, (n, width); of a context none remain."""
+    def describe(self, field: Field, vocab: Vocab | None, cells: Cells) -> Facts:
+        """What a model card says of the field, given the cells of all ids; none for a context, which has no ids."""
         raise NotImplementedError
 
     def manifest(self, field: Field, start: int) -> dict[str, Any]:

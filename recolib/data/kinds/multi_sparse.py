@@ -10,9 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recolib.data.field import MAX_WIDTH, SEQUENCES, Field, Group, Side, read_names
-from recolib.data.frame import Frame, factorize, flatten_lists, read_column, refuse_empty
-from recolib.data.frame import Values as Distinct
-from recolib.data.kinds.kind import Encoded, Facts, Kind, Layout, Learnt, Values
+from recolib.data.frame import Frame, Values, factorize, flatten_lists, read_column, refuse_empty
+from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
 from recolib.data.kinds.sparse import code_columns, shown_code, values_of
 from recolib.data.rows import ABSENT, UNKNOWN, Codes
 from recolib.data.vocab import Vocab
@@ -51,7 +50,7 @@ class MultiSparse(Kind):
         """A code for each slot."""
         return Layout("codes", field.width, slots=True)
 
-    def blank(self, field: Field) -> Values:
+    def blank(self, field: Field) -> Cells:
         """One unknown value."""
         return np.array([UNKNOWN] + [ABSENT] * (field.width - 1), np.int32)
 
@@ -68,7 +67,7 @@ class MultiSparse(Kind):
         vocab = Vocab.of(_distinct(columns, field))
         return Learnt(field, vocab, np.hstack([column.codes(field, vocab) for column in columns]))
 
-    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab, Values]:
+    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab, Cells]:
         """The vocabulary with new values, and the codes; lists are no longer than in training."""
         assert vocab is not None
         columns = [_read(frame, name, field) for name in field.columns]
@@ -93,19 +92,19 @@ class MultiSparse(Kind):
             np.column_stack([given.get(name, no) for name in field.columns]),
         )
 
-    def decode(self, values: Values, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
+    def decode(self, cells: Cells, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
         """A column of lists, or the columns of the group; a list is missing if it has no known value."""
         assert vocab is not None
         if field.lists:
-            return {field.name: pd.Series(_lists(values, vocab.values), dtype=object)}
-        return {name: values_of(codes, vocab) for name, codes in zip(field.columns, values.T, strict=True)}
+            return {field.name: pd.Series(_lists(cells, vocab.values), dtype=object)}
+        return {name: values_of(codes, vocab) for name, codes in zip(field.columns, cells.T, strict=True)}
 
-    def show(self, values: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> str:
+    def show(self, cells: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> str:
         """The values, with commas between."""
         assert vocab is not None
-        return ", ".join(str(shown_code(code, vocab, special)) for code in values if code != ABSENT)
+        return ", ".join(str(shown_code(code, vocab, special)) for code in cells if code != ABSENT)
 
-    def describe(self, field: Field, vocab: Vocab | None, values: Values) -> Facts:
+    def describe(self, field: Field, vocab: Vocab | None, cells: Cells) -> Facts:
         """How many values are known, and how many a row may have."""
         assert vocab is not None
         return Facts(n_values=len(vocab), n_slots=field.width)
@@ -127,7 +126,7 @@ class _Column:
     """
 
     positions: NDArray[np.int64]
-    values: Distinct
+    values: Values
     lengths: NDArray[np.int64] | None = None
     present: NDArray[np.bool_] | None = None
 
@@ -153,7 +152,7 @@ def _read(frame: Frame, name: str, field: Field) -> _Column:
     return _Column(*factorize(flat, name), lengths, present)
 
 
-def _distinct(columns: list[_Column], field: Field) -> Distinct:
+def _distinct(columns: list[_Column], field: Field) -> Values:
     """The values of all columns but for the one that marks an absent value."""
     distinct = [column.values for column in columns]
     if any(values.dtype == object for values in distinct):
@@ -175,7 +174,7 @@ def _to_slots(flat: Codes, lengths: NDArray[np.int64], field: Field) -> Codes:
     return slots
 
 
-def _lists(slots: NDArray[Any], values: Distinct) -> list[list[int | str] | None]:
+def _lists(slots: NDArray[Any], values: Values) -> list[list[int | str] | None]:
     """A list for each row; None where it is missing or has no known value."""
     known = slots > UNKNOWN
     flat = values[slots[known] - 1].tolist()

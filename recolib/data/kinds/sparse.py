@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from recolib.data.field import Field
-from recolib.data.frame import Frame, factorize, read_column, refuse_empty
-from recolib.data.frame import Values as Distinct
-from recolib.data.kinds.kind import Encoded, Facts, Kind, Layout, Learnt, Values
+from recolib.data.frame import Frame, Values, factorize, read_column, refuse_empty
+from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
 from recolib.data.rows import UNKNOWN, Codes
 from recolib.data.vocab import Vocab
 
@@ -24,7 +23,7 @@ class Sparse(Kind):
         """One code."""
         return Layout("codes")
 
-    def blank(self, field: Field) -> Values:
+    def blank(self, field: Field) -> Cells:
         """The unknown value."""
         return np.array([UNKNOWN], np.int32)
 
@@ -35,7 +34,7 @@ class Sparse(Kind):
         vocab = Vocab.of(values)
         return Learnt(field, vocab, codes_at(positions, values, vocab)[:, None])
 
-    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab, Values]:
+    def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab, Cells]:
         """The vocabulary with new values, and the codes."""
         assert vocab is not None
         positions, values = factorize(read_column(frame, field.name), field.name, ids=field.is_id)
@@ -48,17 +47,17 @@ class Sparse(Kind):
         positions, values = factorize(read_column(frame, field.name), field.name, ids=field.is_id)
         return Encoded(codes_at(positions, values, vocab)[:, None], (positions >= 0)[:, None])
 
-    def decode(self, values: Values, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
+    def decode(self, cells: Cells, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
         """The values of the codes."""
         assert vocab is not None
-        return {field.name: values_of(values[:, 0], vocab)}
+        return {field.name: values_of(cells[:, 0], vocab)}
 
-    def show(self, values: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> int | str:
+    def show(self, cells: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> int | str:
         """The value."""
         assert vocab is not None
-        return shown_code(values[0], vocab, special)
+        return shown_code(cells[0], vocab, special)
 
-    def describe(self, field: Field, vocab: Vocab | None, values: Values) -> Facts:
+    def describe(self, field: Field, vocab: Vocab | None, cells: Cells) -> Facts:
         """How many values are known."""
         assert vocab is not None
         return Facts(n_values=len(vocab))
@@ -68,7 +67,7 @@ class Sparse(Kind):
         return super().manifest(field, start) | code_columns(field, start, self.blank(field))
 
 
-def codes_at(positions: np.ndarray[Any, np.dtype[np.int64]], values: Distinct, vocab: Vocab) -> Codes:
+def codes_at(positions: np.ndarray[Any, np.dtype[np.int64]], values: Values, vocab: Vocab) -> Codes:
     """The codes of a column that is given as positions among its distinct values, −1 where it is missing."""
     return np.append(vocab.encode(values), np.int32(UNKNOWN))[positions]  # position −1 is the last entry
 
@@ -89,7 +88,7 @@ def shown_code(code: int, vocab: Vocab, special: dict[int, str]) -> int | str:
     return vocab.values[code - 1 : code].tolist()[0] if code > UNKNOWN else special[code]
 
 
-def code_columns(field: Field, start: int, blank: Values) -> dict[str, Any]:
+def code_columns(field: Field, start: int, blank: Cells) -> dict[str, Any]:
     """What an application needs to know of a field's code columns."""
     return {
         "lists": field.lists,
