@@ -1,27 +1,46 @@
-"""Settings of the documentation site: Markdown pages, built by Sphinx."""
+"""Settings of the documentation site: Markdown guides and a reference from the docstrings, built by Sphinx."""
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version as installed_version
+from inspect import Parameter, Signature, signature
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx.domains.python import PythonDomain
+from sphinx.util.nodes import make_refnode
 from sphinx.writers.html5 import HTML5Translator
+
+from recolib.recommender import Recommender
 
 project = "recolib"
 author = "the recolib developers"
 copyright = "2026, the recolib developers"
 release = version = installed_version("recolib")
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_type_aliases = {name: name for name in ("Feats", "Id", "Ids", "Metrics", "Schedule", "Strategy", "Where")}
+autosummary_generate = False  # the tables list what their own page documents
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+toc_object_entries_show_parents = "hide"
+
 html_theme = "furo"
 html_title = f"recolib {release}"
 html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["recolib.css"]
 
 
 def inline_math(translator: HTML5Translator, node: nodes.math) -> None:
@@ -31,12 +50,64 @@ def inline_math(translator: HTML5Translator, node: nodes.math) -> None:
 
 
 def display_math(translator: HTML5Translator, node: nodes.math_block) -> None:
-    """A formula of its own."""
+    """A formula of its own, scrolled where the page is narrower."""
     formula = convert(node.astext(), display="block")
-    translator.body.append(f'<div style="padding: 0.3em 0">{formula}</div>')  # the limits of a sum reach below its box
+    translator.body.append(f'<div class="formula">{formula}</div>')
     raise nodes.SkipNode
 
 
+def own_settings(
+    app: Sphinx, what: str, name: str, thing: object, options: object, arguments: str | None, returned: str | None
+) -> tuple[str, str | None] | None:
+    """The signature of an algorithm: its own settings, and ``**settings`` for those of all algorithms."""
+    if not (isinstance(thing, type) and issubclass(thing, Recommender)):
+        return None
+    if thing is Recommender:
+        return "(task, data_info, loss_type='cross_entropy', *, **settings)", None
+    own = [
+        parameter.replace(annotation=Parameter.empty)
+        for parameter in signature(thing).parameters.values()
+        if parameter.name in thing.__annotations__
+    ]
+    first = [Parameter(one, Parameter.POSITIONAL_OR_KEYWORD) for one in ("task", "data_info")]
+    shared = Parameter("settings", Parameter.VAR_KEYWORD)
+    return str(Signature([*first, *own, shared])), None
+
+
+CALL = re.compile(r"(?:\w+\.)*(\w+)(?:\(.*\))?", re.DOTALL)
+NOT_NAMES = {"load", "item", "user", "items", "users", "labels", "weights", "schema", "task", "metric", "best", "precision"}
+"""Names of members that mean other things in most places."""
+
+
+def link_names(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Make each code span that is a public name, or a call of it, a link to its place in the reference."""
+    domain = app.env.get_domain("py")
+    assert isinstance(domain, PythonDomain)
+    by_name: dict[str, list[str]] = {}
+    for full, entry in domain.objects.items():
+        if not entry.aliased and not full.startswith(ELSEWHERE):
+            by_name.setdefault(full.rpartition(".")[2], []).append(full)
+    for code in list(doctree.findall(nodes.literal)):
+        text = code.astext()
+        called = CALL.fullmatch(text)
+        if called is None or isinstance(code.parent, nodes.reference | nodes.title):
+            continue
+        path, name = text.partition("(")[0], called[1]
+        named = [full for full in by_name.get(name, []) if full == path]
+        found = named or ([] if name in NOT_NAMES or path.startswith(("np.", "torch.", "libreco")) else by_name.get(name, []))
+        if len(found) != 1:
+            continue
+        entry = domain.objects[found[0]]
+        link = make_refnode(app.builder, page, entry.docname, entry.node_id, code.deepcopy(), found[0])
+        code.replace_self(link)
+
+
+ELSEWHERE = "recolib.nn."
+"""What is documented for writers of components alone, under names that are words."""
+
+
 def setup(app: Sphinx) -> None:
-    """Write formulas as MathML, which browsers draw without a script or a network."""
+    """Write formulas as MathML, which browsers draw without a script or a network, and link the names."""
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
+    app.connect("autodoc-process-signature", own_settings)
+    app.connect("doctree-resolved", link_names)

@@ -1,4 +1,4 @@
-"""The pictures of ``plots.md``: ``python docs/pictures.py`` draws them anew, from a world of made-up movies."""
+"""The plots of ``plots.md``: ``python docs/pictures.py`` draws them again, from made-up movies."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def cold_start() -> pd.DataFrame:
     rows: list[tuple[str, int, float]] = []
     for run in range(5):
         frame = make_movies(n_users=600, n_items=200, n_ratings=20_000, seed=run)
-        strangers = frame["user"].drop_duplicates().sample(frac=0.2, random_state=run)
-        is_new = frame["user"].isin(strangers)
+        cold_users = frame["user"].drop_duplicates().sample(frac=0.2, random_state=run)
+        is_new = frame["user"].isin(cold_users)
         data, info = DatasetFeat.build_trainset(frame[~is_new], **COLUMNS)
         model = FM("ranking", info, n_epochs=6, lr=0.01, id_dropout=0.3, seed=run).fit(data, True, verbose=0)
         watched = frame[is_new].groupby("user")["item"].agg(set)
         feats = frame[is_new].drop_duplicates("user")[["user", "sex", "age"]]
-        asked = {
+        strategies = {
             "popular": {"cold_start": "popular"},
             "popular by sex": {"cold_start": "popular", "segment": "sex", "user_feats": feats},
             "average": {},
             "features": {"cold_start": "features", "user_feats": feats},
         }
-        for strategy, how in asked.items():
+        for strategy, how in strategies.items():
             lists = model.recommend_user(watched.index.tolist(), 10, **how)
             hits = [len(watched[user] & set(items.tolist())) / 10 for user, items in lists.items()]
             rows.append((strategy, run, float(np.mean(hits))))
