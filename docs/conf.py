@@ -27,7 +27,9 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_type_aliases = {name: name for name in ("Feats", "Id", "Ids", "Metrics", "Schedule", "Strategy", "Where")}
+ALIASES = ("Callback", "Feats", "Id", "Ids", "Metrics", "Sampler", "Schedule", "Strategy", "Where")
+"""Types of arguments that reference/index.md describes."""
+autodoc_type_aliases = {name: name for name in ALIASES}
 autosummary_generate = False  # the tables list what their own page documents
 napoleon_google_docstring = False
 napoleon_use_rtype = False
@@ -56,12 +58,13 @@ def display_math(translator: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def own_settings(
+def short_signature(
     app: Sphinx, what: str, name: str, thing: object, options: object, arguments: str | None, returned: str | None
-) -> tuple[str, str | None] | None:
-    """The signature of an algorithm: its own settings, and ``**settings`` for those of all algorithms."""
+) -> tuple[str | None, str | None]:
+    """A signature with aliases by their names; of an algorithm its own settings, and ``**settings`` for the others."""
     if not (isinstance(thing, type) and issubclass(thing, Recommender)):
-        return None
+        plain = [text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (arguments, returned)]
+        return plain[0], plain[1]
     if thing is Recommender:
         return "(task, data_info, loss_type='cross_entropy', *, **settings)", None
     own = [
@@ -74,40 +77,41 @@ def own_settings(
     return str(Signature([*first, *own, shared])), None
 
 
-CALL = re.compile(r"(?:\w+\.)*(\w+)(?:\(.*\))?", re.DOTALL)
-NOT_NAMES = {"load", "item", "user", "items", "users", "labels", "weights", "schema", "task", "metric", "best", "precision"}
-"""Names of members that mean other things in most places."""
+CALL = re.compile(r"((?:\w+\.)*(\w+))(?:\(.*\))?", re.DOTALL)
+WORDS = {"load", "item", "user", "items", "users", "labels", "weights", "schema", "metric", "best", "random", "state"}
+"""Names that mean other things in most places: linked by their full path alone."""
+OTHERS = ("np.", "torch.", "libreco", "pandas.", "optimizers.", "nn.")
+
+
+def target_of(code: str, by_name: dict[str, list[str]]) -> str | None:
+    """The public name that a code span is, or calls; None if it is none, or one of several."""
+    called = CALL.fullmatch(code)
+    if called is None:
+        return None
+    path, name = called.groups()
+    same = by_name.get(name, [])
+    if path in same:
+        return path
+    return same[0] if len(same) == 1 and name not in WORDS and not path.startswith(OTHERS) else None
 
 
 def link_names(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Make each code span that is a public name, or a call of it, a link to its place in the reference."""
-    domain = app.env.get_domain("py")
+    domain = app.env.domains["py"]
     assert isinstance(domain, PythonDomain)
     by_name: dict[str, list[str]] = {}
     for full, entry in domain.objects.items():
-        if not entry.aliased and not full.startswith(ELSEWHERE):
+        if not entry.aliased and not full.startswith("recolib.nn."):  # whose names are words
             by_name.setdefault(full.rpartition(".")[2], []).append(full)
     for code in list(doctree.findall(nodes.literal)):
-        text = code.astext()
-        called = CALL.fullmatch(text)
-        if called is None or isinstance(code.parent, nodes.reference | nodes.title):
-            continue
-        path, name = text.partition("(")[0], called[1]
-        named = [full for full in by_name.get(name, []) if full == path]
-        found = named or ([] if name in NOT_NAMES or path.startswith(("np.", "torch.", "libreco")) else by_name.get(name, []))
-        if len(found) != 1:
-            continue
-        entry = domain.objects[found[0]]
-        link = make_refnode(app.builder, page, entry.docname, entry.node_id, code.deepcopy(), found[0])
-        code.replace_self(link)
-
-
-ELSEWHERE = "recolib.nn."
-"""What is documented for writers of components alone, under names that are words."""
+        full = None if isinstance(code.parent, nodes.reference | nodes.title) else target_of(code.astext(), by_name)
+        if full is not None:
+            entry = domain.objects[full]
+            code.replace_self(make_refnode(app.builder, page, entry.docname, entry.node_id, code.deepcopy(), full))
 
 
 def setup(app: Sphinx) -> None:
     """Write formulas as MathML, which browsers draw without a script or a network, and link the names."""
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
-    app.connect("autodoc-process-signature", own_settings)
+    app.connect("autodoc-process-signature", short_signature)
     app.connect("doctree-resolved", link_names)

@@ -332,8 +332,8 @@ def test_the_benchmark_prints_a_row_for_each_way_to_make_a_list(capsys: pytest.C
     assert all(row.split("|")[4].strip() == "1.000" for row in rows if "1000" in row)
 
 
-def test_code_of_the_serving_page_runs() -> None:
-    page = Path(__file__).parents[1] / "docs" / "serving.md"
+def test_code_of_the_page_on_large_catalogues_runs() -> None:
+    page = Path(__file__).parents[1] / "docs" / "vectors_and_indexes.md"
     codes = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     assert codes
     if importlib.util.find_spec("faiss") is None:
