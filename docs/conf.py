@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.domains.python import PythonDomain
 from sphinx.util.nodes import make_refnode
 from sphinx.writers.html5 import HTML5Translator
+from torch.nn import Module
 
 from recolib.recommender import Recommender
 
@@ -34,6 +35,7 @@ autosummary_generate = False  # the tables list what their own page documents
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # types stand in the signature alone
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
@@ -62,6 +64,8 @@ def short_signature(
     app: Sphinx, what: str, name: str, thing: object, options: object, arguments: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
     """A signature with aliases by their names; of an algorithm its own settings, and ``**settings`` for the others."""
+    if isinstance(thing, type) and issubclass(thing, Module):
+        return "", None  # what layers it is made of concerns who writes one
     if not (isinstance(thing, type) and issubclass(thing, Recommender)):
         plain = [text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (arguments, returned)]
         return plain[0], plain[1]
@@ -77,22 +81,36 @@ def short_signature(
     return str(Signature([*first, *own, shared])), None
 
 
-CALL = re.compile(r"((?:\w+\.)*(\w+))(?:\(.*\))?", re.DOTALL)
+def keep_colon(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Let no colon in the first line of a property be read as the end of its type."""
+    if what == "property" and lines:
+        lines[0] = lines[0].replace(": ", " – ", 1)
+
+
+CALL = re.compile(r"((?:\w+\.)*(\w+))(\(.*\))?", re.DOTALL)
 WORDS = {"load", "item", "user", "items", "users", "labels", "weights", "schema", "metric", "best", "random", "state"}
-"""Names that mean other things in most places: linked by their full path alone."""
+WORDS |= {"precision", "importance", "explanation", "model_name", "encode", "decode", "extend", "code", "components"}
+WORDS |= {"user_col", "item_col", "sparse_col", "dense_col", "context_col"}
+"""Names that mean other things in most places: linked where they are called, or by their full path."""
 OTHERS = ("np.", "torch.", "libreco", "pandas.", "optimizers.", "nn.")
+FIRST = ("recolib.recommender.Recommender.", "recolib.data.DatasetFeat.")
+"""Whose member is meant where several have it."""
 
 
 def target_of(code: str, by_name: dict[str, list[str]]) -> str | None:
     """The public name that a code span is, or calls; None if it is none, or one of several."""
     called = CALL.fullmatch(code)
-    if called is None:
+    if called is None or code.startswith(OTHERS):
         return None
-    path, name = called.groups()
-    same = by_name.get(name, [])
-    if path in same:
-        return path
-    return same[0] if len(same) == 1 and name not in WORDS and not path.startswith(OTHERS) else None
+    path, name, arguments = called.groups()
+    named = by_name.get(name, [])
+    exact = [full for full in named if f".{full}".endswith(f".{path}")] if "." in path else []
+    if exact:
+        return exact[0]
+    if name in WORDS and arguments is None:
+        return None
+    preferred = [full for full in named if full.startswith(FIRST)] or named
+    return preferred[0] if len(preferred) == 1 else None
 
 
 def link_names(app: Sphinx, doctree: nodes.document, page: str) -> None:
@@ -114,4 +132,5 @@ def setup(app: Sphinx) -> None:
     """Write formulas as MathML, which browsers draw without a script or a network, and link the names."""
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     app.connect("autodoc-process-signature", short_signature)
+    app.connect("autodoc-process-docstring", keep_colon, priority=400)  # before napoleon reads it
     app.connect("doctree-resolved", link_names)
