@@ -84,7 +84,7 @@ def short_signature(
 def keep_colon(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Let no colon in the first line of a property be read as the end of its type."""
     if what == "property" and lines:
-        lines[0] = lines[0].replace(": ", " – ", 1)
+        lines[0] = lines[0].replace(": ", " \N{EN DASH} ", 1)
 
 
 CALL = re.compile(r"((?:\w+\.)*(\w+))(\(.*\))?", re.DOTALL)
