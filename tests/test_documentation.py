@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import recolib
-from recolib import ann, data, datasets, evaluation, plots
+from recolib import ann, data, datasets, evaluation, plots, testing
 from recolib.evaluation import metrics
 from recolib.recommender import Recommender
 from recolib.settings import Settings
@@ -61,7 +61,7 @@ def test_a_user_is_they(page: Path) -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     public = {*recolib.__all__} - {"__version__"}
     public |= {*data.__all__} - {"TransformedSet", "TransformedEvalSet"}
-    public |= {*datasets.__all__, *plots.__all__, *evaluation.__all__, ann.Retriever.__name__}
+    public |= {*datasets.__all__, *plots.__all__, *evaluation.__all__, *testing.__all__, ann.Retriever.__name__}
     there = set[str]().union(*map(entries, REFERENCE.values()))
     assert public <= there, sorted(public - there)
     assert "TransformedSet" in REFERENCE["data"]
