@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recolib.data.info import DataInfo
+from recolib.data.kinds import layout_of
 from recolib.data.schema import Side
 from recolib.files import under
 from recolib.nn import CodeField, Component, FieldEmbedding, FieldSpec, Network, SideLayout
@@ -36,11 +37,11 @@ MUST_AGREE = ("task", "embed_size", "multi_sparse_combiner")
 def side_layout(info: DataInfo, *sides: Side) -> SideLayout:
     """The columns of joined sides as the network sees them."""
     code_fields = [
-        CodeField(len(info.vocabs[field.name]), field.width, field.kind == "multi_sparse")
+        CodeField(len(info.vocabs[field.name]), layout_of(field).width, layout_of(field).slots)
         for side in sides
         for field in info.schema.codes(side)
     ]
-    return SideLayout(tuple(code_fields), sum(len(info.schema.dense(side)) for side in sides))
+    return SideLayout(tuple(code_fields), sum(info.schema.n_dense(side) for side in sides))
 
 
 def check_start(settings: Settings, fm: object, freeze_fm: bool, is_new: bool) -> None:

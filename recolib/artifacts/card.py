@@ -21,6 +21,7 @@ import torch
 from recolib.artifacts.onnx import fingerprint
 from recolib.checks import readable
 from recolib.data.info import DataInfo
+from recolib.data.kinds import kind_of, layout_of
 from recolib.data.schema import Field
 from recolib.evaluation.metrics import less_is_better
 from recolib.nn import Network
@@ -172,16 +173,14 @@ def _data(info: DataInfo) -> list[str]:
 
 def _content(field: Field, info: DataInfo) -> tuple[str, str]:
     """How many values a field has, and the range of its numbers."""
-    if field.kind != "dense":
-        slots = f", up to {field.width} at once" if field.kind == "multi_sparse" else ""
-        return f"{len(info.vocabs[field.name]):,}{slots}", ""
-    mean = f"mean {_number(field.mean)}"
-    if field.side == "context":  # of which no table remains
-        return "", mean
-    rows = info.table(field.side).rows.dense[:, info.schema.dense(field.side).index(field)].double()
-    step = 1e-6 * field.scale  # finer than that, a number in float32 says nothing
-    low, high = (round((float(end) * field.scale + field.offset) / step) * step for end in rows.aminmax())
-    return "", f"{_number(low)} to {_number(high)}, {mean}"
+    layout, cells = layout_of(field), np.empty((0, layout_of(field).width), np.float32)
+    if field.side != "context":  # of which no table remains
+        cells = info.table(field.side).rows.part(layout.part).numpy()[:, info.schema.span(field)]
+    facts = kind_of(field).describe(field, info.vocabs.get(field.name), cells)
+    slots = f", up to {facts.n_slots} at once" if layout.slots else ""
+    values = "" if facts.n_values is None else f"{facts.n_values:,}{slots}"
+    low_to_high = "" if facts.range is None else f"{_number(facts.range[0])} to {_number(facts.range[1])}, "
+    return values, "" if facts.mean is None else f"{low_to_high}mean {_number(facts.mean)}"
 
 
 def _settings(settings: Settings) -> list[str]:

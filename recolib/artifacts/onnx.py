@@ -14,6 +14,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from torch import Tensor, nn
 
 from recolib.data.encoding import blank_rows
 from recolib.data.info import DataInfo
+from recolib.data.kinds import kind_of, layout_of
 from recolib.data.rows import ABSENT, AVERAGE, UNKNOWN, Rows
-from recolib.data.schema import Field
 from recolib.files import write_file
 from recolib.nn import Network, NetworkSide, NetworkState
 from recolib.settings import Settings
@@ -247,32 +248,12 @@ def _about(settings: Settings, network: Network) -> dict[str, Any]:
 
 def _columns(info: DataInfo, *sides: Any) -> dict[str, Any]:
     """The columns of joined sides, in the order of a row."""
-    codes = [field for side in sides for field in info.schema.codes(side)]
-    starts = [sum(field.width for field in codes[:at]) for at in range(len(codes))]
-    dense = [field for side in sides for field in info.schema.dense(side)]
-    return {
-        "codes": [_code_column(field, start) for field, start in zip(codes, starts, strict=True)],
-        "dense": [_dense_column(field, start) for start, field in enumerate(dense)],
-    }
-
-
-def _code_column(field: Field, start: int) -> dict[str, Any]:
-    return {
-        "name": field.name,
-        "side": field.side,
-        "kind": field.kind,
-        "columns": list(field.columns),
-        "lists": field.lists,
-        "pad_value": field.pad_val,
-        "start": start,
-        "width": field.width,
-        "unknown": [UNKNOWN] + [ABSENT] * (field.width - 1),
-    }
-
-
-def _dense_column(field: Field, start: int) -> dict[str, Any]:
-    about = {"name": field.name, "side": field.side, "kind": field.kind, "columns": list(field.columns), "start": start}
-    return about | {"offset": field.offset, "scale": field.scale, "unknown": field.missing}
+    columns: dict[str, Any] = {}
+    for part, fields_of in (("codes", info.schema.codes), ("dense", info.schema.dense)):
+        fields = [field for side in sides for field in fields_of(side)]
+        starts = accumulate((layout_of(field).width for field in fields), initial=0)
+        columns[part] = [kind_of(field).manifest(field, start) for field, start in zip(fields, starts, strict=False)]
+    return columns
 
 
 def _rows(info: DataInfo) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from scipy import sparse
 from recolib.checks import check_choice
 from recolib.data.frame import read_ids
 from recolib.data.info import DataInfo
+from recolib.data.kinds import layout_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.inference.queries import Id, Strategy, as_list, coded_fields, is_single
 
@@ -135,7 +136,7 @@ def segment_columns(info: DataInfo, segment: str | Sequence[str]) -> tuple[int, 
     if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"segment must be a column of users, or a list of such, got {segment!r}")
     fields = coded_fields(info, "user", names, "segment")
-    several = [field.name for field in fields if field.kind != "sparse"]
+    several = [field.name for field in fields if layout_of(field).slots]
     if several:
         raise ValueError(f"segment needs one value a user, and {several[0]!r} is multi-sparse: use a sparse column")
     return tuple(info.schema.span(field).start for field in fields)

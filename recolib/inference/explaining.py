@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recolib.data.info import DataInfo
-from recolib.data.rows import ABSENT, AVERAGE, UNKNOWN, Rows
+from recolib.data.kinds import kind_of, layout_of
+from recolib.data.rows import AVERAGE, UNKNOWN, Rows
 from recolib.data.schema import Field, Side
 from recolib.nn import Network
 from recolib.nn.embedding import Combiner, field_numbers
@@ -106,21 +107,17 @@ def _of_pairs(pairs: Sequence[Floats], columns: Sequence[Column]) -> Iterator[Te
 
 def _columns(info: DataInfo, row: Rows, *sides: Side) -> Iterator[Column]:
     """The columns of joined sides in the order of their fields, and what a row has in them."""
-    codes, dense, at = row.codes[0].tolist(), row.dense[0].tolist(), 0
-    for field in (field for side in sides for field in info.schema.codes(side)):
-        yield Column(field.name, _decoded(info, field, codes[at : at + field.width]))
-        at += field.width
-    for field, number in zip((field for side in sides for field in info.schema.dense(side)), dense, strict=True):
-        value = np.float32(number * field.scale + field.offset)
-        yield Column(field.name, float(str(value)))  # as short as float32 can tell it from its neighbours
-
-
-def _decoded(info: DataInfo, field: Field, codes: Sequence[int]) -> Value:
-    values = info.vocabs[field.name].values
-    decoded = [
-        values[code - 1 : code].tolist()[0] if code > 0 else STANDS_FOR[code] for code in codes if code != ABSENT
-    ]
-    return decoded[0] if field.kind == "sparse" else ", ".join(map(str, decoded))
+    parts: tuple[tuple[list[Any], Callable[[Side], Sequence[Field]]], ...] = (
+        (row.codes[0].tolist(), info.schema.codes),
+        (row.dense[0].tolist(), info.schema.dense),
+    )
+    for cells, fields_of in parts:
+        at = 0
+        for field in (field for side in sides for field in fields_of(side)):
+            width = layout_of(field).width
+            own, vocab = cells[at : at + width], info.vocabs.get(field.name)
+            yield Column(field.name, kind_of(field).show(own, field, vocab, STANDS_FOR))
+            at += width
 
 
 def _table(terms: Sequence[Term]) -> pd.DataFrame:

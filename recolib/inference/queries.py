@@ -14,6 +14,7 @@ from recolib.checks import check_names
 from recolib.data.encoding import blank_rows, overlay
 from recolib.data.frame import Frame, Values, factorize, read_column, read_frame, read_ids
 from recolib.data.info import DataInfo
+from recolib.data.kinds import layout_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.schema import Field, Side
 from recolib.exceptions import UnknownIdWarning, warn
@@ -124,7 +125,7 @@ def coded_fields(info: DataInfo, side: Side, names: Sequence[str], argument: str
     """
     check_names(names, info.schema.columns(side), f"a column of {side}s that {argument} can have")
     of_column = {column: field for field in info.schema.features(side) for column in field.columns}
-    dense = [name for name in names if of_column[name].kind == "dense"]
+    dense = [name for name in names if layout_of(of_column[name]).part == "dense"]
     if dense:
         raise ValueError(
             f"{argument} needs values that are groups, and {dense[0]!r} is a dense column: use a sparse one"

@@ -119,7 +119,7 @@ def test_save_and_load_change_nothing(info, tmp_path):
     assert_same_data(DataInfo.load(tmp_path, "rich"), info)
 
 
-def test_assigned_features_are_saved_with_their_version(tmp_path):
+def test_assigned_features_are_saved(tmp_path):
     info = rich()
     info.assign_item_features(pd.DataFrame({"item": ["i3"], "price": [77.0], "tags": [["z"]]}))
     info.assign_user_features(pd.DataFrame({"user": [101], "sex": ["X"]}))
@@ -418,8 +418,6 @@ CONTRADICTIONS: dict[str, tuple[Edit, str]] = {
     "no rows": (header(data_size=0), "there are rows"),
     "a number of rows that is infinite": (header(data_size=float("inf")), "cannot be read"),
     "a number of rows that is a list": (header(data_size=[1]), "cannot be read"),
-    "a negative version": (header(version=-1), "versions count from 0"),
-    "no version": (lambda entry, _: entry["header"]["data_info"].pop("version"), "it lacks 'version'"),
     "no data": (lambda entry, _: entry["header"].pop("data_info"), "it lacks 'data_info'"),
     "data that is text": (lambda entry, _: entry["header"].update(data_info="x"), "cannot be read"),
 }  # fmt: skip
