@@ -22,6 +22,10 @@ from recolib.evaluation.relevance import EvalQueries
 from recolib.exceptions import UnknownIdWarning, warn
 from recolib.sampling import unconsumed, uniforms
 
+PAIRS_PER_BLOCK = 8192
+"""Pairs that are scored together. In other blocks, float32 sums come out otherwise in their last bits, and nearly equal
+scores change places: blocks are the same whatever ``eval_batch_size`` is."""
+
 
 class Scorer(Protocol):
     """What answers while a model is measured, such as its ``engine``."""
@@ -72,7 +76,7 @@ def evaluate(
         Whether to add negatives for metrics of predictions: for each row with a label above 0, ``model.num_neg`` items
         that its user consumed neither in training nor in ``data``. Rows with label 0 stay negatives.
     eval_batch_size
-        Pairs whose features are gathered at once.
+        Pairs whose features are gathered at once, rounded up to a multiple of 8192. No value depends on it.
     metrics
         For rating: ``loss`` (= ``rmse``), ``rmse``, ``mae``, ``r2``. For ranking, of predictions: ``loss``
         (= ``log_loss``), ``log_loss``, ``balanced_accuracy``, ``roc_auc``, ``roc_gauc`` (the mean of the users'
@@ -187,9 +191,14 @@ class Measurement:
 
     def scores(self, model: Scorer, pairs: Interactions) -> NDArray[np.float32]:
         """Ratings, or for ranking logits, of pairs."""
-        starts = range(0, len(pairs), self.eval_batch_size)
-        blocks = (pairs.take(np.arange(at, min(at + self.eval_batch_size, len(pairs)))) for at in starts)
-        return np.concatenate([model.score_rows(*pair_rows(block)) for block in blocks])
+        step = -(-self.eval_batch_size // PAIRS_PER_BLOCK) * PAIRS_PER_BLOCK
+        scores: list[NDArray[np.float32]] = []
+        for start in range(0, len(pairs), step):
+            users, items = pair_rows(pairs.take(np.arange(start, min(start + step, len(pairs)))))
+            for at in range(0, len(users), PAIRS_PER_BLOCK):
+                block = slice(at, at + PAIRS_PER_BLOCK)
+                scores.append(model.score_rows(users[block], items[block]))
+        return np.concatenate(scores)
 
     def _of_pairs(self, model: Scorer) -> dict[str, float]:
         if self.pairs is None:

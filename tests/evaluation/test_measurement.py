@@ -28,6 +28,7 @@ from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions
 from recolib.data.building import encode_evaluation
 from recolib.data.frame import read_frame
 from recolib.data.rows import Rows
+from recolib.evaluation import measurement
 from recolib.evaluation.measurement import evaluate, with_negatives
 from recolib.evaluation.metrics import METRICS
 from recolib.recommender import Recommender
@@ -457,12 +458,28 @@ def test_global_randomness_and_weights_are_left_alone(pure: Case) -> None:
     assert all(torch.equal(a, b) for a, b in zip(weights, now, strict=True))
 
 
-@pytest.mark.parametrize("eval_batch_size", [1, 7, 100_000])
-def test_the_size_of_batches_does_not_matter(case: Case, eval_batch_size: int) -> None:
+@pytest.mark.parametrize("eval_batch_size", [1, 7, 40, 100_000])
+def test_the_size_of_batches_changes_no_bit(case: Case, eval_batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurement, "PAIRS_PER_BLOCK", 16)  # the pairs fill many
     metrics = LISTWISE + POINTWISE
-    assert evaluate(case.model, case.test, True, eval_batch_size, metrics) == pytest.approx(
-        evaluate(case.model, case.test, True, metrics=metrics), rel=1e-5
+    assert evaluate(case.model, case.test, True, eval_batch_size, metrics) == evaluate(
+        case.model, case.test, True, metrics=metrics
     )
+
+
+@pytest.mark.parametrize(("eval_batch_size", "n_gathered"), [(1, 16), (16, 16), (17, 32), (40, 48), (10**6, 10**6)])
+def test_features_are_gathered_in_whole_blocks(
+    pure: Case, eval_batch_size: int, n_gathered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurement, "PAIRS_PER_BLOCK", 16)
+    gathered: list[int] = []
+    rows_of = measurement.pair_rows
+    monkeypatch.setattr(measurement, "pair_rows", lambda pairs: (gathered.append(len(pairs)), rows_of(pairs))[1])
+    evaluate(pure.model, pure.test, True, eval_batch_size)
+    total = sum(gathered)
+    assert total > 64
+    assert gathered[0] == min(n_gathered, total)
+    assert set(gathered[:-1]) <= {n_gathered}
 
 
 def test_metrics_come_in_the_order_asked_for(pure: Case) -> None:
