@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -14,12 +16,14 @@ from recolib.testing.worlds import COLUMNS, KINDS, N_ITEMS, N_USERS, World, make
 
 __all__ = [
     "COLUMNS",
+    "FLOAT32",
     "HASHES_NUL",
     "KINDS",
     "N_ITEMS",
     "N_USERS",
     "PANDAS",
     "World",
+    "assert_same_list",
     "make_world",
     "rated",
     "two_tastes",
@@ -29,6 +33,25 @@ __all__ = [
 PANDAS = int(pd.__version__.split(".")[0])
 HASHES_NUL = PANDAS >= 3
 """Before pandas 3, text was hashed up to its first NUL: ids that differ behind one were one."""
+
+
+FLOAT32: dict[str, float] = {"rtol": 1e-5, "atol": 1e-6}
+"""How far two float32 scores of one pair may lie apart, the sums of some hundred terms being taken in any order."""
+
+
+def assert_same_list(one: Sequence[Any], other: Sequence[Any]) -> None:
+    """Two lists, each (items, scores), are the same but for items nearer to each other than float32 tells apart.
+
+    If no score moves by more than ε, then neither does the score at any place, and an item that only one list has lies
+    within 2ε of the other's end.
+    """
+    (items, scores), (other_items, other_scores) = ([list(part) for part in pair] for pair in (one, other))
+    np.testing.assert_allclose(scores, other_scores, **FLOAT32)
+    mine, its = dict(zip(items, scores, strict=True)), dict(zip(other_items, other_scores, strict=True))
+    assert len(mine) == len(its) == len(items)
+    for item in mine.keys() | its.keys():
+        ends = mine.get(item, scores[-1]), its.get(item, other_scores[-1])
+        np.testing.assert_allclose(*ends, rtol=2 * FLOAT32["rtol"], atol=2 * FLOAT32["atol"], err_msg=str(item))
 
 
 def with_network(model: Recommender, change: Callable[[Network], object]) -> Recommender:

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import torch
 from test_files import forged
-from worlds import COLUMNS, make_world, rated, two_tastes
+from worlds import COLUMNS, FLOAT32, make_world, rated, two_tastes
 
 import recolib
 from recolib import NotFittedError, files
@@ -863,7 +863,7 @@ def test_a_golden_file_answers_as_it_did_when_it_was_written(name, tmp_path):
     expected, said = json.loads((GOLDEN / f"{name}.json").read_text()), golden_answers(model)
     assert said.keys() == expected.keys()
     for part in ("predict", "features", "train_loss"):
-        np.testing.assert_allclose(said[part], expected[part], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(said[part], expected[part], **FLOAT32)
     for part in ("lists", "cold user", "popular", "epoch"):
         assert said[part] == expected[part]
     trained = set(model.data_info.trained_items.tolist())  # the others are left out by now
