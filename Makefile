@@ -34,8 +34,10 @@ help:  ## show this list
 quickstart: $(VENV)/.stamp-core  ## train a first model and recommend with it
 	$(BIN)/python examples/quickstart.py
 
-test: $(VENV)/.stamp-dev  ## run the tests (PYTEST_ARGS="-m 'not slow'")
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+# A process a core, each with one thread. In PYTEST_ARGS, -n 0 undoes the processes and -m "" runs the slow tests too.
+test: export OMP_NUM_THREADS ?= 1
+test: $(VENV)/.stamp-dev  ## run the tests, but for slow ones (PYTEST_ARGS="-m ''" for all)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev  ## run the static checks: ruff and pyright
 	$(BIN)/ruff check .

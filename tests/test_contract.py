@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from worlds import KINDS, N_ITEMS, World, make_world
+from worlds import FLOAT32, KINDS, N_ITEMS, World, assert_same_list, make_world
 
 import recolib
 from recolib import EarlyStopping, NotFittedError, UnknownIdWarning
@@ -65,19 +65,50 @@ COMMON = {"embed_size": 8, "n_epochs": 3, "lr": 0.02, "batch_size": 64}
 pytestmark = pytest.mark.filterwarnings("ignore:no context given", "ignore:.*lists are shorter")
 
 
-@pytest.fixture(scope="module", params=["ranking", "rating"])
-def task(request: pytest.FixtureRequest) -> str:
+Variant = tuple[type[Recommender], dict[str, Any], str, str]
+"""An algorithm with its settings, a task, and the kind of world."""
+TYPICAL = [(cls, SETTINGS[cls][at]) for cls, at in ((FM, 1), (AFM, 0), (DeepFM, 1))]
+"""With and without batch norm, dropout, attention and a perceptron: for promises that the algorithm has no part in."""
+FEW: list[Variant] = [
+    (*one, task, kind) for kind in reversed(KINDS) for one in TYPICAL for task in ("ranking", "rating")
+]
+SOME_WORLDS = [("ranking", "pure"), ("rating", "sparse"), ("ranking", "all kinds")]
+ALL: list[Variant] = FEW + [(*one, *world) for one in ALGORITHMS if one not in TYPICAL for world in SOME_WORLDS]
+"""The typical ones in every world, every other variant in each kind of world and with each task."""
+
+
+def vid(variant: Variant) -> str:
+    cls, settings, task, kind = variant
+    return f"{cls.__name__}-{'-'.join(map(str, settings.values()))}-{task}-{kind}"
+
+
+every_algorithm = pytest.mark.parametrize("variant", ALL, ids=vid, indirect=True, scope="module")
+"""Of a promise that an algorithm's own code can break; all others are tested with the typical ones."""
+typical_alone = pytest.mark.parametrize("variant", FEW[: 2 * len(TYPICAL)], ids=vid, indirect=True, scope="module")
+"""Of a promise that is tested with many arguments: the typical ones in the world of all kinds.
+
+Both lists begin as ``FEW`` does, since pytest puts tests with the same model in a row by their number in it.
+"""
+
+
+@pytest.fixture(scope="module", params=FEW, ids=vid)
+def variant(request: pytest.FixtureRequest) -> Variant:
     return request.param
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def world(request: pytest.FixtureRequest, task: str) -> World:
-    return make_world(task, request.param)
+@pytest.fixture(scope="module")
+def task(variant: Variant) -> str:
+    return variant[2]
 
 
-@pytest.fixture(scope="module", params=ALGORITHMS, ids=lambda p: f"{p[0].__name__}-{'-'.join(map(str, p[1].values()))}")
-def algorithm(request: pytest.FixtureRequest) -> tuple[type[Recommender], dict[str, Any]]:
-    return request.param
+@pytest.fixture(scope="module")
+def world(variant: Variant) -> World:
+    return make_world(*variant[2:])
+
+
+@pytest.fixture(scope="module")
+def algorithm(variant: Variant) -> tuple[type[Recommender], dict[str, Any]]:
+    return variant[:2]
 
 
 Maker = Any
@@ -147,6 +178,7 @@ def same(one: Recommender, other: Recommender) -> bool:
     return all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
 
 
+@every_algorithm
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
 def test_every_algorithm_keeps_the_promises_of_algorithms_of_ones_own(
     case: Case, promise: Callable[[Case], None]
@@ -180,11 +212,13 @@ def test_a_history_has_a_row_for_each_epoch(model: Recommender) -> None:
     assert np.isfinite(model.history_).all(axis=None)
 
 
+@every_algorithm
 def test_loss_falls(trained: Recommender) -> None:
     losses = trained.history_["train_loss"]
     assert losses.iloc[-1] < 0.85 * losses.iloc[0]
 
 
+@every_algorithm
 def test_same_seed_gives_same_bits(make: Maker, model: Recommender) -> None:
     assert same(make(), model)
 
@@ -193,8 +227,20 @@ def test_another_seed_gives_other_weights(make: Maker, model: Recommender) -> No
     assert not same(make(seed=43), model)
 
 
-@pytest.mark.parametrize("more", [{}, {"ema": 0.9}, {"lr_decay": True}])
-def test_one_epoch_and_two_more_are_three(make: Maker, world: World, task: str, more: dict[str, Any]) -> None:
+@every_algorithm
+def test_one_epoch_and_two_more_are_three(make: Maker, world: World, task: str) -> None:
+    assert_one_and_two_are_three(make, world, task, {})
+
+
+@typical_alone
+@pytest.mark.parametrize("more", [{"ema": 0.9}, {"lr_decay": True}])
+def test_one_epoch_and_two_more_are_three_whatever_the_trainer_remembers(
+    make: Maker, world: World, task: str, more: dict[str, Any]
+) -> None:
+    assert_one_and_two_are_three(make, world, task, more)
+
+
+def assert_one_and_two_are_three(make: Maker, world: World, task: str, more: dict[str, Any]) -> None:
     data, _ = world.build()
     parts = make(n_epochs=1, **more)
     parts.n_epochs = 2
@@ -210,6 +256,7 @@ def test_a_plain_device_is_what_auto_means(make: Maker, model: Recommender) -> N
     assert same(make(device=found), model)
 
 
+@every_algorithm
 def test_bfloat16_trains_and_keeps_weights_whole(make: Maker, model: Recommender) -> None:
     half = make(precision="bf16")
     assert np.isfinite(half.history_["train_loss"]).all()
@@ -218,6 +265,7 @@ def test_bfloat16_trains_and_keeps_weights_whole(make: Maker, model: Recommender
     assert torch.bfloat16 not in {one.dtype for one in half._state.values()}  # pyright: ignore
 
 
+@every_algorithm
 def test_bfloat16_scores_about_the_same(model: Recommender, world: World) -> None:
     user, items = world.frame["user"][0], [f"i{number}" for number in range(N_ITEMS)]
     exact = [model.predict(user, item) for item in items]
@@ -234,6 +282,7 @@ def test_bfloat16_scores_about_the_same(model: Recommender, world: World) -> Non
     assert [model.predict(user, item) for item in items] == exact
 
 
+@every_algorithm
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_cuda_device_trains_and_scores_as_the_cpu_does(make: Maker, model: Recommender, world: World) -> None:
     there = make(device="cuda")
@@ -264,6 +313,7 @@ def test_the_order_of_columns_changes_no_bit(make: Maker, world: World) -> None:
     assert same(make(world=one, n_epochs=1), make(world=other, n_epochs=1))
 
 
+@every_algorithm
 def test_the_order_of_columns_of_a_kind_changes_no_shape(make: Maker, model: Recommender, world: World) -> None:
     columns = world.columns and {name: value[::-1] for name, value in world.columns.items()}
     other = make(world=World(world.frame, columns))
@@ -288,6 +338,7 @@ def test_numbers_of_any_width_train_the_same_bits(
     assert same(make(world=World(frame, world.columns)), model)
 
 
+@every_algorithm
 def test_fit_leaves_frame_and_global_randomness_alone(make: Maker, world: World) -> None:
     before, state, numpy_state = world.frame.copy(), torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     make()
@@ -296,6 +347,7 @@ def test_fit_leaves_frame_and_global_randomness_alone(make: Maker, world: World)
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
 
 
+@every_algorithm
 def test_best_new_item_is_of_the_users_taste(trained: Recommender, task: str) -> None:
     best = trained.recommend_user(list(range(100, 124)), 1, filter_consumed=task == "ranking")
     fitting = [int(items[0][1:]) % 2 == user % 2 for user, items in best.items() if len(items)]
@@ -339,11 +391,12 @@ def test_unknown_users_get_the_average_users_list(model: Recommender) -> None:
 
 def test_popular_cold_start_is_the_popularity_ranking(model: Recommender) -> None:
     with pytest.warns(UnknownIdWarning):
-        lists = model.recommend_user([100, "new"], 5, cold_start="popular")
-    assert lists["new"].tolist() == model.data_info.popular_items[:5]
-    assert lists[100].tolist() == model.recommend_user(100, 5)[100].tolist()
+        lists = model.recommend_user([100, "new"], 5, cold_start="popular", return_scores=True)
+    assert lists["new"][0].tolist() == model.data_info.popular_items[:5]
+    assert_same_list(lists[100], model.recommend_user(100, 5, return_scores=True)[100])
 
 
+@every_algorithm
 def test_unknown_pairs_are_predicted(model: Recommender) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownIdWarning)
@@ -354,6 +407,7 @@ def test_unknown_pairs_are_predicted(model: Recommender) -> None:
         model.predict(100, "thing")
 
 
+@every_algorithm
 def test_average_user_scores_what_mean_vectors_score(model: Recommender) -> None:
     """The average row is the mean of the trained rows: by hand, on the id column."""
     embedding = model.engine.network.user  # pyright: ignore[reportPrivateUsage]
@@ -373,6 +427,7 @@ def test_a_wholly_unknown_test_frame_is_measured(model: Recommender, world: Worl
         assert result["coverage"] > 0  # and yet there are lists
 
 
+@typical_alone
 @pytest.mark.parametrize("k", [1, 10, 1000])
 @pytest.mark.parametrize("filter_consumed", [True, False])
 def test_measures_of_lists_lie_between_none_and_all(
@@ -428,9 +483,12 @@ def test_recommend_is_recommend_user_as_a_table(model: Recommender) -> None:
     table = model.recommend(n_rec=3)
     assert list(table.columns) == ["user", "item", "score", "rank"]
     assert set(table["user"]) == set(range(100, 124))
-    assert table.loc[table["user"] == 105, "item"].tolist() == model.recommend_user(105, 3)[105].tolist()
+    mine = table[table["user"] == 105]
+    assert mine["rank"].tolist() == [1, 2, 3]
+    assert_same_list([mine["item"], mine["score"]], model.recommend_user(105, 3, return_scores=True)[105])
 
 
+@every_algorithm
 def test_every_way_to_ask_gives_the_score_of_a_plain_forward_pass(model: Recommender, world: World, task: str) -> None:
     """One pair at a time, whole rows, nothing cached and nothing cut in blocks."""
     info, network, context = model.data_info, model.engine.network, hours(world)  # pyright: ignore[reportPrivateUsage]
@@ -448,13 +506,14 @@ def test_every_way_to_ask_gives_the_score_of_a_plain_forward_pass(model: Recomme
     wanted = [naive[item] for item in items]
     assert sorted(items) == sorted(naive)
     assert scores.dtype == table["score"].dtype == np.float32
-    np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(table["score"], wanted, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(model.predict(105, items, feats=context), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scores, wanted, **FLOAT32)
+    np.testing.assert_allclose(table["score"], wanted, **FLOAT32)
+    np.testing.assert_allclose(model.predict(105, items, feats=context), wanted, **FLOAT32)
     singles = [model.predict(105, item, feats=context) for item in items]
-    np.testing.assert_allclose(singles, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(singles, wanted, **FLOAT32)
 
 
+@every_algorithm
 def test_questions_leave_the_model_and_global_randomness_alone(model: Recommender, world: World) -> None:
     network = model.engine.network
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -489,11 +548,19 @@ LOADS: dict[str, Callable[[Recommender, Path], Recommender]] = {
 }
 
 
-@pytest.mark.parametrize("how", LOADS)
+@every_algorithm
 @pytest.mark.parametrize("inference_only", [False, True])
-def test_save_and_load_change_no_bit(
-    model: Recommender, world: World, tmp_path: Path, how: str, inference_only: bool
-) -> None:
+def test_save_and_load_change_no_bit(model: Recommender, world: World, tmp_path: Path, inference_only: bool) -> None:
+    assert_loads_the_same(model, world, tmp_path, "recolib.load", inference_only)
+
+
+@typical_alone
+@pytest.mark.parametrize("how", LOADS)
+def test_every_way_to_load_changes_no_bit(model: Recommender, world: World, tmp_path: Path, how: str) -> None:
+    assert_loads_the_same(model, world, tmp_path, how, inference_only=False)
+
+
+def assert_loads_the_same(model: Recommender, world: World, tmp_path: Path, how: str, inference_only: bool) -> None:
     expected = answers(model, world)
     back = LOADS[how](model, model.save(tmp_path, "model", inference_only=inference_only))
     assert type(back) is type(model)
@@ -503,10 +570,18 @@ def test_save_and_load_change_no_bit(
     pd.testing.assert_frame_equal(back.history_, model.history_)
 
 
-@pytest.mark.parametrize("more", [{}, {"ema": 0.9, "lr_decay": True, "seed": 7}])
+@every_algorithm
 def test_a_loaded_model_trains_on_as_if_it_had_never_stopped(
-    make: Maker, world: World, task: str, tmp_path: Path, more: dict[str, Any]
+    make: Maker, world: World, task: str, tmp_path: Path
 ) -> None:
+    assert_trains_on_from_its_file(make, world, task, tmp_path, {"ema": 0.9, "lr_decay": True, "seed": 7})
+
+
+def test_a_loaded_model_without_more_trains_on_too(make: Maker, world: World, task: str, tmp_path: Path) -> None:
+    assert_trains_on_from_its_file(make, world, task, tmp_path, {})
+
+
+def assert_trains_on_from_its_file(make: Maker, world: World, task: str, tmp_path: Path, more: dict[str, Any]) -> None:
     data, _ = world.build()
     whole = make(n_epochs=2, **more)
     back = recolib.load(make(n_epochs=1, **more).save(tmp_path, "model"))
@@ -556,12 +631,14 @@ def test_threads_agree(model: Recommender) -> None:
     assert not wrong
 
 
+@every_algorithm
 def test_weights_are_float32_and_finite(model: Recommender) -> None:
     floats = [weight for weight in weights(model) if weight.is_floating_point()]
     assert {weight.dtype for weight in floats} == {torch.float32}
     assert all(weight.isfinite().all() for weight in floats)
 
 
+@every_algorithm
 def test_a_hundred_rows_are_learnt_by_heart(make: Maker, world: World, task: str, algorithm: Any) -> None:
     cls, settings = algorithm
     plain = {**settings, **{name: 0.0 for name in ("dropout_rate", "pair_dropout") if name in settings}}

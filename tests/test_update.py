@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_contract import ALGORITHMS
+from test_contract import ALGORITHMS, TYPICAL
 from worlds import COLUMNS, World, rated, two_tastes
 
 import recolib
@@ -90,8 +90,11 @@ def test_old_rows_stay_new_ones_are_the_mean_and_the_optimiser_goes_on(optimizer
         assert not now[came_from < 0].any()
 
 
-@pytest.mark.parametrize("task", ["ranking", "rating"])
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda p: f"{p[0].__name__}-{'-'.join(map(str, p[1].values()))}")
+@pytest.mark.parametrize(
+    ("algorithm", "task"),
+    [(one, "ranking") for one in ALGORITHMS] + [(one, "rating") for one in TYPICAL],
+    ids=lambda p: p if isinstance(p, str) else f"{p[0].__name__}-{'-'.join(map(str, p[1].values()))}",
+)
 def test_every_algorithm_says_the_same_of_what_it_knew_and_learns_the_new(
     algorithm: tuple[type[Recommender], dict[str, Any]], task: str
 ):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logit
-from test_contract import ALGORITHMS, COMMON
+from test_contract import ALGORITHMS, COMMON, TYPICAL
 from worlds import COLUMNS, N_ITEMS, World, make_world, two_tastes
 
 import recolib
@@ -56,10 +56,15 @@ def pure() -> Recommender:
     return fitted(kind="pure", use_bn=False)
 
 
-@pytest.mark.parametrize("task", ["ranking", "rating"])
-@pytest.mark.parametrize("kind", ["pure", "all kinds"])
 @pytest.mark.parametrize(
-    ("algorithm", "settings"), ALGORITHMS, ids=[f"{a.__name__}-{'-'.join(map(str, s.values()))}" for a, s in ALGORITHMS]
+    ("algorithm", "settings", "task", "kind"),
+    [(*one, "ranking", "all kinds") for one in ALGORITHMS]
+    + [
+        (*one, *world)
+        for one in TYPICAL
+        for world in (("ranking", "pure"), ("rating", "pure"), ("rating", "all kinds"))
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
 )
 def test_a_history_of_one_taste_gives_items_of_that_taste(
     algorithm: type[Recommender], settings: dict[str, Any], task: str, kind: str
