@@ -35,7 +35,7 @@ HASHES_NUL = PANDAS >= 3
 """Before pandas 3, text was hashed up to its first NUL: ids that differ behind one were one."""
 
 
-FLOAT32: dict[str, float] = {"rtol": 1e-5, "atol": 1e-6}
+FLOAT32: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-6}
 """How far two float32 scores of one pair may lie apart, the sums of some hundred terms being taken in any order."""
 
 
