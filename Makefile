@@ -12,6 +12,9 @@ PYTHON ?= python3
 #   make quickstart TORCH="torch==2.14.1"
 TORCH ?= torch==2.13.0
 
+# The Pythons of `make test-pythons`.
+PYTHONS ?= 3.11 3.12 3.13 3.14
+
 PYTEST_ARGS ?=
 BENCH ?= accuracy
 ARGS ?=
@@ -23,13 +26,14 @@ export OMP_WAIT_POLICY
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
+OLDEST := .venv-oldest
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint check bench peers docs clean
+.PHONY: help quickstart test test-oldest test-pythons lint check dist dist-check bench peers docs clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 quickstart: $(VENV)/.stamp-core  ## train a first model and recommend with it
 	$(BIN)/python examples/quickstart.py
@@ -38,6 +42,15 @@ quickstart: $(VENV)/.stamp-core  ## train a first model and recommend with it
 test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/.stamp-dev  ## run the tests, but for slow ones (PYTEST_ARGS="-m ''" for all)
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
+test-oldest: $(OLDEST)/.stamp  ## run the tests with the oldest versions that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -q $(PYTEST_ARGS)
+
+# Each in an environment of its own, with the newest versions of all.
+test-pythons:  ## run the tests with each Python (PYTHONS="3.12 3.13")
+	@for version in $(PYTHONS); do \
+	  $(MAKE) --no-print-directory test PYTHON=python$$version VENV=.venv-$$version TORCH=torch || exit; \
+	done
 
 lint: $(VENV)/.stamp-dev  ## run the static checks: ruff and pyright
 	$(BIN)/ruff check .
@@ -48,6 +61,14 @@ lint: $(VENV)/.stamp-dev  ## run the static checks: ruff and pyright
 check:  ## run what CI runs: the static checks, then the tests
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
+
+dist: $(VENV)/.stamp-dev  ## build the wheel and the source archive into dist/
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
+dist-check: dist  ## install both archives, each into a new environment, and run the quickstart
+	$(BIN)/python tests/check_dist.py $(TORCH)
 
 bench: $(VENV)/.stamp-bench  ## measure accuracy, or speed (BENCH=speed ARGS="--help")
 	$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)
@@ -80,6 +101,13 @@ $(VENV)/.stamp-core: pyproject.toml $(VENV)/.stamp-torch
 
 $(VENV)/.stamp-dev $(VENV)/.stamp-bench $(VENV)/.stamp-docs: $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp-torch
 	$(PIP) install -e '.[$*]'
+	@touch $@
+
+# The file of constraints follows pyproject.toml, so that it cannot name other floors.
+$(OLDEST)/.stamp: pyproject.toml tests/oldest.py
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python tests/oldest.py test > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check install -c $(OLDEST)/constraints.txt -e '.[test]'
 	@touch $@
 
 # The other libraries: an environment for each, with exactly what its file lists. What they would pull in beyond that is
