@@ -58,7 +58,10 @@ def check_install(archive: Path, first: list[str]) -> None:
         # -I: neither the current folder nor PYTHONPATH may give another recolib
         where = subprocess.run([python, "-I", "-c", LOCATE], cwd=folder, check=True, capture_output=True, text=True)
         check(Path(folder).resolve() in Path(where.stdout.strip()).resolve().parents, f"recolib is from {where.stdout}")
-        subprocess.run([python, "-I", ROOT / "examples" / "quickstart.py"], cwd=folder, check=True)
+        quickstart = ROOT / "examples" / "quickstart.py"
+        done = subprocess.run([python, "-I", quickstart], cwd=folder, capture_output=True, text=True)
+        check(done.returncode == 0 and "test:" in done.stdout, f"{archive.name}: {done.stdout}{done.stderr}")
+        print(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":
