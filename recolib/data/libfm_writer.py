@@ -70,6 +70,7 @@ def write_libfm(data: Any, path: str | os.PathLike[str], field_offsets: Mapping[
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
+    >>> import pandas as pd
     >>> frame = pd.DataFrame({"label": [1, -1], "user": [0, 1], "item": [1, 2], "age": [2.5, 0.0]})
     >>> with TemporaryDirectory() as folder:
     ...     file = write_libfm(frame, Path(folder) / "train.libfm", {"user": 0, "age": 2, "item": 3})
@@ -113,6 +114,7 @@ def libfm_offsets(data_info: DataInfo) -> dict[str, int]:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> from recolib.data import DatasetFeat
     >>> frame = pd.DataFrame({"user": [7, 7, 9], "item": ["a", "b", "a"], "label": [1, 1, 1], "age": [30, 30, 50]})
     >>> _, info = DatasetFeat.build_trainset(frame, user_col=["age"], dense_col=["age"])
