@@ -37,8 +37,6 @@ from recolib.runs import (
     resume_run,
     training_rows,
 )
-from recolib.sampling import sampler_of
-from recolib.training.batches import Examples
 from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
 from recolib.training.stopping import EarlyStopping, check_stopping
@@ -47,6 +45,7 @@ from recolib.wiring import (
     build_network,
     check_file_state,
     check_start,
+    examples_of,
     grown_state,
     network_of_state,
     plan_of,
@@ -218,8 +217,7 @@ class Recommender(Predictor):
             warn("the model was saved with inference_only=True: its optimiser starts anew")
         records = [record for record in self._records if record["epoch"] <= trainer.epoch]
         records, best = (records, {}) if saved is None else resume_run(saved, run, trainer)
-        sampler = sampler_of(self.sampler)(self.data_info) if neg_sampling and self.sampler else None
-        examples = Examples.of(train_set, sampler, self.num_neg, trainer.network.device, self.id_dropout_rates)
+        examples = examples_of(self, train_set, neg_sampling, trainer.network.device)
         before = dict(vars(self))
 
         def measure(network: Network) -> Mapping[str, float]:
@@ -423,6 +421,7 @@ class Recommender(Predictor):
         Examples
         --------
         >>> import pandas as pd
+        import torch
         >>> from recolib.algorithms import FM
         >>> from recolib.data import DatasetFeat
         >>> from recolib.datasets import make_movies

@@ -22,6 +22,7 @@ from recolib.files import SUFFIX, file_of, refusing, require
 from recolib.nn import Network
 from recolib.settings import Settings
 from recolib.training.batches import Examples
+from recolib.training.catalogue import CatalogueExamples
 from recolib.training.losses import needs_negatives
 from recolib.training.schedules import PROBES
 from recolib.training.stopping import EarlyStopping
@@ -161,7 +162,7 @@ def follow(
     run: Run,
     model: Settings,
     trainer: Trainer,
-    examples: Examples,
+    examples: Examples | CatalogueExamples,
     records: list[Record],
     best: TrainState,
     measure: Callable[[Network], Mapping[str, float]],

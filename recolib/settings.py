@@ -32,10 +32,13 @@ from recolib.exceptions import warn
 from recolib.nn.embedding import Combiner
 from recolib.nn.network import Precision
 from recolib.sampling import SAMPLERS, Sampler
+from recolib.training.catalogue import CATALOGUE_LOSSES
 from recolib.training.losses import RANKING_LOSSES, Loss, check_loss
 from recolib.training.optimizers import OPTIMIZERS
 
 TASKS = ("rating", "ranking")
+ALL_ITEMS = "all"
+"""``num_neg`` for training against the whole catalogue."""
 
 MAX_HEADS = 64
 
@@ -170,6 +173,24 @@ def _check_on(annotation: object, owner: type) -> Check | None:
     return next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Check)), None)
 
 
+def _check_catalogue(loss_type: object, task: str) -> None:
+    """Raise unless the loss is one of a positive against the whole catalogue."""
+    if task == "ranking" and loss_type not in CATALOGUE_LOSSES:
+        raise ValueError(
+            f"num_neg={ALL_ITEMS!r} has loss_type {' or '.join(map(repr, CATALOGUE_LOSSES))}, got {loss_type!r}: "
+            "choose one of these, or draw negatives, such as num_neg=4"
+        )
+
+
+def _rates(name: str, value: float | Sequence[float]) -> tuple[float, float]:
+    """A share for both sides, or the users' and the items'."""
+    if not isinstance(value, list | tuple):
+        return cast("tuple[float, float]", (value, value))
+    if len(value) != 2:
+        raise ValueError(f"{name} must be a share, or a pair of shares (users, items), got {value!r}")
+    return value[0], value[1]
+
+
 @dataclass_transform(kw_only_default=True)
 @dataclass(eq=False, repr=False)
 class Settings:
@@ -200,13 +221,18 @@ class Settings:
     reg
         Squared-norm penalty on the vectors and linear weights of each batch's rows, a pair; None is none.
     batch_size
-        Scored pairs a step: with sampling, ``batch_size // (1 + num_neg)`` positives.
+        Scored pairs a step: with sampling, ``batch_size // (1 + num_neg)`` positives. With ``num_neg="all"``, user rows
+        a step, each with all its positives.
     sampler
         Where negatives come from: ``"random"`` (any item but the positive), ``"unconsumed"`` (any item the
         user did not consume) or ``"popular"`` (in proportion to popularity to the power ¾); or a function of the
         ``DataInfo`` that gives what draws them; see ``recolib.sampling``.
     num_neg
-        Negatives for each positive.
+        Negatives for each positive; or ``"all"``: each positive stands against every item that has interactions, and
+        nothing is drawn. Lists get better by this than by any number of negatives, while the catalogue fits: an epoch
+        scores each user row (a user with a context) with each item. ``loss_type`` is then ``"softmax"``, the
+        multinomial likelihood, or ``"cross_entropy"``, which has the expectation of one random negative without its
+        noise, so that predictions stay probabilities beside one. ``evaluate`` then draws one negative.
     multi_sparse_combiner
         How the values of a multi-sparse field are pooled: ``"sum"``, ``"mean"``, or ``"sqrtn"``, the sum over √n.
         ``"normal"`` does not pool them.
@@ -232,7 +258,8 @@ class Settings:
         Decay of a moving average of the weights over steps, such as 0.995. Predictions then use the average; with
         None they use the last weights.
     embed_dropout
-        Dropout on the vectors' elements.
+        Dropout on the vectors' elements: one share for both sides, or a pair (users, items). With ``num_neg="all"``
+        it is what keeps a model from overfitting: (0.5, 0) to (0.8, 0), more for larger vectors.
     id_dropout
         Share of the rows in which training replaces the user's or the item's id by the unknown one, each by itself.
         The unknown id then learns to predict from features alone, as ``cold_start="features"`` does. One share for
@@ -257,7 +284,7 @@ class Settings:
     reg: float | None = None
     batch_size: int = 256
     sampler: str | Sampler | None = "random"
-    num_neg: int = 1
+    num_neg: int | str = 1
     multi_sparse_combiner: str = "sqrtn"
     seed: int = 42
     lower_upper_bound: Sequence[float] | None = None
@@ -267,7 +294,7 @@ class Settings:
     initial_accumulator_value: float = 0.0
     clip_norm: float | None = None
     ema: float | None = None
-    embed_dropout: float = 0.0
+    embed_dropout: float | Sequence[float] = 0.0
     id_dropout: float | Sequence[float] = 0.0
     init_std: float = 0.01
     precision: str = "float32"
@@ -296,16 +323,21 @@ class Settings:
         check_choice("precision", self.precision, get_args(Precision))
         if self.sampler is not None:
             check_choice_or_function("sampler", self.sampler, SAMPLERS)
-        for name, low in (("n_epochs", 1), ("batch_size", 2), ("num_neg", 1), ("seed", 0)):
+        if self.num_neg == ALL_ITEMS:
+            _check_catalogue(self.loss_type, self.task)
+        counts = () if self.num_neg == ALL_ITEMS else (("num_neg", 1),)
+        for name, low in (("n_epochs", 1), ("batch_size", 2), ("seed", 0), *counts):
             check_integer(name, getattr(self, name), low, BEYOND_SEEDS)
             setattr(self, name, int(getattr(self, name)))  # torch takes no integers of NumPy
         for name in ("lr", "epsilon", "init_std"):
             check_number(name, getattr(self, name), 0, open_low=True)
         check_number("initial_accumulator_value", self.initial_accumulator_value, 0, 3e38)
-        check_number("embed_dropout", self.embed_dropout, 0, 1)
-        for share in self.id_dropout_rates:
-            check_number("id_dropout", share, 0, 1)
-        self.id_dropout = self.id_dropout_rates if isinstance(self.id_dropout, list | tuple) else self.id_dropout
+        for name in ("embed_dropout", "id_dropout"):
+            rates = _rates(name, getattr(self, name))
+            for rate in rates:
+                check_number(name, rate, 0, 1)
+            if isinstance(getattr(self, name), list | tuple):
+                setattr(self, name, rates)
         for name, high in (("reg", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 0, high)
@@ -328,12 +360,12 @@ class Settings:
     @property
     def id_dropout_rates(self) -> tuple[float, float]:
         """``id_dropout`` of users and of items."""
-        shares = self.id_dropout
-        if not isinstance(shares, list | tuple):
-            return cast("tuple[float, float]", (shares, shares))
-        if len(shares) != 2:
-            raise ValueError(f"id_dropout must be a share, or a pair of shares (users, items), got {shares!r}")
-        return shares[0], shares[1]
+        return _rates("id_dropout", self.id_dropout)
+
+    @property
+    def embed_dropout_rates(self) -> tuple[float, float]:
+        """``embed_dropout`` of users and of items."""
+        return _rates("embed_dropout", self.embed_dropout)
 
     def __repr__(self) -> str:
         """The algorithm and its settings."""

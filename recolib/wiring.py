@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recolib.data.info import DataInfo
+from recolib.data.interactions import Interactions
 from recolib.data.kinds import layout_of
 from recolib.data.schema import Side
 from recolib.files import under
@@ -18,7 +19,10 @@ from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.fields import NetworkSide
 from recolib.nn.pretraining import start_from_pairs
 from recolib.randomness import seeded
-from recolib.settings import Settings
+from recolib.sampling import sampler_of
+from recolib.settings import ALL_ITEMS, Settings
+from recolib.training.batches import Examples
+from recolib.training.catalogue import CATALOGUE_LOSSES, CatalogueExamples
 from recolib.training.losses import loss_of
 from recolib.training.schedules import Schedule
 from recolib.training.trainer import Plan, TrainState, check_state, check_weights
@@ -104,7 +108,8 @@ def _network(settings: Settings, components: Components) -> Network:
     user, item = side_layout(info, "user", "context"), side_layout(info, "item")
     spec = FieldSpec(*field_numbers(user, item, combiner), dim)
     of_user, of_item = (
-        FieldEmbedding(layout, dim, combiner, settings.embed_dropout, settings.init_std) for layout in (user, item)
+        FieldEmbedding(layout, dim, combiner, rate, settings.init_std)
+        for layout, rate in zip((user, item), settings.embed_dropout_rates, strict=True)
     )
     bias = info.global_mean if settings.task == "rating" else 0.0
     return Network(of_user, of_item, components(spec), bias)
@@ -119,10 +124,12 @@ def plan_of(
     first_epoch: int = 0,
 ) -> Plan:
     """The plan that a model's settings make for a ``fit``."""
-    decay = settings.lr_decay
+    decay, whole = settings.lr_decay, neg_sampling and settings.num_neg == ALL_ITEMS
     return Plan(
-        loss=loss_of(settings.loss_type, settings.task),
-        batch_size=max(1, settings.batch_size // (1 + settings.num_neg)) if neg_sampling else settings.batch_size,
+        loss=CATALOGUE_LOSSES[str(settings.loss_type)] if whole else loss_of(settings.loss_type, settings.task),
+        batch_size=max(1, settings.batch_size // (1 + int(settings.num_neg)))
+        if neg_sampling and not whole
+        else settings.batch_size,
         lr=settings.lr,
         lr_decay=decay if not isinstance(decay, bool) else LR_DECAY if decay else 1.0,
         epsilon=settings.epsilon,
@@ -138,6 +145,17 @@ def plan_of(
         first_epoch=first_epoch,
         n_epochs=settings.n_epochs,
     )
+
+
+def examples_of(
+    settings: Settings, data: Interactions, neg_sampling: bool, device: torch.device
+) -> Examples | CatalogueExamples:
+    """What the loop is fed: events with drawn negatives or none, or user rows beside the whole catalogue."""
+    if neg_sampling and settings.num_neg == ALL_ITEMS:
+        return CatalogueExamples.of(data, device, settings.id_dropout_rates)
+    sampler = sampler_of(settings.sampler)(settings.data_info) if neg_sampling and settings.sampler else None
+    num_neg = settings.num_neg if isinstance(settings.num_neg, int) else 0
+    return Examples.of(data, sampler, num_neg, device, settings.id_dropout_rates)
 
 
 def grown_state(settings: Settings, state: TrainState, old: DataInfo, new: DataInfo) -> TrainState:

@@ -639,6 +639,20 @@ def test_weights_are_float32_and_finite(model: Recommender) -> None:
 
 
 @every_algorithm
+def test_the_whole_catalogue_stands_beside_each_positive(make: Maker, world: World, task: str, tmp_path: Path) -> None:
+    more = {"num_neg": "all", "loss_type": "softmax" if task == "ranking" else "cross_entropy", "batch_size": 8}
+    model = make(**more)
+    losses = model.history_["train_loss"]
+    assert np.isfinite(losses).all()
+    assert losses.iloc[-1] < 1.05 * losses.iloc[0]
+    assert same(make(**more), model)
+    again = recolib.load(model.save(tmp_path, "it"))
+    for one in (model, again):
+        one.fit(world.build()[0], neg_sampling=task == "ranking", verbose=0)
+    assert same(again, model)
+
+
+@every_algorithm
 def test_a_hundred_rows_are_learnt_by_heart(make: Maker, world: World, task: str, algorithm: Any) -> None:
     cls, settings = algorithm
     plain = {**settings, **{name: 0.0 for name in ("dropout_rate", "pair_dropout") if name in settings}}

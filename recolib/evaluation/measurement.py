@@ -47,7 +47,7 @@ class Scorer(Protocol):
 class Model(Scorer, Protocol):
     """What ``evaluate`` needs of a model."""
 
-    num_neg: int
+    num_neg: int | str
 
 
 def evaluate(
@@ -181,7 +181,7 @@ class Measurement:
         queries = EvalQueries.of(encoded, sample_user_num, seed) if of_lists else None
         pairs = None
         if of_pairs:
-            pairs = with_negatives(encoded, model.num_neg, seed) if neg_sampling else encoded
+            pairs = with_negatives(encoded, _n_negatives(model), seed) if neg_sampling else encoded
         return cls(measured, pairs, queries, eval_batch_size, k, filter_consumed, include_cold_items)
 
     def measure(self, model: Scorer) -> dict[str, float]:
@@ -287,6 +287,11 @@ def check_labels(data: Interactions, task: str, neg_sampling: bool, need_labels:
         raise ValueError(
             "task='ranking' without neg_sampling needs labels of 0 and 1: convert them, or pass neg_sampling=True"
         )
+
+
+def _n_negatives(model: Model) -> int:
+    """As many as in training; one where training has the whole catalogue."""
+    return model.num_neg if isinstance(model.num_neg, int) else 1
 
 
 def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:

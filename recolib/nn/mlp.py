@@ -39,6 +39,21 @@ class BatchNorm(nn.BatchNorm1d):
         )
         return normed if input.dim() == 2 else normed.view(input.shape)
 
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, n: int) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum or 0.0)
+        self.running_var.lerp_(variance * (n / (n - 1)), self.momentum or 0.0)
+
+    def scale_and_shift_of(self, mean: Tensor, variance: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """Scale and shift, both (H,), of what it does in training with n rows of this mean and variance, (H,)."""
+        self._track(mean, variance, n)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return scale, self.bias - mean * scale
+
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Scale and shift, both (H,): in evaluation, batch norm is x·scale + shift."""
         assert self.running_mean is not None

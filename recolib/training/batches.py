@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.nn.network import Network
 from recolib.sampling import NegativeSampler, uniforms
+from recolib.training.losses import Loss
 
 ROWS_AT_ONCE = 2**18
 """Rows whose negatives are drawn together: bounds the memory of a draw."""
@@ -20,6 +21,26 @@ DROPPING_IDS = (1,)
 """Sets what ``id_dropout`` draws apart from the negatives."""
 NUMBERS_AT_ONCE = 2**20
 """Codes and numbers that are gathered together for the batches to come, 4 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows that go through the network together.
+
+    Attributes
+    ----------
+    users, items
+        Rows of the sides, (B, 1, C) and (B, n, C), or (1, n, C) for items that all users are scored with.
+    n
+        How many events they are of.
+    objective
+        From scores (B, n) to the mean loss of the events.
+    """
+
+    users: Rows
+    items: Rows
+    n: int
+    objective: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +86,31 @@ class Examples:
             torch.from_numpy(data.item_rows).to(device),
             data.context.to(device),
             positive if draw else labels.unsqueeze(1),
-            _weights(data, device),
+            weights_of(data, device),
             id_dropout_rates,
         )
+
+    def __len__(self) -> int:
+        """How many rows an epoch goes through."""
+        return len(self.data)
+
+    @property
+    def n_events(self) -> int:
+        """How many events there are."""
+        return len(self.data)
+
+    @property
+    def n_pairs(self) -> int:
+        """How many pairs an epoch scores."""
+        return len(self.data) * (1 + self.num_neg)
+
+    def epoch(
+        self, network: Network, loss: Loss, seed: int, epoch: int, order: Tensor, bounds: Sequence[tuple[int, int]]
+    ) -> Iterator[list[Part]]:
+        """The batches of the events ``order[begin:end]``, each in one part, with an epoch's negatives."""
+        batches = self.batches(order, self.candidates(seed, epoch), bounds, self.dropped_ids(seed, epoch))
+        for users, items, labels, weights in batches:
+            yield [Part(users, items, len(labels), _objective(loss, labels, weights))]
 
     def candidates(self, seed: int, epoch: int) -> Tensor:
         """The item rows of each event, its own first, then an epoch's negatives, (N, 1 + num_neg)."""
@@ -134,7 +177,11 @@ class Examples:
         return users, self.item_table[candidates[at]], labels
 
 
-def _weights(data: Interactions, device: torch.device) -> Tensor | None:
+def _objective(loss: Loss, labels: Tensor, weights: Tensor | None) -> Callable[[Tensor], Tensor]:
+    return lambda scores: loss(scores, labels, weights)
+
+
+def weights_of(data: Interactions, device: torch.device) -> Tensor | None:
     """How much each event counts beside the others, with mean 1, (N, 1); None where all count alike."""
     weights = data.weights
     if weights.strides == (0,) or weights.min() == weights.max():

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from recolib.data.rows import Rows
 from recolib.files import prefixed, under
 from recolib.nn.network import Network
 from recolib.randomness import seeded
 from recolib.training.averaging import MovingAverage
-from recolib.training.batches import Examples
-from recolib.training.losses import Loss
+from recolib.training.batches import Examples, Part
+from recolib.training.catalogue import CatalogueExamples
 from recolib.training.optimizers import Optimizer, Rates, read_moments
 from recolib.training.schedules import Schedule
 
@@ -32,7 +31,7 @@ CHECK_EVERY = 64
 class Plan:
     """How to train, from one epoch on for some epochs. The batch size is in positives; see ``Settings``."""
 
-    loss: Loss
+    loss: Any  # a Loss, or a CatalogueLoss
     batch_size: int
     lr: float
     lr_decay: float
@@ -91,7 +90,7 @@ class Trainer:
         for weight in network.embedding_weights():
             weight.requires_grad_(not plan.freeze_fm)
 
-    def run_epoch(self, examples: Examples, bar: tqdm[Any]) -> tuple[float, float]:
+    def run_epoch(self, examples: Examples | CatalogueExamples, bar: tqdm[Any]) -> tuple[float, float]:
         """One pass over the examples; afterwards the network is ready to predict.
 
         Returns
@@ -107,30 +106,30 @@ class Trainer:
         start = time.perf_counter()
         rates, scheduled = self.plan.rates(self.epoch), self.plan.schedule is not None
         self.optimizer.set_rates(rates)
-        candidates = examples.candidates(self.plan.seed, self.epoch)
-        dropped = examples.dropped_ids(self.plan.seed, self.epoch)
-        order = torch.from_numpy(self._order(len(examples.data))).to(candidates.device)
-        total = torch.zeros((), device=candidates.device)
+        plan, device = self.plan, self.network.device
+        order = torch.from_numpy(self._order(len(examples))).to(device)
+        total = torch.zeros((), device=device)
         self._begin()
         try:
-            with seeded(candidates.device, self.plan.seed, self.epoch):
-                bounds = batch_bounds(len(order), self.plan.batch_size)
-                batches = examples.batches(order, candidates, bounds, dropped)
-                for step, (users, items, labels, weights) in enumerate(batches):
+            with seeded(device, plan.seed, self.epoch):
+                bounds = batch_bounds(len(order), plan.batch_size)
+                batches = examples.epoch(self.network, plan.loss, plan.seed, self.epoch, order, bounds)
+                for step, parts in enumerate(batches):
                     if scheduled:
-                        factor = self.plan.factor(self.epoch, step / len(bounds))
+                        factor = plan.factor(self.epoch, step / len(bounds))
                         self.optimizer.set_rates(replace(rates, lr=rates.lr * factor))
-                    total.add_(self._step(users, items, labels, weights), alpha=len(labels))
+                    n = sum(part.n for part in parts)
+                    total.add_(self._step(parts, n), alpha=n)
                     if (step + 1) % CHECK_EVERY == 0:
                         self._check(total)
-                    bar.update(len(labels))
+                    bar.update(n)
             self._check(total)
             for weight in self.parameters:  # the loss after the last step nobody saw
                 self._check(weight.detach().sum())
         finally:
             self._end()
         self.epoch += 1
-        return float(total) / len(order), time.perf_counter() - start
+        return float(total) / examples.n_events, time.perf_counter() - start
 
     def _begin(self) -> None:
         if self._predicts and self.average is not None:
@@ -148,14 +147,19 @@ class Trainer:
         self.network.refresh_averages()
         self.network.eval()
 
-    def _step(self, users: Rows, items: Rows, labels: Tensor, weights: Tensor | None) -> Tensor:
-        plan = self.plan
+    def _step(self, parts: Sequence[Part], n: int) -> Tensor:
+        """One step on a batch of n events; the gradients of its parts are added up."""
+        plan, network = self.plan, self.network
         self.optimizer.zero_grad()
-        loss = objective = plan.loss(self.network(users, items), labels, weights)
-        penalty = self.network.penalty()
-        if isinstance(penalty, Tensor):
-            objective = objective + penalty
-        objective.backward()
+        if len(parts) == 1:
+            loss = self._backward(parts[0], 1.0)
+        else:
+            n_rows, losses = sum(len(part.users) for part in parts), list[Tensor]()
+            for part in parts:
+                network.user.reg = network.item.reg = plan.reg * len(part.users) / n_rows
+                losses.append(self._backward(part, part.n / n))
+            network.user.reg = network.item.reg = plan.reg
+            loss = torch.stack(losses).sum()
         if plan.clip_norm is not None:
             self.optimizer.clip(plan.clip_norm)
         if self.average is not None:
@@ -164,6 +168,17 @@ class Trainer:
         self.steps += 1
         if self.average is not None and plan.ema is not None:
             self.average.mix(min(plan.ema, self.steps / (self.steps + 9)))  # at first a plain mean: the start is noise
+        return loss
+
+    def _backward(self, part: Part, share: float) -> Tensor:
+        """The loss of a part that is a share of its batch, after its gradient was added."""
+        loss = objective = part.objective(self.network(part.users, part.items))
+        penalty = self.network.penalty()
+        if isinstance(penalty, Tensor):
+            objective = objective + penalty
+        if share != 1.0:
+            loss, objective = loss * share, objective * share
+        objective.backward()
         return loss.detach()
 
     def _order(self, n: int) -> NDArray[np.int64]:
@@ -225,21 +240,25 @@ class Trainer:
                     value.copy_(weight)
 
 
-def train(trainer: Trainer, examples: Examples, verbose: int) -> Iterator[dict[str, float]]:
+def train(trainer: Trainer, examples: Examples | CatalogueExamples, verbose: int) -> Iterator[dict[str, float]]:
     """Run the epochs of a trainer's plan, or those of them that are left, and after each give a record of it."""
     plan = trainer.plan
     examples.mark_trained(trainer.network)
-    n_pairs = len(examples.data) * (1 + examples.num_neg)
     for number in range(trainer.epoch - plan.first_epoch + 1, plan.n_epochs + 1):
         with tqdm(
-            total=len(examples.data),
+            total=examples.n_events,
             desc=f"epoch {number}/{plan.n_epochs}",
             unit=" rows",
             unit_scale=True,
             disable=not verbose,
         ) as bar:
             loss, seconds = trainer.run_epoch(examples, bar)
-        yield {"epoch": trainer.epoch, "train_loss": loss, "seconds": seconds, "rows_per_second": n_pairs / seconds}
+        yield {
+            "epoch": trainer.epoch,
+            "train_loss": loss,
+            "seconds": seconds,
+            "rows_per_second": examples.n_pairs / seconds,
+        }
 
 
 def check_state(state: TrainState, network: Network, optimizer: str) -> None:

@@ -558,3 +558,34 @@ def test_dropout_of_the_pair_vector_comes_after_its_batch_norm():
         assert (scores == 0).float().mean().item() == pytest.approx(dropout, abs=0.05)
         statistics.append((pairwise.norm.running_mean, pairwise.norm.running_var))
     torch.testing.assert_close(*statistics)
+
+
+# ---- batch norm over all pairs of users and items
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_batch_norm_over_all_pairs_needs_no_pair(weighted):
+    spec = FieldSpec((0, 1, 2), (3, 4), 5)
+    torch.manual_seed(0)
+    user, item = (torch.randn(n, lead, f, 5, dtype=torch.float64) + 0.3 for n, lead, f in ((6, 1, 3), (1, 9, 2)))
+    found = []
+    for all_at_once in (True, False):
+        pairs = Pairwise(spec, use_bn=True, weighted=weighted).double().train()
+        with torch.no_grad():
+            pairs.norm.weight.copy_(torch.linspace(0.5, 1.5, 5))
+            pairs.norm.bias.copy_(torch.linspace(-1, 1, 5))
+            if weighted:
+                pairs.weight.copy_(torch.linspace(-1, 2, 5))
+        inputs = [user.clone().requires_grad_(), item.clone().requires_grad_()]
+        sides = inputs if all_at_once else [inputs[0], inputs[1].expand(6, -1, -1, -1)]
+        states = [
+            pairs.encode(side, Fields(vectors, vectors[..., 0], vectors[..., 0] > -9))
+            for side, vectors in zip(("user", "item"), sides, strict=True)
+        ]
+        scores = pairs.score(*states)
+        (scores * torch.arange(54.0, dtype=torch.float64).view(6, 9).sin()).sum().backward()
+        statistics = [pairs.norm.running_mean, pairs.norm.running_var, pairs.norm.num_batches_tracked]
+        gradients = [one.grad for one in (*inputs, *pairs.parameters())]
+        found.append([scores.detach(), *statistics, *gradients])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

@@ -94,6 +94,7 @@ class Pairwise(Component[PairwiseState]):
         self.weight = nn.Parameter(torch.ones(spec.dim)) if weighted else None
         self.register_buffer("ones", torch.ones(spec.dim), persistent=False)
         self.needs_vector = use_bn or dropout > 0
+        self.norm_is_all = use_bn and not dropout
 
     @torch.no_grad()
     def start_as_pairs(self, factors: Tensor) -> bool:
@@ -105,8 +106,8 @@ class Pairwise(Component[PairwiseState]):
 
     @property
     def numbers_per_pair(self) -> int:
-        """The inner product."""
-        return 1
+        """The inner product; in training the pair vector, where it must be made."""
+        return len(self.ones) if self.training and self.needs_vector and not self.norm_is_all else 1
 
     def encode(self, side: NetworkSide, fields: Fields) -> PairwiseState:
         """The side's vector sum and its own pairs."""
@@ -126,9 +127,31 @@ class Pairwise(Component[PairwiseState]):
         """All pairs: the user's own, the item's own, and across, (B, n)."""
         if not (self.training and self.needs_vector):
             return cross(user.total, item.total) + user.own + item.own
+        if self.norm is not None and self.norm_is_all and item.total.shape[0] == 1:
+            return self._normed(self.norm, user, item)
         pairs = torch.addcmul(user.own + item.own, user.total, item.total)  # (B, n, K)
         pairs = self.dropout(pairs if self.norm is None else self.norm(pairs))
         return pairs.sum(-1) if self.weight is None else pairs @ self.weight
+
+    def _normed(self, norm: BatchNorm, user: PairwiseState, item: PairwiseState) -> Tensor:
+        """Scores in training of all users with all items, (B, n), by batch norm over these B·n pairs.
+
+        Mean and variance of the pair vectors a + b + u ∘ v follow from those of each side, since every user meets every
+        item: no pair vector is made, and what is left is a matrix product.
+        """
+        sides = user.total[:, 0], user.own[:, 0], item.total[0], item.own[0]  # u, a: (B, K); v, b: (n, K)
+        means = [part.mean(0) for part in sides]
+        u, a, v, b = (part - mean for part, mean in zip(sides, means, strict=True))
+        u_mean, _, v_mean, _ = means
+        u_square, v_square = u.square().mean(0), v.square().mean(0)
+        variance = a.square().mean(0) + b.square().mean(0) + u_square * v_square
+        variance = variance + u_square * v_mean.square() + v_square * u_mean.square()
+        variance = variance + 2 * ((a * u).mean(0) * v_mean + (b * v).mean(0) * u_mean)
+        n = user.total.shape[0] * item.total.shape[1]
+        scale, shift = norm.scale_and_shift_of(means[1] + means[3] + u_mean * v_mean, variance, n)
+        weight = self.ones if self.weight is None else self.weight
+        factors = scale * weight
+        return cross(user.total * factors, item.total) + user.own @ factors + item.own @ factors + shift @ weight
 
     def inner_product(self, side: NetworkSide, state: PairwiseState) -> InnerProduct:
         """The vector sum, and the own pairs as a constant."""

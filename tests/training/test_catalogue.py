@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn import functional as F
+from worlds import KINDS, make_world, two_tastes
+
+import recolib
+from recolib import AFM, FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStopping
+from recolib.training import catalogue
+from recolib.training.catalogue import CATALOGUE_LOSSES, CatalogueExamples, Positives, distinct_rows
+
+CPU = torch.device("cpu")
+SETTINGS: dict[str, Any] = {"num_neg": "all", "loss_type": "softmax", "embed_size": 6, "lr": 0.05, "batch_size": 8}
+
+
+def fitted(cls: Any = FM, kind: str = "pure", **more: Any) -> Any:
+    data, info = make_world("ranking", kind).build()
+    return cls("ranking", info, **{**SETTINGS, "n_epochs": 3, **more}).fit(data, neg_sampling=True, verbose=0)
+
+
+def same(one: Any, other: Any) -> bool:
+    mine, theirs = one.engine.network.state_dict(), other.engine.network.state_dict()
+    return all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+# ---- losses
+
+
+def some_positives() -> tuple[torch.Tensor, Positives, np.ndarray]:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(4, 7, generator=generator, dtype=torch.float64, requires_grad=True)
+    rows, columns = torch.tensor([0, 0, 1, 3, 3, 3, 3]), torch.tensor([2, 5, 0, 1, 4, 6, 4])  # one of them twice
+    weights = torch.linspace(0.5, 1.5, 7, dtype=torch.float64)
+    return scores, Positives(rows, columns, weights), weights.numpy()
+
+
+@pytest.mark.parametrize("name", CATALOGUE_LOSSES)
+def test_losses_are_those_of_a_loop_over_positives_and_items(name):
+    scores, positives, weights = some_positives()
+    expected = []
+    for row, column in zip(positives.rows.tolist(), positives.columns.tolist(), strict=True):
+        own, others = scores[row, column], scores[row][torch.arange(7) != column]
+        if name == "softmax":
+            expected.append(-F.log_softmax(scores[row], 0)[column])
+        else:
+            expected.append((F.softplus(-own) + F.softplus(others).mean()) / 2)
+    mean = (torch.stack(expected) * torch.from_numpy(weights)).mean()
+    torch.testing.assert_close(CATALOGUE_LOSSES[name](scores, positives), mean)
+    (gradient,) = torch.autograd.grad(CATALOGUE_LOSSES[name](scores, positives), scores)
+    torch.testing.assert_close(gradient, torch.autograd.grad(mean, scores)[0])
+    plain = CATALOGUE_LOSSES[name](scores, replace(positives, weights=None))
+    torch.testing.assert_close(plain, torch.stack(expected).mean())
+
+
+def test_cross_entropy_is_what_one_random_negative_gives_on_average():
+    data, info = DatasetPure.build_trainset(two_tastes())
+    model = FM("ranking", info, embed_size=4, n_epochs=1, init_std=0.5, use_bn=False, lr=1e-30, num_neg=1)
+    losses = []
+    for seed in range(40):
+        model.seed = seed
+        model.fit(data, neg_sampling=True, verbose=0)
+        losses.append(model.history_["train_loss"].iloc[-1])
+    whole = FM("ranking", info, embed_size=4, n_epochs=1, init_std=0.5, use_bn=False, lr=1e-30, num_neg="all")
+    whole.fit(data, neg_sampling=True, verbose=0)
+    error = np.std(losses) / len(losses) ** 0.5
+    assert whole.history_["train_loss"].iloc[0] == pytest.approx(np.mean(losses), abs=4 * error)
+
+
+# ---- user rows and their positives
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_user_row_has_the_positives_of_its_user_and_context(kind):
+    data, info = make_world("ranking", kind).build()
+    examples = CatalogueExamples.of(data, CPU)
+    found = set()
+    context = data.context.codes.numpy()
+    for group, (begin, end) in enumerate(zip(examples.starts[:-1].tolist(), examples.starts[1:].tolist(), strict=True)):
+        own = examples.context.codes[group].tolist()
+        for column in examples.columns[begin:end].tolist():
+            found.add((int(examples.user_rows[group]), tuple(own), int(info.trained_items[column])))
+    rows = zip(data.user_rows.tolist(), map(tuple, context.tolist()), data.item_indices.tolist(), strict=True)
+    assert found == set(rows)
+    assert int(examples.starts[-1]) == len(data)
+    assert len(examples) == len({(row, codes) for row, codes, _ in found})
+
+
+def test_users_that_differ_by_a_number_of_the_context_are_two_rows():
+    frame = two_tastes().assign(speed=lambda rows: np.where(rows["time"] % 2, 0.5, -0.0))
+    data, _ = DatasetFeat.build_trainset(frame, context_col=["speed"], dense_col=["speed"])
+    first, group = distinct_rows(data)
+    pairs = set(zip(data.user_rows.tolist(), data.context.dense[:, 0].tolist(), strict=True))
+    assert len(first) == group.max() + 1 == len(pairs)
+
+
+@pytest.mark.parametrize("cls", [FM, DeepFM])
+def test_a_batch_in_parts_steps_as_a_whole_one(cls, monkeypatch):
+    settings = {"use_bn": False, "reg": 0.01, "n_epochs": 2, "optimizer": "sgd", "lr": 0.5, "init_std": 0.1}
+    whole = fitted(cls, "all kinds", **settings)
+    monkeypatch.setattr(catalogue, "NUMBERS_AT_ONCE", 1)
+    parts = fitted(cls, "all kinds", **settings)
+    for name, tensor in whole.engine.network.state_dict().items():
+        torch.testing.assert_close(parts.engine.network.state_dict()[name], tensor, rtol=1e-3, atol=1e-5)
+    assert parts.history_["train_loss"].tolist() == pytest.approx(whole.history_["train_loss"].tolist(), rel=1e-4)
+
+
+# ---- a fit
+
+
+@pytest.mark.parametrize("loss", CATALOGUE_LOSSES)
+@pytest.mark.parametrize("cls", [FM, NFM, AFM, DeepFM])
+def test_both_tastes_are_found(cls, loss):
+    model = fitted(cls, "all kinds", loss_type=loss, n_epochs=25, init_std=0.1)
+    assert model.history_["train_loss"].iloc[-1] < model.history_["train_loss"].iloc[0]
+    lists = model.recommend_user([100, 101], 4, context={"hour": 1}, filter_consumed=False)
+    assert all(int(item[1:]) % 2 == 0 for item in lists[100])
+    assert all(int(item[1:]) % 2 == 1 for item in lists[101])
+
+
+@pytest.mark.parametrize("more", [{}, {"ema": 0.9}, {"id_dropout": 0.3}, {"embed_dropout": (0.5, 0.0)}])
+def test_one_epoch_and_two_more_are_three_to_the_bit(more, tmp_path):
+    data, _ = make_world("ranking", "all kinds").build()
+    parts = fitted(DeepFM, "all kinds", n_epochs=1, **more)
+    parts = recolib.load(parts.save(tmp_path, "it"))
+    assert parts.num_neg == "all"
+    parts.n_epochs = 2
+    parts.fit(data, neg_sampling=True, verbose=0)
+    assert same(parts, fitted(DeepFM, "all kinds", **more))
+
+
+def test_weights_count_and_rows_of_weight_0_do_not():
+    frame = two_tastes()
+    odd = frame["user"] % 2 == 1
+    twice = pd.concat([frame, frame[odd]], ignore_index=True)
+    weighted = DatasetPure.build_trainset(frame.assign(weight=1 + odd.astype(int)))[0]
+    repeated, info = DatasetPure.build_trainset(twice)
+    one, other = CatalogueExamples.of(weighted, CPU), CatalogueExamples.of(repeated, CPU)
+    scores = torch.randn(len(one), info.n_items, generator=torch.Generator().manual_seed(0))
+
+    def loss(examples: CatalogueExamples) -> float:
+        rows = torch.repeat_interleave(torch.arange(len(examples)), examples.starts.diff())
+        return float(catalogue.softmax(scores, Positives(rows, examples.columns, examples.weights)))
+
+    assert loss(one) == pytest.approx(loss(other), rel=1e-5)
+
+
+def test_dropped_ids_leave_a_trained_unknown_id():
+    model = fitted(FM, "sparse", id_dropout=0.5, n_epochs=2)
+    embedding = model.engine.network.user
+    assert bool(embedding.trained[1])  # the row of the unknown id
+    with pytest.warns(UserWarning, match="unknown"):
+        assert model.recommend_user("new", 3, {"sex": "F"}, cold_start="features")["new"].size == 3
+
+
+def test_dropout_may_be_of_one_side():
+    model = fitted(FM, "pure", embed_dropout=(0.5, 0.0), n_epochs=1)
+    assert (model.engine.network.user.dropout, model.engine.network.item.dropout) == (0.5, 0.0)
+    with pytest.raises(ValueError, match="embed_dropout must be a share, or a pair of shares"):
+        FM("ranking", model.data_info, embed_dropout=(0.1, 0.2, 0.3))
+
+
+def test_it_stops_early_and_measures_as_ever():
+    data, info = DatasetPure.build_trainset(two_tastes())
+    model = FM("ranking", info, **SETTINGS, n_epochs=30)
+    model.fit(
+        data, True, 0, eval_data=two_tastes(seed=1), metrics=["ndcg", "roc_auc"], early_stopping=EarlyStopping("ndcg")
+    )
+    assert {"eval_ndcg", "eval_roc_auc"} <= set(model.history_)
+    assert len(model.history_) < 30
+
+
+def test_items_that_change_stand_in_the_catalogue_as_they_are_now():
+    frame = two_tastes().assign(price=lambda rows: rows["time"].astype(float))
+    data, info = DatasetFeat.build_trainset(frame, item_col=["price"], dense_col=["price"])
+    examples = CatalogueExamples.of(data, CPU)
+    assert torch.equal(examples.items.dense, info.items.current.dense[info.trained_items])
+    FM("ranking", info, **SETTINGS, n_epochs=1).fit(data, True, verbose=0)
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize("loss", ["bpr", "max_margin", "hinge", "focal", lambda scores, labels, weights: scores.mean()])
+def test_losses_without_a_form_over_the_catalogue_are_refused(loss):
+    _, info = DatasetPure.build_trainset(two_tastes())
+    with pytest.raises(ValueError, match="num_neg='all' has loss_type 'softmax' or 'cross_entropy', got"):
+        FM("ranking", info, loss, num_neg="all")
+
+
+def test_another_word_than_all_is_no_number_of_negatives():
+    _, info = DatasetPure.build_trainset(two_tastes())
+    with pytest.raises(TypeError, match="num_neg must be an integer, got 'every'"):
+        FM("ranking", info, num_neg="every")
