@@ -25,6 +25,7 @@ __all__ = [
     "World",
     "assert_same_list",
     "make_world",
+    "near_ties",
     "rated",
     "two_tastes",
     "with_network",
@@ -52,6 +53,14 @@ def assert_same_list(one: Sequence[Any], other: Sequence[Any]) -> None:
     for item in mine.keys() | its.keys():
         ends = mine.get(item, scores[-1]), its.get(item, other_scores[-1])
         np.testing.assert_allclose(*ends, rtol=2 * FLOAT32["rtol"], atol=2 * FLOAT32["atol"], err_msg=str(item))
+
+
+def near_ties(labels: Any, scores: Any) -> float:
+    """The share of pairs of a positive and a negative that float32 cannot order: by so much an AUC may differ."""
+    labels, scores = np.asarray(labels), np.asarray(scores, float)
+    positive, negative = scores[labels == 1][:, None], scores[labels == 0]
+    error = FLOAT32["atol"] + FLOAT32["rtol"] * np.abs(positive)
+    return float(np.mean(np.abs(positive - negative) <= 2 * error))
 
 
 def with_network(model: Recommender, change: Callable[[Network], object]) -> Recommender:
