@@ -20,7 +20,17 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("reference/*.*")])
 REFERENCE = {path.stem: path.read_text("utf-8") for path in DOCS.glob("reference/*.rst")}
 ENTRY = re.compile(r"^\.\. auto(?:class|function|exception|method|property):: ([\w.]+)", re.MULTILINE)
-WITHIN = {"check", "from_saved", "id_dropout_rates", "neighbourhood", "rank_items", "score_rows", "vectors", "engine"}
+WITHIN = {
+    "check",
+    "from_saved",
+    "embed_dropout_rates",
+    "id_dropout_rates",
+    "neighbourhood",
+    "rank_items",
+    "score_rows",
+    "vectors",
+    "engine",
+}
 """Members of a recommender that other modules of the library call, and users do not."""
 
 

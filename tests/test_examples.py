@@ -22,8 +22,22 @@ CODE = re.compile(r"```python\n((?:from|import) .*?)```", re.DOTALL)  # programs
 PAGES = [
     pytest.param(page, id=page.stem) for page in sorted((ROOT / "docs").glob("*.md")) if CODE.search(page.read_text())
 ]
-NEEDS = {"mlflow_logging": "mlflow", "tensorboard_logging": "tensorboard", "tune": "optuna"}
+NEEDS = {
+    "mlflow_logging": ("mlflow", "examples"),
+    "tensorboard_logging": ("tensorboard", "examples"),
+    "tune": ("optuna", "examples"),
+    "serve_onnx": ("onnxscript", "onnx"),
+    "exporting": ("onnxscript", "onnx"),
+    "recolib.recommender": ("onnxscript", "onnx"),
+}
+"""What examples, pages and modules need, and the extra that has it."""
 NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+def skip_without_what_it_needs(name: str) -> None:
+    package, extra = NEEDS.get(name, ("", ""))
+    if package and importlib.util.find_spec(package) is None:
+        pytest.skip(f'there is no {package}: pip install "recolib[{extra}]"')
 
 
 def run(*arguments: str) -> str:
@@ -58,6 +72,7 @@ def test_other_code_of_the_readme_runs() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_code_of_the_documentation_runs(page: Path) -> None:
+    skip_without_what_it_needs(page.stem)
     for code in CODE.findall(page.read_text()):
         run("-W", "ignore", "-c", code)
 
@@ -66,15 +81,14 @@ def test_code_of_the_documentation_runs(page: Path) -> None:
 def test_example_runs_and_is_short(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(path.read_text().splitlines()) < 60
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # what they write does not stay
-    needed = NEEDS.get(path.stem)
-    if needed is not None and importlib.util.find_spec(needed) is None:
-        pytest.skip(f'there is no {needed}: pip install "recolib[examples]"')
+    skip_without_what_it_needs(path.stem)
     if "RECOLIB_DATA_HOME" not in path.read_text():  # test_real_data runs the others
         assert run("-W", "ignore", str(path))
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples_run(name: str) -> None:
+    skip_without_what_it_needs(name)
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert not result.failed
 
