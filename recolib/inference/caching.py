@@ -32,7 +32,7 @@ class KeyedCache(Generic[T]):
         return type(self)(self._size)
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of ``key``, made now if there is none; threads that ask for it meanwhile wait."""
+        """The value of ``key``, made now if there is none; threads that need it meanwhile wait."""
         values = self._values  # one read: another thread may swap it
         if key in values:
             return values[key]

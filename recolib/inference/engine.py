@@ -1,4 +1,4 @@
-"""Engine: a network and its data, asked in codes."""
+"""Engine: a network and its data, which takes and returns codes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Retriever(Protocol):
 
 
 class Engine:
-    """A network and its data, asked in codes; it never changes.
+    """A network and its data, which takes and returns codes; it never changes.
 
     Whatever changes a model, a fit, more data, other features, makes a new engine, and takes over by one assignment.
     What is expensive is made once, on first use, and cached: the states of items and users, vectors, neighbours. Any
