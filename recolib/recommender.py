@@ -421,7 +421,6 @@ class Recommender(Predictor):
         Examples
         --------
         >>> import pandas as pd
-        import torch
         >>> from recolib.algorithms import FM
         >>> from recolib.data import DatasetFeat
         >>> from recolib.datasets import make_movies
