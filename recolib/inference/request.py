@@ -44,59 +44,8 @@ FLAGS = ("inner_id", "filter_consumed", "random_rec", "include_cold_items")
 class Request:
     """What is wanted of lists, for one user or all.
 
-    ``recommend_user``, ``recommend`` and ``recommend_to`` have these arguments, and differ in what they return.
-
-    Parameters
-    ----------
-    n_rec
-        The length of the lists. They are shorter, with a warning, where fewer items may be recommended.
-    user_feats
-        Feature values of the users to use instead of the known ones: a mapping for one user; for several a
-        list with one mapping each, or a frame keyed by ``user``.
-    cold_start
-        What unknown users get. ``"average"``: the best items of the mean user, or of ``user_feats`` where
-        they are given. ``"features"``: what ``user_feats`` make the model predict without an id, which ``id_dropout``
-        trains. ``"popular"``: the most popular items, with ``segment`` among users like this one. A function
-        of the app's own: called with the model, a list of the unknown users' ids and ``n_rec``, it returns for each
-        a list of at most ``n_rec`` item ids, best first. What ``candidates``, ``exclude``, ``where`` and
-        ``max_per_group`` do not allow is left out of such a list, which is not filled up.
-    inner_id
-        Whether ids are codes, those given and those returned.
-    filter_consumed
-        Leave out what the user consumed in training, liked or not.
-    random_rec
-        Draw the lists at random, in proportion to exp(logit), instead of taking the best first.
-    history
-        Items that the user consumed after training; for several users, or one, a mapping from each to their items.
-        The user's vector and linear weight are then fitted to these items, starting from where they stand and
-        staying within what is usual for the users of training; nothing of the model changes. See
-        ``recolib.inference.folding.fold_in``. What a known user consumed in training holds their vector where it
-        is. With ``filter_consumed`` these items are left out of the list.
-    context
-        Values of the context columns: one mapping for all users, or a frame keyed by ``user``.
-    candidates
-        The only items that may be recommended.
-    exclude
-        Items that may not; or a mapping from users to the items that each of them may not get.
-    where
-        Which items may be recommended: a function from the frame of all items (see ``DataInfo.item_frame``) to a
-        boolean for each, or a narwhals expression of its columns, such as ``nw.col("price") < 10``. Where the
-        answer is missing, the item is left out.
-    max_per_group
-        For sparse and multi-sparse columns of items, how many items of each value a list has at most, such as
-        ``{"genre": 2}``. Items are taken from the best on. An item of several values counts for each, and a column
-        of a group stands for the group; missing and unknown values are not limited.
-    min_score
-        The least prediction that an item may have. It does not apply to lists that have no predictions.
-    include_cold_items
-        Whether items without any interaction may be recommended, by what the model predicts from their features;
-        without ``id_dropout`` it is not trained for that. Those that ``candidates`` names may, anyway.
-    segment
-        For ``cold_start="popular"``: one or more sparse columns of users. Unknown users get what is most popular
-        with the known ones whose values are now those in ``user_feats``; ties, and items that nobody of these
-        liked, go by overall popularity, and so does everything where a value is missing or unknown.
-    retriever
-        A ``recolib.ann.Retriever`` of this model, to score some items instead of all.
+    ``recommend_user``, ``recommend`` and ``recommend_to`` have these arguments, and differ in what they return. Each
+    argument is described at ``Recommender.recommend_user``.
     """
 
     n_rec: int = 10
