@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,13 @@ class Predictor(Settings):
         super().__post_init__()
         self._engine: Engine | None = None
         self._generator = torch.Generator().manual_seed(self.seed)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A model of the same weights, which train apart; it is whole even if another thread trains this one."""
+        model = object.__new__(type(self))
+        memo[id(self)] = model
+        vars(model).update(copy.deepcopy(dict(vars(self)), memo))
+        return model
 
     @property
     def engine(self) -> Engine:

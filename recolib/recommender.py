@@ -242,9 +242,14 @@ class Recommender(Predictor):
     ) -> None:
         """Answer from now on with this network, and let the next ``fit`` go on from this state of it."""
         weights = {name: weight.detach() for name, weight in network.state_dict().items()}
-        self._state, self._is_whole = {**state, **prefixed("network", weights)}, is_whole
-        self._records = [dict(record) for record in records]
-        self._engine = self._engine_of(network)
+        self._take(
+            {
+                "_state": {**state, **prefixed("network", weights)},
+                "_is_whole": is_whole,
+                "_records": [dict(record) for record in records],
+                "_engine": self._engine_of(network),
+            }
+        )
 
     def _engine_of(self, network: Network) -> Engine:
         network.precision = cast("Precision", self.precision)
@@ -367,12 +372,13 @@ class Recommender(Predictor):
         return model
 
     def _become(self, other: Self) -> Self:
-        """Take over all that another model of this kind is, its engine last and by one assignment."""
-        for name, value in vars(other).items():
-            if name != "_engine":
-                setattr(self, name, value)
-        self._engine = other._engine
+        """Take over all that another model of this kind is."""
+        self._take(vars(other))
         return self
+
+    def _take(self, values: Mapping[str, Any]) -> None:
+        """Set all of these attributes at once: who reads or copies the model beside it sees all or none."""
+        vars(self).update(values)
 
     def add_users(self, user_features: object) -> Self:
         """Make users known by their features, without training.
