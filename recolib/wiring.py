@@ -155,6 +155,7 @@ def examples_of(
         return CatalogueExamples.of(data, device, settings.id_dropout_rates)
     sampler = sampler_of(settings.sampler)(settings.data_info) if neg_sampling and settings.sampler else None
     num_neg = settings.num_neg if isinstance(settings.num_neg, int) else 0
+    data = data.with_items_of(settings.data_info) if sampler else data  # the sampler draws what is known by now
     return Examples.of(data, sampler, num_neg, device, settings.id_dropout_rates)
 
 

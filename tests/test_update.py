@@ -123,6 +123,36 @@ def test_update_is_merge_grow_and_fit():
     assert (other.n_users, other.n_items) == (info.n_users, info.n_items)
 
 
+@pytest.mark.parametrize("sampler", ["random", "unconsumed", "popular"])
+def test_a_set_from_before_an_update_trains_and_is_measured_with_new_items_as_negatives(sampler: str):
+    frame = two_tastes()
+    frame.loc[frame.index % 3 == 0, "price"] += 1.0  # earlier rows stand behind those of the items
+    data, info = World(frame, ALL.columns).build()
+    assert len(data.items.rows) > info.n_items + 1
+    strange = DatasetFeat.build_evalset(frame.tail(40).assign(item=lambda f: "s" + f["item"]), data_info=info)
+    model = FM("ranking", info, sampler=sampler, **COMMON).fit(data, neg_sampling=True, verbose=0)
+    model.update(later(frame), neg_sampling=True, verbose=0)
+
+    for one in (data, strange):
+        wider = one.with_items_of(model.data_info)
+        assert wider.items.n_ids == model.data_info.n_items > info.n_items
+        assert (wider.item_keys == one.item_keys).all()
+        both = [some.items.rows[torch.from_numpy(some.item_rows)] for some in (one, wider)]
+        assert torch.equal(both[0].codes, both[1].codes)
+        assert torch.equal(both[0].dense, both[1].dense)
+        every = np.arange(1, model.data_info.n_items + 1, dtype=np.int32)
+        for time in (-1.0, 1e9):
+            rows = wider.items.at(every, np.full(len(every), time))
+            assert (wider.items.owner[rows] == every).all()
+        assert np.isfinite(recolib.evaluate(model, one, neg_sampling=True)["loss"])
+
+    before = model.item_vectors().copy()
+    model.fit(data, neg_sampling=True, verbose=0)
+    assert np.isfinite(model.history_["train_loss"]).all()
+    new = [model.data_info.item2id[item] - 1 for item in later(frame)["item"] if item[0] == "n"]
+    assert (model.item_vectors()[new] != before[new]).any(1).all()
+
+
 def test_updates_follow_each_other_through_files(tmp_path: Path):
     frame = two_tastes(60, 40).sort_values("time")
     parts = [frame.iloc[at : at + 200] for at in range(0, len(frame), 200)]

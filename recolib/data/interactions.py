@@ -91,6 +91,11 @@ class Interactions:
             weights=equal_weights(len(order)) if self.weights.strides == (0,) else self.weights[order],
         )
 
+    def with_items_of(self, info: DataInfo) -> Interactions:
+        """The set with rows of the items that were merged into its data since, so that they can be its negatives."""
+        items, moved = self.items.with_ids(info.items.current[self.items.n_ids + 1 :])
+        return replace(self, items=items, item_rows=moved(self.item_rows))
+
     def digest(self) -> str:
         """A hash of all that training and evaluation use of the set; equal sets have the same."""
         hashed = hashlib.sha256(self.data_info.fingerprint.encode())

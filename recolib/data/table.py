@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,6 +83,20 @@ class Table:
         first = np.searchsorted(history.codes, codes, side="left")
         found = np.minimum(np.maximum(found, first), len(history.codes) - 1)
         return np.where(history.codes[found] == codes, history.rows[found], codes).astype(np.int32)
+
+    def with_ids(self, new: Rows) -> tuple[Table, Callable[[NDArray[Any]], NDArray[Any]]]:
+        """A table of more ids, whose rows come behind the present ones, and where rows of this table are in it."""
+        if not len(new):
+            return self, lambda rows: rows
+        n, more = self.n_ids + 1, len(new)
+
+        def moved(rows: NDArray[Any]) -> NDArray[Any]:
+            return np.where(rows < n, rows, rows + more).astype(rows.dtype)
+
+        codes = np.arange(n, n + more, dtype=self.owner.dtype)
+        rows = Rows.cat([self.rows[:n], new, self.rows[n:]])
+        owner = np.concatenate([self.owner[:n], codes, self.owner[n:]])
+        return Table(rows, owner, replace(self.history, rows=moved(self.history.rows))), moved
 
     @classmethod
     def of(cls, current: Rows) -> Table:

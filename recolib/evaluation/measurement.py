@@ -300,7 +300,8 @@ def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
     The rows of the data come first, then the negatives. Rows without labels count as positives. What unknown users
     consumed is known from the data alone.
     """
-    info, keys = data.data_info, data.user_keys
+    info = data.data_info
+    data, keys = data.with_items_of(info), data.user_keys
     users, items = (
         np.where(keys >= UNKNOWN, keys, info.n_users - keys),
         data.item_indices,
