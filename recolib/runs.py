@@ -20,7 +20,7 @@ from recolib.evaluation.measurement import check_labels
 from recolib.exceptions import warn
 from recolib.files import SUFFIX, file_of, refusing, require
 from recolib.nn import Network
-from recolib.settings import Settings
+from recolib.settings import MAY_BE_OPEN, Settings
 from recolib.training.batches import Examples
 from recolib.training.catalogue import CatalogueExamples
 from recolib.training.losses import needs_negatives
@@ -265,6 +265,7 @@ def read_run(resume: object, checkpoint: Path | None, model: Settings, is_new: b
     if not saved.is_of(type(model)):
         raise ValueError(f"{file} is a run of {saved.algorithm}, not of {type(model).__name__}")
     there, here = dict(saved.settings), plain_settings(model)
+    here |= {name: there.get(name) for name in MAY_BE_OPEN if here[name] is None}
     _refuse_differences(file, there | {"device": None}, here | {"device": None})
     if saved.data_info.fingerprint != model.data_info.fingerprint:
         raise ValueError(f"{file} is a run on other data ({saved.data_info}) than this model's ({model.data_info})")
@@ -336,7 +337,7 @@ def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) ->
         raise ValueError("train_data has users or items that data_info does not know: build it with build_trainset")
     if neg_sampling and settings.sampler is None:
         raise ValueError("neg_sampling=True needs a sampler, got sampler=None")
-    if needs_negatives(settings.loss_type, settings.task) and not neg_sampling:
+    if settings.loss_type is not None and needs_negatives(settings.loss_type, settings.task) and not neg_sampling:
         raise ValueError(
             f"loss_type={readable(settings.loss_type)} sets an observed item against negatives: pass neg_sampling=True"
         )

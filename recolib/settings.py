@@ -39,6 +39,11 @@ from recolib.training.optimizers import OPTIMIZERS
 TASKS = ("rating", "ranking")
 ALL_ITEMS = "all"
 """``num_neg`` for training against the whole catalogue."""
+SHARED = "shared"
+"""``sampler`` for negatives that are drawn for a whole batch."""
+OPEN: Any = None
+"""The default of a setting that the first ``fit`` chooses a value for."""
+MAY_BE_OPEN = ("loss_type", "embed_size", "n_epochs", "lr", "prior", "batch_size", "num_neg", "embed_dropout")
 
 MAX_HEADS = 64
 
@@ -173,12 +178,15 @@ def _check_on(annotation: object, owner: type) -> Check | None:
     return next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Check)), None)
 
 
-def _check_catalogue(loss_type: object, task: str) -> None:
-    """Raise unless the loss is one of a positive against the whole catalogue."""
-    if task == "ranking" and loss_type not in CATALOGUE_LOSSES:
+def _check_catalogue(settings: Settings) -> None:
+    """Raise unless the loss is one of a positive against the catalogue."""
+    if settings.num_neg == ALL_ITEMS and settings.sampler == SHARED:
+        raise ValueError(f"num_neg={ALL_ITEMS!r} draws nothing: choose how many sampler={SHARED!r} draws for a batch")
+    if settings.task == "ranking" and settings.loss_type not in (None, *CATALOGUE_LOSSES):
+        given = f"num_neg={ALL_ITEMS!r}" if settings.num_neg == ALL_ITEMS else f"sampler={SHARED!r}"
         raise ValueError(
-            f"num_neg={ALL_ITEMS!r} has loss_type {' or '.join(map(repr, CATALOGUE_LOSSES))}, got {loss_type!r}: "
-            "choose one of these, or draw negatives, such as num_neg=4"
+            f"{given} has loss_type {' or '.join(map(repr, CATALOGUE_LOSSES))}, got {readable(settings.loss_type)}: "
+            "choose one of these, or draw negatives for each positive, such as num_neg=4"
         )
 
 
@@ -196,6 +204,9 @@ def _rates(name: str, value: float | Sequence[float]) -> tuple[float, float]:
 class Settings:
     """The settings that all algorithms share.
 
+    Those whose default is None are chosen by the first ``fit``, from the task, the size of the data and the other
+    settings; afterwards the model has them. :doc:`/choosing` says which values, and why.
+
     Parameters
     ----------
     task
@@ -207,32 +218,43 @@ class Settings:
         For ranking. Of each row: ``"cross_entropy"``, ``"focal"`` or ``"hinge"``. Of an observed item against its
         negatives, which need ``neg_sampling=True``: ``"bpr"``, ``"max_margin"``, or ``"softmax"`` over all of them.
         Or a function of scores, labels and weights; see ``recolib.training.losses.Loss``. A prediction is σ(score)
-        with each of them; only cross-entropy makes it a probability. Rating uses squared error, or a function.
+        with each of them; only cross-entropy, and softmax against the catalogue, make it a probability. Rating uses
+        squared error, or a function. Chosen: ``"softmax"`` against the catalogue, else ``"cross_entropy"``.
     embed_size
-        Size of the vectors.
+        Size of the vectors. Chosen: 128 against the catalogue, which takes larger ones well; else 16.
     n_epochs
-        Passes over the data a ``fit``.
+        Passes over the data a ``fit``. Chosen: as many as help on a part of the data that is held out; see ``fit``.
     lr
-        The optimiser's learning rate: about 0.001 for Adam, 0.05 for Adagrad; SGD needs far more.
+        The optimiser's learning rate: about 0.001 for Adam, 0.05 for Adagrad; SGD needs far more. Chosen: 0.005
+        against the catalogue, where a step sees many positives; else 0.001.
     lr_decay
         The learning rate's factor after each epoch: True is 0.96, False none.
     epsilon
         Adam's and Adagrad's ε.
     reg
-        Squared-norm penalty on the vectors and linear weights of each batch's rows, a pair; None is none.
+        Squared-norm penalty on the vectors and linear weights of each batch's rows, a pair; None is none. A vector is
+        penalised as often as it occurs.
+    prior
+        The precision λ of a normal prior: each vector adds λ‖v‖² to the sum of all losses of an epoch, once, however
+        often it occurs, so that ids with few rows stay near 0. Linear weights have it too where each row has a label or
+        negatives of its own. Chosen: 3 against the catalogue and for ratings, if ``reg`` is None; else 0.
     batch_size
-        Scored pairs a step: with sampling, ``batch_size // (1 + num_neg)`` positives. With ``num_neg="all"``, user rows
-        a step, each with all its positives.
+        Scored pairs a step: with sampling, ``batch_size // (1 + num_neg)`` positives. Against the catalogue it is in
+        user rows, each with all its positives. Chosen: a sixteenth of the user rows, between 16 and 256; else 256.
     sampler
         Where negatives come from: ``"random"`` (any item but the positive), ``"unconsumed"`` (any item the
         user did not consume) or ``"popular"`` (in proportion to popularity to the power ¾); or a function of the
-        ``DataInfo`` that gives what draws them; see ``recolib.sampling``.
+        ``DataInfo`` that gives what draws them; see ``recolib.sampling``. ``"shared"`` draws ``num_neg`` items for a
+        whole batch, half by popularity and half alike. With the batch's own positives they stand for the catalogue,
+        each for as many items as its chance to be among them says.
     num_neg
         Negatives for each positive; or ``"all"``: each positive stands against every item that has interactions, and
-        nothing is drawn. Lists get better by this than by any number of negatives, while the catalogue fits: an epoch
-        scores each user row (a user with a context) with each item. ``loss_type`` is then ``"softmax"``, the
-        multinomial likelihood, or ``"cross_entropy"``, which has the expectation of one random negative without its
-        noise, so that predictions stay probabilities beside one. ``evaluate`` then draws one negative.
+        nothing is drawn. Lists get better by this than by any number of negatives: an epoch scores each user row (a
+        user with a context) with each item. Against the catalogue ``loss_type`` is ``"softmax"``, the multinomial
+        likelihood, or ``"cross_entropy"``, which has the expectation of one random negative without its noise. With
+        both σ(score) is the probability that of the item and a random one the item is the positive. ``evaluate`` then
+        draws one negative. Chosen: ``"all"`` up to 20,000 items, else 4,096 with ``sampler="shared"``; 1 with another
+        loss or sampler.
     multi_sparse_combiner
         How the values of a multi-sparse field are pooled: ``"sum"``, ``"mean"``, or ``"sqrtn"``, the sum over √n.
         ``"normal"`` does not pool them.
@@ -258,8 +280,8 @@ class Settings:
         Decay of a moving average of the weights over steps, such as 0.995. Predictions then use the average; with
         None they use the last weights.
     embed_dropout
-        Dropout on the vectors' elements: one share for both sides, or a pair (users, items). With ``num_neg="all"``
-        it is what keeps a model from overfitting: (0.5, 0) to (0.8, 0), more for larger vectors.
+        Dropout on the vectors' elements: one share for both sides, or a pair (users, items). Chosen: (0.5, 0) against
+        the catalogue, where users' vectors overfit without it; else 0.
     id_dropout
         Share of the rows in which training replaces the user's or the item's id by the unknown one, each by itself.
         The unknown id then learns to predict from features alone, as ``cold_start="features"`` does. One share for
@@ -274,17 +296,18 @@ class Settings:
 
     task: str
     data_info: DataInfo
-    loss_type: str | Loss = "cross_entropy"
+    loss_type: str | Loss = OPEN
     _: KW_ONLY
-    embed_size: Size = 16
-    n_epochs: int = 20
-    lr: float = 0.001
+    embed_size: Size = OPEN
+    n_epochs: int = OPEN
+    lr: float = OPEN
     lr_decay: bool | float = False
     epsilon: float = 1e-5
     reg: float | None = None
-    batch_size: int = 256
+    prior: float = OPEN
+    batch_size: int = OPEN
     sampler: str | Sampler | None = "random"
-    num_neg: int | str = 1
+    num_neg: int | str = OPEN
     multi_sparse_combiner: str = "sqrtn"
     seed: int = 42
     lower_upper_bound: Sequence[float] | None = None
@@ -294,7 +317,7 @@ class Settings:
     initial_accumulator_value: float = 0.0
     clip_norm: float | None = None
     ema: float | None = None
-    embed_dropout: float | Sequence[float] = 0.0
+    embed_dropout: float | Sequence[float] = OPEN
     id_dropout: float | Sequence[float] = 0.0
     init_std: float = 0.01
     precision: str = "float32"
@@ -312,33 +335,33 @@ class Settings:
         check_choice("task", self.task, TASKS)
         if not isinstance(self.data_info, DataInfo):
             raise TypeError(f"data_info must be what build_trainset returned, got {type(self.data_info).__name__}")
-        losses = [*RANKING_LOSSES, *(["squared"] if self.task == "rating" else [])]
-        check_choice_or_function("loss_type", self.loss_type, losses)
-        if not isinstance(self.loss_type, str):
-            check_loss(self.loss_type, self.task)
-        elif self.task == "rating" and self.loss_type not in ("cross_entropy", "squared"):
-            warn(f"task='rating' has squared error: loss_type={self.loss_type!r} is ignored")
+        given = [name for name in MAY_BE_OPEN if getattr(self, name) is not None]
+        if "loss_type" in given:
+            self._check_loss()
         check_choice("multi_sparse_combiner", self.multi_sparse_combiner, get_args(Combiner))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("precision", self.precision, get_args(Precision))
         if self.sampler is not None:
-            check_choice_or_function("sampler", self.sampler, SAMPLERS)
-        if self.num_neg == ALL_ITEMS:
-            _check_catalogue(self.loss_type, self.task)
-        counts = () if self.num_neg == ALL_ITEMS else (("num_neg", 1),)
-        for name, low in (("n_epochs", 1), ("batch_size", 2), ("seed", 0), *counts):
-            check_integer(name, getattr(self, name), low, BEYOND_SEEDS)
-            setattr(self, name, int(getattr(self, name)))  # torch takes no integers of NumPy
+            check_choice_or_function("sampler", self.sampler, [*SAMPLERS, SHARED])
+        if self.num_neg == ALL_ITEMS or self.sampler == SHARED:
+            _check_catalogue(self)
+        for name, low in (("n_epochs", 1), ("batch_size", 2), ("seed", 0), ("num_neg", 1)):
+            if name == "seed" or (name in given and getattr(self, name) != ALL_ITEMS):
+                check_integer(name, getattr(self, name), low, BEYOND_SEEDS)
+                setattr(self, name, int(getattr(self, name)))  # torch takes no integers of NumPy
         for name in ("lr", "epsilon", "init_std"):
-            check_number(name, getattr(self, name), 0, open_low=True)
+            if name in given or name != "lr":
+                check_number(name, getattr(self, name), 0, open_low=True)
         check_number("initial_accumulator_value", self.initial_accumulator_value, 0, 3e38)
         for name in ("embed_dropout", "id_dropout"):
+            if getattr(self, name) is None:
+                continue
             rates = _rates(name, getattr(self, name))
             for rate in rates:
                 check_number(name, rate, 0, 1)
             if isinstance(getattr(self, name), list | tuple):
                 setattr(self, name, rates)
-        for name, high in (("reg", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
+        for name, high in (("reg", float("inf")), ("prior", float("inf")), ("clip_norm", float("inf")), ("ema", 1.0)):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 0, high)
         if not isinstance(self.lr_decay, bool):
@@ -355,7 +378,16 @@ class Settings:
             self.lower_upper_bound = self.lower_bound, self.upper_bound
         check_device(self.device)
         for name, check in checks_of(type(self)).items():
-            setattr(self, name, check.function(name, getattr(self, name)))
+            if name in given or name not in MAY_BE_OPEN:
+                setattr(self, name, check.function(name, getattr(self, name)))
+
+    def _check_loss(self) -> None:
+        losses = [*RANKING_LOSSES, *(["squared"] if self.task == "rating" else [])]
+        check_choice_or_function("loss_type", self.loss_type, losses)
+        if not isinstance(self.loss_type, str):
+            check_loss(self.loss_type, self.task)
+        elif self.task == "rating" and self.loss_type not in ("cross_entropy", "squared"):
+            warn(f"task='rating' has squared error: loss_type={self.loss_type!r} is ignored")
 
     @property
     def id_dropout_rates(self) -> tuple[float, float]:
@@ -366,6 +398,11 @@ class Settings:
     def embed_dropout_rates(self) -> tuple[float, float]:
         """``embed_dropout`` of users and of items."""
         return _rates("embed_dropout", self.embed_dropout)
+
+    @property
+    def has_catalogue(self) -> bool:
+        """Whether negatives are the catalogue, or items drawn for a whole batch, and not some for each positive."""
+        return self.num_neg == ALL_ITEMS or self.sampler == SHARED
 
     def __repr__(self) -> str:
         """The algorithm and its settings."""

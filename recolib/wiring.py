@@ -20,11 +20,12 @@ from recolib.nn.fields import NetworkSide
 from recolib.nn.pretraining import start_from_pairs
 from recolib.randomness import seeded
 from recolib.sampling import sampler_of
-from recolib.settings import ALL_ITEMS, Settings
+from recolib.settings import Settings
 from recolib.training.batches import Examples
 from recolib.training.catalogue import CATALOGUE_LOSSES, CatalogueExamples
 from recolib.training.losses import loss_of
 from recolib.training.schedules import Schedule
+from recolib.training.start import start_from_counts
 from recolib.training.trainer import Plan, TrainState, check_state, check_weights
 
 Components = Callable[[FieldSpec], Sequence[Component[Any]]]
@@ -69,7 +70,7 @@ def check_start(settings: Settings, fm: object, freeze_fm: bool, is_new: bool) -
 def build_network(settings: Settings, components: Components, fm: Network | None = None) -> Network:
     """A fresh network for the settings' data, on their device, that starts from an FM if one is given.
 
-    Its weights are drawn from their seed; the global generator is left alone. A rating starts at the mean label.
+    Its weights are drawn from their seed; the global generator is left alone.
     """
     with seeded(torch.device("cpu"), settings.seed):
         network = _network(settings, components)
@@ -77,6 +78,18 @@ def build_network(settings: Settings, components: Components, fm: Network | None
         start_from_pairs(network, fm)
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
     return network.to(automatic if settings.device == "auto" else settings.device)
+
+
+def started_network(
+    settings: Settings, components: Components, data: Interactions, neg_sampling: bool, fm: Network | None
+) -> Network:
+    """The network that a first ``fit`` on some data begins with."""
+    network = build_network(settings, components, fm)
+    is_random = settings.has_catalogue or settings.sampler in ("random", "unconsumed")
+    if fm is None and (is_random or not neg_sampling):
+        num_neg = settings.num_neg if isinstance(settings.num_neg, int) and not settings.has_catalogue else 1
+        start_from_counts(network, data, settings.task, num_neg if neg_sampling else None)
+    return network
 
 
 def network_of_state(settings: Settings, components: Components, state: TrainState) -> Network:
@@ -124,7 +137,7 @@ def plan_of(
     first_epoch: int = 0,
 ) -> Plan:
     """The plan that a model's settings make for a ``fit``."""
-    decay, whole = settings.lr_decay, neg_sampling and settings.num_neg == ALL_ITEMS
+    decay, whole = settings.lr_decay, neg_sampling and settings.has_catalogue
     return Plan(
         loss=CATALOGUE_LOSSES[str(settings.loss_type)] if whole else loss_of(settings.loss_type, settings.task),
         batch_size=max(1, settings.batch_size // (1 + int(settings.num_neg)))
@@ -134,6 +147,7 @@ def plan_of(
         lr_decay=decay if not isinstance(decay, bool) else LR_DECAY if decay else 1.0,
         epsilon=settings.epsilon,
         reg=settings.reg or 0.0,
+        prior=settings.prior,
         clip_norm=settings.clip_norm,
         ema=settings.ema,
         seed=settings.seed,
@@ -151,10 +165,10 @@ def examples_of(
     settings: Settings, data: Interactions, neg_sampling: bool, device: torch.device
 ) -> Examples | CatalogueExamples:
     """What the loop is fed: events with drawn negatives or none, or user rows beside the whole catalogue."""
-    if neg_sampling and settings.num_neg == ALL_ITEMS:
-        return CatalogueExamples.of(data, device, settings.id_dropout_rates)
-    sampler = sampler_of(settings.sampler)(settings.data_info) if neg_sampling and settings.sampler else None
     num_neg = settings.num_neg if isinstance(settings.num_neg, int) else 0
+    if neg_sampling and settings.has_catalogue:
+        return CatalogueExamples.of(data, device, settings.id_dropout_rates, num_neg or None)
+    sampler = sampler_of(settings.sampler)(settings.data_info) if neg_sampling and settings.sampler else None
     data = data.with_items_of(settings.data_info) if sampler else data  # the sampler draws what is known by now
     return Examples.of(data, sampler, num_neg, device, settings.id_dropout_rates)
 

@@ -23,7 +23,7 @@ RANKS = [
     {"training"},
     {"settings", "plots"},
     {"inference", "artifacts"},
-    {"wiring", "runs"},
+    {"wiring", "runs", "defaults"},
     {"predictor"},
     {"recommender"},
     {"algorithms", "ann"},

@@ -46,7 +46,7 @@ class FM(Recommender):
     5
     """
 
-    use_bn: Flag = True
+    use_bn: Flag = False
     dropout_rate: OptionalShare = None
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:

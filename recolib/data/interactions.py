@@ -136,6 +136,11 @@ class Interactions:
         return np.flatnonzero(~(self.labels <= 0))
 
     @property
+    def has_times(self) -> bool:
+        """Whether the events have times, and not only the order of their rows."""
+        return not np.array_equal(self.times, np.arange(len(self)))
+
+    @property
     def sparse_interaction(self) -> sparse.csr_matrix:
         """Labels by user code and item code; of repeated pairs the last label."""
         info, users, items = self.data_info, self.user_indices, self.item_indices

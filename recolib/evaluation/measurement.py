@@ -49,6 +49,11 @@ class Model(Scorer, Protocol):
 
     num_neg: int | str
 
+    @property
+    def has_catalogue(self) -> bool:
+        """Whether it was trained against the catalogue, and not some negatives for each positive."""
+        ...
+
 
 def evaluate(
     model: Model,
@@ -290,8 +295,8 @@ def check_labels(data: Interactions, task: str, neg_sampling: bool, need_labels:
 
 
 def _n_negatives(model: Model) -> int:
-    """As many as in training; one where training has the whole catalogue."""
-    return model.num_neg if isinstance(model.num_neg, int) else 1
+    """As many as in training; one where training has the catalogue."""
+    return model.num_neg if isinstance(model.num_neg, int) and not model.has_catalogue else 1
 
 
 def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:

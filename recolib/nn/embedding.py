@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
@@ -81,6 +82,13 @@ class FieldEmbedding(nn.Module):
     reg
         The L2 penalty in training: ``reg`` times ‖v‖² + w² of all table rows that are looked up, as a mean over the
         rows of the batch. It is added to their gradients, not to the loss.
+    prior
+        The L2 penalty that each vector has once an epoch beside that: how much of it a lookup of each table row has,
+        (rows,). None is no penalty.
+    prior_of_weights
+        Whether linear weights have it, too.
+    prior_share
+        What it is multiplied by, where a batch looks the same rows up part by part.
     """
 
     offsets: Tensor
@@ -106,24 +114,63 @@ class FieldEmbedding(nn.Module):
         nn.init.normal_(self.dense_vectors, std=init_std)
         nn.init.zeros_(self.weights.weight)
         self.reg = 0.0
+        self.prior: Tensor | None = None
+        self.prior_of_weights, self.prior_share = True, 1.0
         self._has_slots = any(field.multi for field in layout.code_fields)
 
     def forward(self, rows: Rows) -> Fields:
         """Embed rows (..., C), (..., D) as fields (..., F, K)."""
         at = self._at(rows.codes)
-        decay = 2 * self.reg / max(1, rows.codes.shape[:-1].numel()) if self.training and self.reg else 0.0
+        decay, of_weights = self._decay(at), self.prior is None or self.prior_of_weights
         if self._has_slots:
             present = rows.codes != ABSENT
-            vectors, weights = lookup(self.vectors, self.weights, at, present * decay if decay else 0.0)
+            decay = decay if isinstance(decay, float) and not decay else present * decay
+            vectors, weights = lookup(self.vectors, self.weights, at, decay, of_weights)
             fields = self._pool(Fields(vectors * present.unsqueeze(-1), weights * present, present))
         else:
-            vectors, weights = lookup(self.vectors, self.weights, at, decay)
+            vectors, weights = lookup(self.vectors, self.weights, at, decay, of_weights)
             fields = Fields(vectors, weights, self.present.expand(weights.shape))
         if self.layout.n_dense:
             x = rows.dense
             always = self.present.expand(x.shape)  # a missing number counts as the mean
             fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, always))
         return Fields(dropout(fields.vectors, self.dropout, self.training), fields.weights, fields.present)
+
+    def _decay(self, at: Tensor) -> Tensor | float:
+        """What part of itself each row that is looked up adds to its gradient."""
+        if not self.training:
+            return 0.0
+        by_row = 2 * self.reg / max(1, at.shape[:-1].numel())
+        return by_row if self.prior is None else torch.add(by_row, self.prior[at], alpha=2 * self.prior_share)
+
+    def set_prior(
+        self, prior: float, columns: Sequence[Tensor], times: Tensor | float = 1.0, of_weights: bool = True
+    ) -> None:
+        """Penalise each vector once an epoch.
+
+        Parameters
+        ----------
+        prior
+            The penalty of a vector's squared norm, in the scale of a step's loss; 0 is none.
+        columns
+            The codes that an epoch looks up: (n, C') of the first columns, then those of the next.
+        times
+            How often an epoch looks each of these rows up, (n,) or the same for all.
+        of_weights
+            Whether linear weights are penalised, too.
+        """
+        self.prior, self.prior_of_weights = None, of_weights
+        if not prior:
+            return
+        counts, first = self.weights.weight.new_zeros(self.layout.n_rows), 0
+        for codes in columns:
+            present = codes != ABSENT
+            at = (codes + self.offsets[first : first + codes.shape[-1]])[present]
+            each = torch.as_tensor(times, device=counts.device).to(counts.dtype)
+            each = each.unsqueeze(-1).expand(codes.shape)[present] if each.dim() else each.expand(len(at))
+            counts += torch.bincount(at.long(), each, minlength=len(counts)).to(counts.dtype)
+            first += codes.shape[-1]
+        self.prior = prior / counts.clamp_min(1e-3)
 
     @torch.no_grad()
     def mark_trained(self, codes: Tensor, first: int = 0) -> None:

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 
 def lookup(
-    vectors: nn.Embedding, weights: nn.Embedding, at: Tensor, decay: Tensor | float = 0.0
+    vectors: nn.Embedding,
+    weights: nn.Embedding,
+    at: Tensor,
+    decay: Tensor | float = 0.0,
+    decay_weights: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """The rows ``at`` (..., C) of both tables: vectors (..., C, K) and weights (..., C).
 
@@ -25,6 +29,8 @@ def lookup(
         Row numbers, int64.
     decay
         A number, or one for each row looked up, of the shape of ``at``.
+    decay_weights
+        Whether it is of the linear weights, too, and not of the vectors alone.
     """
     tables, flat = (vectors.weight, weights.weight), at.reshape(-1)
     if not torch.is_grad_enabled():
@@ -32,7 +38,9 @@ def lookup(
     else:
         is_many = isinstance(decay, Tensor)
         of_tables = _SparseLookup if vectors.sparse else _DenseLookup
-        found, weight = cast("Any", of_tables.apply(*tables, flat, decay.reshape(-1) if is_many else decay))
+        found, weight = cast(
+            "Any", of_tables.apply(*tables, flat, decay.reshape(-1) if is_many else decay, decay_weights)
+        )
     return found.view(*at.shape, vectors.embedding_dim), weight.view(at.shape)
 
 
@@ -50,11 +58,13 @@ class _Lookup(torch.autograd.Function):
     """Rows of both tables."""
 
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, weights: Tensor, at: Tensor, decay: Tensor | float) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, vectors: Tensor, weights: Tensor, at: Tensor, decay: Tensor | float, decay_weights: bool
+    ) -> tuple[Tensor, Tensor]:
         """Look up."""
         found = _rows(vectors, weights, at)
         ctx.save_for_backward(vectors, weights, at, *(found if isinstance(decay, Tensor) or decay else ()))
-        ctx.decay = decay
+        ctx.decays = decay, decay if decay_weights else 0.0
         return found
 
     @staticmethod
@@ -62,7 +72,7 @@ class _Lookup(torch.autograd.Function):
         """Each table that needs a gradient, with the gradient of the rows that were looked up; else None."""
         tables, rows = ctx.saved_tensors[:2], ctx.saved_tensors[3:]
         if rows:
-            gradients = tuple(_decayed(one, row, ctx.decay) for one, row in zip(gradients, rows, strict=True))
+            gradients = tuple(map(_decayed, gradients, rows, ctx.decays))
         needed = zip(tables, gradients, ctx.needs_input_grad, strict=False)
         return [(table, gradient) if is_needed else None for table, gradient, is_needed in needed]
 
@@ -86,7 +96,7 @@ class _DenseLookup(_Lookup):
             else:  # which sorts first, so that sums do not depend on the order of threads
                 whole_rows.index_put_((at,), gradient, accumulate=True)
             new.append(whole if table.grad is None else None)
-        return *new, None, None
+        return *new, None, None, None
 
 
 class _SparseLookup(_Lookup):
@@ -103,4 +113,4 @@ class _SparseLookup(_Lookup):
                 new.append(torch.sparse_coo_tensor(indices, values, table.shape, check_invariants=False))
             else:
                 new.append(None)
-        return *new, None, None
+        return *new, None, None, None

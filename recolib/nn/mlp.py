@@ -138,6 +138,13 @@ class Perceptron(nn.Sequential):
         rows = super().forward(input.flatten(0, -2))  # as rows once, not at each layer
         return rows.view(*input.shape[:-1], rows.shape[-1])
 
+    @torch.no_grad()
+    def start_at_zero(self) -> None:
+        """Let the output be zero: the last Linear learns first, and the others from it."""
+        last = self[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.zero_()
+
     def folded(self, input: Tensor, start: int = 0) -> Tensor:
         """The output of the layers from ``start`` on in evaluation, each batch norm folded into its Linear."""
         folded = self._folded  # read before the weights: if they change meanwhile, this is no longer the cache

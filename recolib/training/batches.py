@@ -149,6 +149,15 @@ class Examples:
             if share:
                 embedding.mark_trained(torch.full_like(rows[:1, :1], UNKNOWN))
 
+    def set_prior(self, network: Network, prior: float, batch_size: int) -> None:
+        """Penalise each vector and linear weight once an epoch, beside the sum of all events' losses."""
+        prior *= len(batch_bounds(len(self), batch_size)) / self.n_events
+        users = self.user_table.codes[self.user_rows]
+        network.user.set_prior(prior, [users, self.context.codes])
+        negatives = 0.0 if self.draw is None else self.num_neg * self.n_events / len(self.item_table)
+        times = torch.bincount(self.item_rows, minlength=len(self.item_table)) + negatives
+        network.item.set_prior(prior, [self.item_table.codes], times)
+
     def batches(
         self, order: Tensor, candidates: Tensor, bounds: Sequence[tuple[int, int]], dropped: Tensor | None = None
     ) -> Iterator[tuple[Rows, Rows, Tensor, Tensor | None]]:
@@ -179,6 +188,17 @@ class Examples:
 
 def _objective(loss: Loss, labels: Tensor, weights: Tensor | None) -> Callable[[Tensor], Tensor]:
     return lambda scores: loss(scores, labels, weights)
+
+
+def batch_bounds(n: int, size: int) -> Sequence[tuple[int, int]]:
+    """Where batches of ``size`` begin and end; a last batch of one joins the one before it.
+
+    Batch norm cannot take a single row; n is at least 2.
+    """
+    bounds = [(begin, min(begin + size, n)) for begin in range(0, n, size)]
+    if n - bounds[-1][0] == 1:
+        bounds[-2:] = [(bounds[-2][0], n)]
+    return bounds
 
 
 def weights_of(data: Interactions, device: torch.device) -> Tensor | None:

@@ -1,14 +1,16 @@
-"""Training against the whole catalogue: each positive stands against every item, and nothing is drawn.
+"""Training against the catalogue: each positive stands against every item, or against those drawn for its batch.
 
 One random negative says "this item above that one", and is noise. The network is two-sided, so that a batch of user
 rows is scored against all items with each row and each item encoded once; a factorization machine needs one matrix
-product for it.
+product for it. A catalogue that is too large for this is stood for by the batch's own positives and items drawn for
+the whole batch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,8 +22,10 @@ from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.nn.network import Network
 from recolib.sampling import uniforms
-from recolib.training.batches import DROPPING_IDS, Part, weights_of
+from recolib.training.batches import DROPPING_IDS, Part, batch_bounds, weights_of
 
+DRAWING_ITEMS = (2,)
+"""Sets what is drawn for batches apart from other draws."""
 NUMBERS_AT_ONCE = 2**24
 """Numbers of one hidden layer that are held at once, 64 MB: more user rows go through the network part by part."""
 
@@ -36,30 +40,56 @@ class Positives:
         The user row and the item of each, as a row and a column of the scores, (P,).
     weights
         How much each counts, (P,); None where all count alike.
+    rates
+        How likely each column's item was to be among those drawn for the batch, (n,); None where all items are there.
     """
 
     rows: Tensor
     columns: Tensor
     weights: Tensor | None = None
+    rates: Tensor | None = None
 
     def __len__(self) -> int:
         """How many there are."""
         return len(self.rows)
 
+    def of(self, part: slice) -> Positives:
+        """Those of some of the user rows, which count from 0 then."""
+        first, last = torch.searchsorted(self.rows, self.rows.new_tensor([part.start, part.stop])).tolist()
+        weights = None if self.weights is None else self.weights[first:last]
+        return Positives(self.rows[first:last] - part.start, self.columns[first:last], weights, self.rates)
+
 
 CatalogueLoss = Callable[[Tensor, Positives], Tensor]
-"""Scores (G, M) of user rows with all items, and which are positive -> a scalar, the mean over the positives."""
+"""Scores (G, n) of user rows with all items, or those drawn, and which are positive -> the mean over the positives."""
+
+LEVEL = 0.1
+"""How much the level of a row's scores counts in ``softmax``, which alone would leave it open."""
 
 
 def softmax(scores: Tensor, positives: Positives) -> Tensor:
     """Mean of −log of the positive's share of a softmax over all items: the exact multinomial likelihood.
 
+    A constant added to a row changes nothing of it. A small second term, the square of the row's log Σ exp less the log
+    of the number of items, sets this constant: σ(score) is then the probability that the item is the positive one of
+    two, itself and a random one. Rows have weights of their own that can follow it, so that lists stay what they were.
+
     References
     ----------
-    Liang et al., *Variational Autoencoders for Collaborative Filtering*, WWW 2018.
+    Liang et al., *Variational Autoencoders for Collaborative Filtering*, WWW 2018; the second term as in Devlin et al.,
+    *Fast and Robust Neural Network Joint Models for Statistical Machine Translation*, ACL 2014; corrections for drawn
+    items as in Bengio and Senécal, *Adaptive Importance Sampling*, IEEE Transactions on Neural Networks 2008.
     """
     own = scores[positives.rows, positives.columns]
-    return _mean(scores.logsumexp(1)[positives.rows] - own, positives)
+    if positives.rates is None:
+        n_items = float(scores.shape[1])
+        total = scores.logsumexp(1)
+    else:  # each drawn item stands for as many as were not drawn; a row's own positives are there in any case
+        n_items = float((1 / positives.rates).sum())
+        corrected = scores - positives.rates.log()
+        total = corrected.index_put((positives.rows, positives.columns), own).logsumexp(1)
+    level = (total - math.log(n_items)).square()
+    return _mean((total + LEVEL * level)[positives.rows] - own, positives)
 
 
 def cross_entropy(scores: Tensor, positives: Positives) -> Tensor:
@@ -68,7 +98,12 @@ def cross_entropy(scores: Tensor, positives: Positives) -> Tensor:
     It has the expectation of one random negative for each positive, without its noise.
     """
     own = scores[positives.rows, positives.columns]
-    others = (F.softplus(scores).sum(1)[positives.rows] - F.softplus(own)) / (scores.shape[1] - 1)
+    if positives.rates is None:
+        others = (F.softplus(scores).sum(1)[positives.rows] - F.softplus(own)) / (scores.shape[1] - 1)
+    else:
+        stands_for = 1 / positives.rates
+        total, of_own = F.softplus(scores) @ stands_for, stands_for[positives.columns]
+        others = (total[positives.rows] - F.softplus(own) * of_own) / (stands_for.sum() - of_own)
     return _mean(0.5 * (F.softplus(-own) + others), positives)
 
 
@@ -95,6 +130,8 @@ class CatalogueExamples:
         The items of the N positives, as columns of the catalogue, and how much each counts.
     items
         The M items that have interactions.
+    n_drawn
+        How many items are drawn for each batch; None: all items are there.
     """
 
     n_events: int
@@ -106,6 +143,7 @@ class CatalogueExamples:
     weights: Tensor | None
     items: Rows
     id_dropout_rates: tuple[float, float]
+    n_drawn: int | None = None
 
     @classmethod
     def of(
@@ -113,6 +151,7 @@ class CatalogueExamples:
         data: Interactions,
         device: torch.device,
         id_dropout_rates: tuple[float, float] = (0.0, 0.0),
+        n_drawn: int | None = None,
     ) -> CatalogueExamples:
         """Take a set of positives to the device."""
         trained = data.data_info.trained_items
@@ -131,6 +170,7 @@ class CatalogueExamples:
             None if weights is None else weights.squeeze(1)[torch.from_numpy(order).to(device)],
             data.items.rows[torch.from_numpy(trained)].to(device).wide(),
             id_dropout_rates,
+            n_drawn,
         )
 
     def __len__(self) -> int:
@@ -139,8 +179,8 @@ class CatalogueExamples:
 
     @property
     def n_pairs(self) -> int:
-        """How many pairs an epoch scores."""
-        return len(self) * len(self.items)
+        """How many pairs an epoch scores, those of drawn items without the batches' own positives."""
+        return len(self) * min(len(self.items), self.n_drawn or len(self.items))
 
     def mark_trained(self, network: Network) -> None:
         """Note in the network which of its embedding rows training will touch."""
@@ -154,6 +194,18 @@ class CatalogueExamples:
             if rate:
                 embedding.mark_trained(torch.full_like(rows[:1, :1], UNKNOWN))
 
+    def set_prior(self, network: Network, prior: float, batch_size: int) -> None:
+        """Penalise each vector once an epoch, beside the sum of all events' losses.
+
+        Linear weights are left free: their level is that of a softmax, and an item's share of the events.
+        """
+        n_steps = len(batch_bounds(len(self), batch_size))
+        prior *= n_steps / self.n_events
+        users = [self.user_table.codes[self.user_rows], self.context.codes]
+        network.user.set_prior(prior, users, of_weights=False)
+        times = n_steps * self._rates(self.n_events / n_steps)
+        network.item.set_prior(prior, [self.items.codes], times, of_weights=False)
+
     def epoch(
         self,
         network: Network,
@@ -164,34 +216,74 @@ class CatalogueExamples:
         bounds: Sequence[tuple[int, int]],
     ) -> Iterator[list[Part]]:
         """The batches of the user rows ``order[begin:end]``, each in parts whose hidden layers fit into memory."""
-        numbers = len(self.items) * max(term.numbers_per_pair for term in network.terms)
-        size, drop = max(1, NUMBERS_AT_ONCE // numbers), None
+        width, drop = max(term.numbers_per_pair for term in network.terms), None
         if self.id_dropout_rates[0]:
             of_user = uniforms(seed, epoch, np.arange(len(self)), 1, purpose=DROPPING_IDS)[:, 0]
             drop = torch.from_numpy(of_user < self.id_dropout_rates[0]).to(order.device)
+        mass, rates = self._mass(), self._rates(self.n_events / len(bounds))
         for step, (begin, end) in enumerate(bounds):
-            items = self._items(seed, epoch, step)
-            starts = range(begin, end, size)
-            yield [self._part(loss, order[start : min(start + size, end)], items, drop) for start in starts]
+            batch = self._batch(order[begin:end])
+            if self.n_drawn is not None:
+                point = uniforms(seed, epoch, np.arange(self.n_drawn), 1, purpose=(*DRAWING_ITEMS, step))[:, 0]
+                drawn = np.searchsorted(mass, point * mass[-1], side="right").clip(max=len(mass) - 1)
+                batch = batch.among(torch.from_numpy(drawn).to(order.device), rates)
+            items = self._items(batch.items, seed, epoch, step)
+            size = max(1, NUMBERS_AT_ONCE // (width * items.codes.shape[1]))
+            yield [self._part(loss, batch, slice(at, at + size), items, drop) for at in range(0, end - begin, size)]
 
-    def _part(self, loss: CatalogueLoss, groups: Tensor, items: Rows, drop: Tensor | None) -> Part:
-        users = self.user_table[self.user_rows[groups].unsqueeze(1)].join(self.context[groups.unsqueeze(1)]).wide()
-        if drop is not None:
-            users.codes[..., 0].masked_fill_(drop[groups].unsqueeze(1), UNKNOWN)
+    def _batch(self, groups: Tensor) -> _Batch:
         begin, sizes = self.starts[groups], self.starts[groups + 1] - self.starts[groups]
         rows = torch.arange(len(groups), device=groups.device).repeat_interleave(sizes)
         at = torch.arange(len(rows), device=groups.device) + (begin - sizes.cumsum(0) + sizes)[rows]
-        positives = Positives(rows, self.columns[at], None if self.weights is None else self.weights[at])
-        return Part(users, items, len(rows), lambda scores: loss(scores, positives))
+        weights = None if self.weights is None else self.weights[at]
+        return _Batch(groups, Positives(rows, self.columns[at], weights))
 
-    def _items(self, seed: int, epoch: int, step: int) -> Rows:
-        rate = self.id_dropout_rates[1]
+    def _part(self, loss: CatalogueLoss, batch: _Batch, part: slice, items: Rows, drop: Tensor | None) -> Part:
+        groups = batch.groups[part]
+        users = self.user_table[self.user_rows[groups].unsqueeze(1)].join(self.context[groups.unsqueeze(1)]).wide()
+        if drop is not None:
+            users.codes[..., 0].masked_fill_(drop[groups].unsqueeze(1), UNKNOWN)
+        positives = batch.positives.of(part)
+        return Part(users, items, len(positives), lambda scores: loss(scores, positives))
+
+    def _items(self, chosen: Tensor | None, seed: int, epoch: int, step: int) -> Rows:
+        items, rate = self.items if chosen is None else self.items[chosen], self.id_dropout_rates[1]
         if not rate:
-            return _one(self.items)
+            return _one(items)
         of_item = uniforms(seed, epoch, np.arange(len(self.items)), 1, purpose=(*DROPPING_IDS, step))[:, 0]
-        items = Rows(self.items.codes.clone(), self.items.dense)
-        items.codes[:, 0].masked_fill_(torch.from_numpy(of_item < rate).to(items.codes.device), UNKNOWN)
+        dropped = torch.from_numpy(of_item < rate).to(items.codes.device)
+        items = Rows(items.codes.clone(), items.dense)
+        items.codes[:, 0].masked_fill_(dropped if chosen is None else dropped[chosen], UNKNOWN)
         return _one(items)
+
+    def _mass(self) -> NDArray[np.float64]:
+        """How much of a draw falls on the items up to each: half by their share of the events, half alike."""
+        counts = torch.bincount(self.columns, minlength=len(self.items)).cpu().numpy()
+        return np.cumsum(0.5 * counts / counts.sum() + 0.5 / len(counts))
+
+    def _rates(self, n_positives: float) -> Tensor:
+        """How likely each item is to be among those of a batch with so many positives, (M,)."""
+        if self.n_drawn is None:
+            return torch.ones(len(self.items), device=self.columns.device)
+        counts = torch.bincount(self.columns, minlength=len(self.items)).double()
+        share = counts / counts.sum()
+        missing = self.n_drawn * torch.log1p(-(0.5 * share + 0.5 / len(share))) + n_positives * torch.log1p(-share)
+        return -torch.expm1(missing).float()
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Some user rows, their positives, and the items that these stand against; None: all."""
+
+    groups: Tensor
+    positives: Positives
+    items: Tensor | None = None
+
+    def among(self, drawn: Tensor, rates: Tensor) -> _Batch:
+        """The batch with the items that were drawn for it and its own positives, instead of all."""
+        items = torch.cat([drawn, self.positives.columns]).unique()
+        columns = torch.searchsorted(items, self.positives.columns)
+        return _Batch(self.groups, replace(self.positives, columns=columns, rates=rates[items]), items)
 
 
 def _one(items: Rows) -> Rows:

@@ -18,7 +18,7 @@ from recolib.files import prefixed, under
 from recolib.nn.network import Network
 from recolib.randomness import seeded
 from recolib.training.averaging import MovingAverage
-from recolib.training.batches import Examples, Part
+from recolib.training.batches import Examples, Part, batch_bounds
 from recolib.training.catalogue import CatalogueExamples
 from recolib.training.optimizers import Optimizer, Rates, read_moments
 from recolib.training.schedules import Schedule
@@ -41,6 +41,7 @@ class Plan:
     ema: float | None
     seed: int
     shuffle: bool
+    prior: float = 0.0
     optimizer: str = "auto"
     initial_accumulator_value: float = 0.0
     freeze_fm: bool = False
@@ -156,9 +157,12 @@ class Trainer:
         else:
             n_rows, losses = sum(len(part.users) for part in parts), list[Tensor]()
             for part in parts:
-                network.user.reg = network.item.reg = plan.reg * len(part.users) / n_rows
+                share = len(part.users) / n_rows
+                network.user.reg = network.item.reg = plan.reg * share
+                network.item.prior_share = share  # each part looks the items up again
                 losses.append(self._backward(part, part.n / n))
             network.user.reg = network.item.reg = plan.reg
+            network.item.prior_share = 1.0
             loss = torch.stack(losses).sum()
         if plan.clip_norm is not None:
             self.optimizer.clip(plan.clip_norm)
@@ -244,6 +248,7 @@ def train(trainer: Trainer, examples: Examples | CatalogueExamples, verbose: int
     """Run the epochs of a trainer's plan, or those of them that are left, and after each give a record of it."""
     plan = trainer.plan
     examples.mark_trained(trainer.network)
+    examples.set_prior(trainer.network, plan.prior, plan.batch_size)
     for number in range(trainer.epoch - plan.first_epoch + 1, plan.n_epochs + 1):
         with tqdm(
             total=examples.n_events,
@@ -291,14 +296,3 @@ def _refuse_other(state: Mapping[Any, Tensor], own: Mapping[Any, Tensor]) -> Non
                 f"the weights {name!r} are {tensor.dtype} {list(tensor.shape)}, "
                 f"and the network needs {own[name].dtype} {list(own[name].shape)}"
             )
-
-
-def batch_bounds(n: int, size: int) -> Sequence[tuple[int, int]]:
-    """Where batches of ``size`` begin and end; a last batch of one joins the one before it.
-
-    Batch norm cannot take a single row; n is at least 2.
-    """
-    bounds = [(begin, min(begin + size, n)) for begin in range(0, n, size)]
-    if n - bounds[-1][0] == 1:
-        bounds[-2:] = [(bounds[-2][0], n)]
-    return bounds

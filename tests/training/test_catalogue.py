@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from worlds import KINDS, make_world, two_tastes
 import recolib
 from recolib import AFM, FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStopping
 from recolib.training import catalogue
-from recolib.training.catalogue import CATALOGUE_LOSSES, CatalogueExamples, Positives, distinct_rows
+from recolib.training.catalogue import CATALOGUE_LOSSES, LEVEL, CatalogueExamples, Positives, distinct_rows
 
 CPU = torch.device("cpu")
 SETTINGS: dict[str, Any] = {"num_neg": "all", "loss_type": "softmax", "embed_size": 6, "lr": 0.05, "batch_size": 8}
@@ -47,7 +48,8 @@ def test_losses_are_those_of_a_loop_over_positives_and_items(name):
     for row, column in zip(positives.rows.tolist(), positives.columns.tolist(), strict=True):
         own, others = scores[row, column], scores[row][torch.arange(7) != column]
         if name == "softmax":
-            expected.append(-F.log_softmax(scores[row], 0)[column])
+            level = scores[row].logsumexp(0) - math.log(7)
+            expected.append(LEVEL * level.square() - F.log_softmax(scores[row], 0)[column])
         else:
             expected.append((F.softplus(-own) + F.softplus(others).mean()) / 2)
     mean = (torch.stack(expected) * torch.from_numpy(weights)).mean()

@@ -17,9 +17,9 @@ from recolib.data import DatasetFeat, DatasetPure
 from recolib.evaluation.measurement import Measurement
 from recolib.sampling import SAMPLERS, uniforms
 from recolib.training import batches as examples_module
-from recolib.training.batches import Examples
+from recolib.training.batches import Examples, batch_bounds
 from recolib.training.losses import RANKING_LOSSES, cross_entropy, squared
-from recolib.training.trainer import Plan, Trainer, batch_bounds
+from recolib.training.trainer import Plan, Trainer
 from recolib.wiring import build_network, plan_of
 
 N_USERS, N_ITEMS = 12, 9

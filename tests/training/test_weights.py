@@ -22,9 +22,8 @@ from recolib.data import DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
 from recolib.recommender import Recommender
 from recolib.sampling import SAMPLERS
-from recolib.training.batches import Examples
+from recolib.training.batches import Examples, batch_bounds
 from recolib.training.losses import NEED_NEGATIVES, RANKING_LOSSES, RATING_LOSS, Loss
-from recolib.training.trainer import batch_bounds
 
 CPU = torch.device("cpu")
 LOSSES: dict[str, Loss] = {**RANKING_LOSSES, "squared": RATING_LOSS}

@@ -80,6 +80,9 @@ class Component(nn.Module, Generic[S]):
         """Factors (K,) and a constant c, if in evaluation the term is Σ_{i<j} factors · (e_i ∘ e_j) + c; else None."""
         return None
 
+    def start_at_zero(self) -> None:
+        """Start with an output of zero, where that leaves the other weights to learn; by default as it is."""
+
     def start_as_pairs(self, factors: Tensor) -> bool:
         """Set the weights so that the network starts with the scores Σ_{i<j} factors · (e_i ∘ e_j).
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from recolib.nn.components.component import Component
@@ -56,10 +56,12 @@ class Deep(Component[DeepState]):
     @torch.no_grad()
     def start_as_pairs(self, factors: Tensor) -> bool:
         """Start with an output of zero, so that the pairs beside it are the whole score."""
-        last = self.rest[-1]
-        assert isinstance(last, nn.Linear)
-        last.weight.zero_()
+        self.start_at_zero()
         return False
+
+    def start_at_zero(self) -> None:
+        """Start with an output of zero."""
+        self.rest.start_at_zero()
 
     @property
     def numbers_per_pair(self) -> int:

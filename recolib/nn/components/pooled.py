@@ -66,6 +66,10 @@ class Pooled(Component[PooledState]):
         after = after_linear(hidden_units[0], use_bn, dropout)
         self.rest = Perceptron(*after, *mlp(hidden_units, use_bn, dropout))
 
+    def start_at_zero(self) -> None:
+        """Start with an output of zero."""
+        self.rest.start_at_zero()
+
     @property
     def numbers_per_pair(self) -> int:
         """The width of the first hidden layer."""

@@ -1,0 +1,149 @@
+"""What is chosen for settings that are left open, and the rows that the number of epochs is chosen by.
+
+Each value was judged by its worst case over sets of different size, sparsity and kind; docs/choosing.md has figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from recolib.data.consumed import interactions
+from recolib.data.interactions import Interactions
+from recolib.data.order import rows_by_code_and_time
+from recolib.sampling import uniforms
+from recolib.settings import ALL_ITEMS, MAY_BE_OPEN, SHARED, Settings
+from recolib.training.catalogue import CATALOGUE_LOSSES, distinct_rows
+
+LARGE_CATALOGUE = 20_000
+"""Items from which on negatives are drawn for each batch instead of all items being there."""
+N_SHARED = 4096
+"""How many are drawn then."""
+HELD_OUT = 0.1
+"""The share of the rows by which the number of epochs is chosen."""
+MOST_EPOCHS = 60
+"""The most epochs that are tried."""
+FEW_EPOCHS = 20
+"""Epochs on data of which too little could be held out."""
+PATIENCE = 8
+"""Epochs without a better figure after which none is expected."""
+N_MEASURED = 2000
+"""The most users whose lists are made to choose the number of epochs."""
+PRIOR = 3.0
+"""The prior against the catalogue."""
+RATING_PRIOR = 3.5
+"""The prior of ratings by their standard deviation: vectors grow with its root, and losses with its square."""
+LIST_LENGTH = 100
+"""The length of these lists: longer than what is recommended, since figures of ten items are noise on small data."""
+HOLDING_OUT = (3,)
+"""Sets what is held out apart from other draws."""
+
+
+def settle(
+    settings: Settings, data: Interactions, neg_sampling: bool, stops: bool, saved: Mapping[str, object]
+) -> None:
+    """Choose the settings that are left open, in place.
+
+    Parameters
+    ----------
+    settings
+        A model's.
+    data
+        The rows to train on.
+    neg_sampling
+        Whether negatives are drawn beside them.
+    stops
+        Whether something else will end the training. The number of epochs is then the most that are tried; else it
+        stays open, to be chosen by training, unless too few rows can be held out for that.
+    saved
+        What they were in the run that is to be resumed.
+    """
+    chosen = {name: saved[name] for name in MAY_BE_OPEN if name in saved} or choose(settings, data, neg_sampling)
+    if stops:
+        chosen.setdefault("n_epochs", MOST_EPOCHS)
+    elif len(data) * HELD_OUT < 2 or int(np.bincount(data.user_indices).max()) < 2:
+        chosen.setdefault("n_epochs", FEW_EPOCHS)
+    for name, value in chosen.items():
+        if getattr(settings, name) is None or name == "sampler":
+            setattr(settings, name, tuple(value) if isinstance(value, list) else value)
+
+
+def choose(settings: Settings, data: Interactions, neg_sampling: bool) -> dict[str, Any]:
+    """Values for the settings that are left open, but for the number of epochs."""
+    negatives = _negatives(settings, data) if neg_sampling else {}
+    sampler, num_neg = negatives.get("sampler", settings.sampler), negatives.get("num_neg", settings.num_neg)
+    has_catalogue = neg_sampling and (num_neg == ALL_ITEMS or sampler == SHARED)
+    values = _of_catalogue(settings, data) if has_catalogue else _of_rows(settings, data)
+    return negatives | {name: value for name, value in values.items() if getattr(settings, name) is None}
+
+
+def _negatives(settings: Settings, data: Interactions) -> dict[str, Any]:
+    """How many negatives; and that they are drawn for a whole batch, where the catalogue is large."""
+    if settings.num_neg is not None:
+        return {}
+    if settings.sampler == SHARED:
+        return {"num_neg": N_SHARED}
+    if settings.sampler != "random" or settings.loss_type not in (None, *CATALOGUE_LOSSES):
+        return {"num_neg": 1}
+    if len(data.data_info.trained_items) <= LARGE_CATALOGUE:
+        return {"num_neg": ALL_ITEMS}
+    return {"num_neg": N_SHARED, "sampler": SHARED}
+
+
+def _of_catalogue(settings: Settings, data: Interactions) -> Mapping[str, Any]:
+    n_rows = len(distinct_rows(data)[0])
+    return {
+        "loss_type": "softmax",
+        "embed_size": 128,
+        "lr": 0.005,
+        "batch_size": int(min(256, max(16, 2 ** round(math.log2(n_rows / 16))))),
+        "prior": PRIOR if settings.reg is None else 0.0,
+        "embed_dropout": (0.5, 0.0),
+    }
+
+
+def _of_rows(settings: Settings, data: Interactions) -> Mapping[str, Any]:
+    is_rating = settings.task == "rating"
+    return {
+        "loss_type": "squared" if is_rating else "cross_entropy",
+        "embed_size": 16,
+        "lr": 0.001,
+        "batch_size": 256,
+        "prior": RATING_PRIOR * float(data.labels.std()) if is_rating and settings.reg is None else 0.0,
+        "embed_dropout": 0.0,
+        "num_neg": 1,
+    }
+
+
+def metric_of(task: str, neg_sampling: bool) -> str:
+    """What the number of epochs is chosen by."""
+    if task == "rating":
+        return "rmse"
+    return "ndcg" if neg_sampling else "log_loss"
+
+
+def hold_out(data: Interactions, share: float, by_time: bool, seed: int) -> tuple[Interactions, Interactions]:
+    """The set without a share of each user's rows, and these: the latest, or some at random.
+
+    Their data does not have them among what users consumed, so that lists can have them. Each user keeps a row.
+    """
+    users = data.user_indices
+    each = uniforms(seed, 0, np.arange(len(data)), 1, purpose=HOLDING_OUT)[:, 0]
+    n_users = data.data_info.n_users + 1
+    order = rows_by_code_and_time(users, data.times if by_time else each, n_users)
+    counts = np.bincount(users, minlength=n_users)
+    n_rows = counts[users[order]]
+    from_the_end = np.cumsum(counts)[users[order]] - 1 - np.arange(len(order))
+    of_user = uniforms(seed, 1, np.arange(len(counts)), 1, purpose=HOLDING_OUT)[:, 0]
+    n_held = np.minimum(np.floor(share * n_rows + of_user[users[order]]), n_rows - 1)
+    is_held = np.zeros(len(data), bool)
+    is_held[order] = from_the_end < n_held
+    rest, held = data.take(np.flatnonzero(~is_held)), data.take(np.flatnonzero(is_held))
+    info = data.data_info
+    known = interactions(rest.user_indices, rest.item_indices, rest.labels > 0, info.n_users, info.n_items)
+    without = replace(info, user_consumed=known[0], item_consumed=known[1], liked=known[2])
+    return replace(rest, data_info=without), replace(held, data_info=without)

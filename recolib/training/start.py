@@ -1,0 +1,95 @@
+"""Where linear weights start: at what counting gives, so that training begins where popularity and biases end."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recolib.data.interactions import Interactions
+from recolib.nn.components.linear import Linear
+from recolib.nn.embedding import FieldEmbedding
+from recolib.nn.network import Network
+
+Counts = NDArray[np.floating]
+SHRINK_ITEMS, SHRINK_USERS = 10.0, 15.0
+"""Rows of the mean that are added to those of an item, and of a user."""
+
+
+@torch.no_grad()
+def start_from_counts(network: Network, data: Interactions, task: str, num_neg: int | None) -> None:
+    """Start w0 and the linear weights of the ids at what the labels of a new network's training rows say.
+
+    For ratings these are the mean and the biases of items and users. For labels of 0 and 1 they are log-odds. Where
+    each row is a positive, and stands against ``num_neg`` random items, they are how much likelier the item is among
+    the positives. Perceptrons start at zero, so that these are the score. A network without a first-order term is left
+    as it is.
+    """
+    if not any(isinstance(term, Linear) for term in network.terms):
+        return
+    for term in network.terms:
+        term.start_at_zero()
+    if num_neg is not None:
+        network.bias.fill_(-float(np.log(max(1, num_neg))))
+        _put(network.item, log_shares(data))
+        return
+    users, items = data.user_indices, data.item_indices
+    if task == "rating":
+        mean, of_users, of_items = biases(users, items, data.labels, data.weights)
+    else:
+        mean, of_users, of_items = log_odds(users, items, data.labels, data.weights)
+    network.bias.fill_(mean)
+    _put(network.user, of_users)
+    _put(network.item, of_items)
+
+
+def log_shares(data: Interactions) -> Counts:
+    """The log of each item's share of the rows times the number of items, by code; one row is added to each."""
+    trained = data.data_info.trained_items
+    counts = np.bincount(data.item_indices, data.weights, data.data_info.n_items + 1)[trained] + 1.0
+    shares = np.zeros(data.data_info.n_items + 1)
+    shares[trained] = np.log(counts / counts.sum() * len(trained))
+    return shares
+
+
+def biases(
+    users: NDArray[np.int32], items: NDArray[np.int32], labels: NDArray[np.float32], weights: NDArray[np.float32]
+) -> tuple[float, Counts, Counts]:
+    """The mean label, and how far above it users and items are, by code, each shrunk to 0 by its number of rows.
+
+    References
+    ----------
+    Koren, *Factor in the Neighbors*, ACM Transactions on Knowledge Discovery from Data 2010, section 2.1.
+    """
+    mean = float(np.average(labels, weights=weights))
+    of_items = _shrunk(items, labels - mean, weights, SHRINK_ITEMS)
+    return mean, _shrunk(users, labels - mean - of_items[items], weights, SHRINK_USERS), of_items
+
+
+def log_odds(
+    users: NDArray[np.int32], items: NDArray[np.int32], labels: NDArray[np.float32], weights: NDArray[np.float32]
+) -> tuple[float, Counts, Counts]:
+    """The log-odds of a label of 1, and how far above them those of users and items are, as in ``biases``."""
+    share = float(np.clip(np.average(labels, weights=weights), 1e-3, 1 - 1e-3))
+    base = float(np.log(share / (1 - share)))
+    of_items, of_users = (
+        _logit(share + _shrunk(codes, labels - share, weights, shrink)) - base
+        for codes, shrink in ((items, SHRINK_ITEMS), (users, SHRINK_USERS))
+    )
+    return base, of_users, of_items
+
+
+def _shrunk(codes: NDArray[np.int32], values: Counts, weights: NDArray[np.float32], shrink: float) -> Counts:
+    return np.bincount(codes, values * weights) / (np.bincount(codes, weights) + shrink)
+
+
+def _logit(shares: Counts) -> Counts:
+    shares = np.clip(shares, 1e-3, 1 - 1e-3)
+    return np.log(shares / (1 - shares))
+
+
+def _put(embedding: FieldEmbedding, values: Counts) -> None:
+    """Start the linear weights of the id's codes 0, 1, … at these values; the first column is the id's."""
+    weight = embedding.weights.weight
+    first = int(embedding.offsets[0])
+    weight[first : first + len(values), 0] = torch.from_numpy(values).to(weight)
