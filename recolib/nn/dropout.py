@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -60,3 +61,42 @@ class Dropout(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """Hide elements in training."""
         return dropout(input, self.rate, self.training)
+
+
+@dataclass(frozen=True, eq=False)
+class PairDropout:
+    """Dropout of all pairs of users and a catalogue, the same whenever a block of them is computed.
+
+    An element's 16 bits are the product of a random odd number of the user and one of the item. They take no memory
+    and no generator; four elements of two users and two items are hidden together as often as chance has it.
+
+    Attributes
+    ----------
+    user, item
+        The numbers, (G, 1, H) and (1, M, H).
+    n_hidden
+        How many of ``LEVELS`` are hidden.
+    """
+
+    user: Tensor
+    item: Tensor
+    n_hidden: int
+
+    @classmethod
+    def draw(cls, rate: float, n_users: int, n_items: int, width: int, device: torch.device) -> PairDropout:
+        """The numbers of a batch."""
+        user, item = (
+            torch.empty(shape, dtype=torch.int16, device=device).random_(-LEVELS // 2, LEVELS // 2).bitwise_or_(1)
+            for shape in ((n_users, 1, width), (1, n_items, width))
+        )
+        return cls(user, item, min(round(rate * LEVELS), LEVELS - 1))
+
+    @property
+    def scale(self) -> float:
+        """What makes up for the elements that are hidden."""
+        return LEVELS / (LEVELS - self.n_hidden)
+
+    def kept(self, users: slice, items: slice, dtype: torch.dtype) -> Tensor:
+        """1 for each element of a block that is kept, and 0 for one that is hidden, (g, m, H)."""
+        bits = self.user[users] * self.item[:, items]  # of which 16 bits are left
+        return bits.ge_(self.n_hidden - LEVELS // 2).to(dtype)

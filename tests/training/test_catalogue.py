@@ -13,6 +13,7 @@ from worlds import KINDS, make_world, two_tastes
 
 import recolib
 from recolib import AFM, FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStopping
+from recolib.nn import blocks
 from recolib.training import catalogue
 from recolib.training.catalogue import CATALOGUE_LOSSES, LEVEL, CatalogueExamples, Positives, distinct_rows
 
@@ -110,6 +111,18 @@ def test_a_batch_in_parts_steps_as_a_whole_one(cls, monkeypatch):
     for name, tensor in whole.engine.network.state_dict().items():
         torch.testing.assert_close(parts.engine.network.state_dict()[name], tensor, rtol=1e-3, atol=1e-5)
     assert parts.history_["train_loss"].tolist() == pytest.approx(whole.history_["train_loss"].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("use_bn", [False, True])
+@pytest.mark.parametrize("cls", [NFM, DeepFM])
+def test_layers_in_blocks_of_pairs_train_as_uncut_ones(cls, use_bn, monkeypatch):
+    settings = {"use_bn": use_bn, "n_epochs": 2, "optimizer": "sgd", "lr": 0.1, "init_std": 0.1}
+    uncut = fitted(cls, "all kinds", **settings)
+    monkeypatch.setattr(blocks, "N_PAIRS", 1)
+    monkeypatch.setattr(blocks, "N_ITEMS", 3)
+    cut = fitted(cls, "all kinds", **settings)
+    assert cut.history_["train_loss"].tolist() == pytest.approx(uncut.history_["train_loss"].tolist(), rel=1e-4)
+    assert not same(cut, uncut)  # but for the order of sums
 
 
 # ---- a fit

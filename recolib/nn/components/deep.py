@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recolib.nn.blocks import Sums, n_kept, over_pairs, pays
 from recolib.nn.components.component import Component
 from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import BatchNorm, Perceptron, SideLinear, after_linear, mlp
@@ -65,8 +66,9 @@ class Deep(Component[DeepState]):
 
     @property
     def numbers_per_pair(self) -> int:
-        """The width of the first hidden layer."""
-        return self.first.out_features
+        """The width of the first hidden layer; in training what blocks keep."""
+        blocks = self.training and self.first.weight.device.type == "cpu"
+        return n_kept([*self.rest][1:]) if blocks else self.first.out_features
 
     def encode(self, side: NetworkSide, fields: Fields) -> DeepState:
         """The side's share of the first layer, in evaluation after its batch norm; the constants go with the user."""
@@ -86,6 +88,21 @@ class Deep(Component[DeepState]):
 
     def score(self, user: DeepState, item: DeepState) -> Tensor:
         """The remaining layers of the pair, (B, n)."""
+        if pays(self.training, user.hidden, item.hidden):
+            return self._over_pairs(user.hidden, item.hidden).squeeze(-1)
         hidden = user.hidden + item.hidden
         rest = self.rest(hidden) if self.training else self.rest.folded(hidden, start=int(self.norm_is_first))
         return rest.squeeze(-1)
+
+    def _over_pairs(self, user: Tensor, item: Tensor) -> Tensor:
+        """The remaining layers in blocks. Over all pairs, u + i has the mean and variance of u and i, added up."""
+        norm = self.rest[0]
+        if not isinstance(norm, BatchNorm):
+            return over_pairs(self.rest, Sums(), user, item)
+        user, item = user.to(norm.weight.dtype), item.to(norm.weight.dtype)
+        (u_variance, u_mean), (i_variance, i_mean) = (
+            torch.var_mean(side.flatten(0, 1), 0, correction=0) for side in (user, item)
+        )
+        n = len(user) * item.shape[1]
+        scale, shift = norm.scale_and_shift_of(u_mean + i_mean, u_variance + i_variance, n)
+        return over_pairs([*self.rest][1:], Sums(), torch.addcmul(shift, user, scale), item * scale)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recolib.nn.blocks import Weights, n_kept, over_pairs, pays, summed
 from recolib.nn.components.component import Component, linear_of_products
 from recolib.nn.components.pairwise import own_pairs
 from recolib.nn.dropout import Dropout
@@ -72,8 +73,9 @@ class Pooled(Component[PooledState]):
 
     @property
     def numbers_per_pair(self) -> int:
-        """The width of the first hidden layer."""
-        return self.first.out_features
+        """The width of the first hidden layer; in training what blocks keep."""
+        blocks = self.training and self.first.weight.device.type == "cpu"
+        return n_kept([*self.rest][0 if self.dropout.rate else 1 :]) if blocks else self.first.out_features
 
     def encode(self, side: NetworkSide, fields: Fields) -> PooledState:
         """The side's vector sum and own pairs; the bias goes with the user."""
@@ -85,6 +87,8 @@ class Pooled(Component[PooledState]):
 
     def score(self, user: PooledState, item: PooledState) -> Tensor:
         """The layers over all pairs, (B, n)."""
+        if pays(self.training, user.total, item.total):
+            return self._over_pairs(user, item).squeeze(-1)
         return self.rest(self._hidden(user, item)).squeeze(-1)
 
     def _hidden(self, user: PooledState, item: PooledState) -> Tensor:
@@ -95,3 +99,64 @@ class Pooled(Component[PooledState]):
             return self.first(self.dropout(pairs if self.norm is None else self.norm(pairs)))
         weight, _ = fold(self.norm, self.first)
         return own + linear_of_products(user.total, item.total, weight)
+
+    def _over_pairs(self, user: PooledState, item: PooledState) -> Tensor:
+        """All layers in blocks. The first two batch norms follow from the states, unless dropout is between them."""
+        if self.norm is None:
+            return over_pairs([self.dropout, self.first, *self.rest], _Pairs(), *_parts(user, item))
+        with torch.autocast(user.total.device.type, enabled=False):
+            u_own, i_own, u, i = _parts(user, item)
+            n, (mean, covariance) = len(u) * i.shape[1], moments_of_pairs(u_own, i_own, u, i)
+            scale, shift = self.norm.scale_and_shift_of(mean, covariance.diagonal(), n)
+            parts = torch.addcmul(shift, u_own, scale), i_own * scale, u * scale, i
+            if self.dropout.rate:
+                layers = [self.dropout, self.first, *self.rest]
+            else:
+                mean, spread = self.first(mean * scale + shift), self.first.weight * scale
+                after = self.rest[0]
+                assert isinstance(after, BatchNorm)
+                scale, shift = after.scale_and_shift_of(mean, (spread @ covariance * spread).sum(1), n)
+                weight = self.first.weight * scale.unsqueeze(1)
+                layers = [Weights(weight, torch.addcmul(shift, self.first.bias, scale)), *[*self.rest][1:]]
+        return over_pairs(layers, _Pairs(), *parts)
+
+
+def _parts(user: PooledState, item: PooledState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return user.own, item.own, user.total, item.total
+
+
+class _Pairs:
+    """a + b + u ∘ v, in blocks."""
+
+    def __call__(self, *parts: Tensor) -> Tensor:
+        """Of users a, u (g, 1, K) and items b, v (1, m, K)."""
+        a, b, u, v = parts
+        return (a + b).addcmul_(u, v)
+
+    def gradients(self, gradient: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        """The sums over the other side, for u and v times what they are multiplied with."""
+        *_, u, v = parts
+        return summed(gradient, 1), summed(gradient, 0), summed(gradient * v, 1), summed(gradient * u, 0)
+
+
+def moments_of_pairs(a: Tensor, b: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (K,) and covariance (K, K) of a + b + u ∘ v over all pairs of users and items.
+
+    With all means taken off, it is a + v̄ ∘ u of the user, b + ū ∘ v of the item, and u ∘ v, which are uncorrelated.
+
+    Parameters
+    ----------
+    a, u
+        Of users, (G, 1, K).
+    b, v
+        Of items, (1, M, K).
+    """
+    means = [part.flatten(0, 1).mean(0) for part in (a, b, u, v)]
+    a, b, u, v = (part.flatten(0, 1) - mean for part, mean in zip((a, b, u, v), means, strict=True))
+    a_mean, b_mean, u_mean, v_mean = means
+    covariance = _square(a + v_mean * u) + _square(b + u_mean * v) + _square(u) * _square(v)
+    return a_mean + b_mean + u_mean * v_mean, covariance
+
+
+def _square(centred: Tensor) -> Tensor:
+    return centred.T @ centred / len(centred)
