@@ -12,6 +12,8 @@
     A training step with few users or millions, against itself.
 ``catalogue``
     A list over few items or a million, against what its matrix products must take.
+``catalogue_training``
+    FM, NFM and DeepFM in training with ``num_neg="all"``: pairs a second.
 
 Each side is a process, in an environment of its own if it is another library (``make peers``). Rounds run all sides in
 turn, with each number of threads; a side's better one counts. A ratio is of one round, and its median, least and most

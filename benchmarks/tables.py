@@ -218,6 +218,46 @@ CATALOGUE = Table(
     prepare=prepare_catalogue,
 )
 
+
+def catalogue_sides() -> dict[str, Side]:
+    """Algorithms with their layers, in both precisions."""
+    sides = {"FM": own("catalogue_training", algorithm="FM", settings={})}
+    plain: dict[str, Any] = {"hidden_units": [64, 32], "use_bn": False}
+    for name in ("NFM", "DeepFM"):
+        for title, settings in (
+            ("64-32", plain),
+            ("64-32, bfloat16", plain | BFLOAT16),
+            ("64-32, batch norm", plain | {"use_bn": True}),
+            ("64-32, dropout", plain | {"dropout_rate": 0.2}),
+            ("128-64-32", {"hidden_units": [128, 64, 32], "use_bn": False}),
+            ("128-64-32, batch norm, dropout", {"hidden_units": [128, 64, 32], "dropout_rate": 0.2}),
+        ):
+            sides[f"{name} {title}"] = own("catalogue_training", algorithm=name, settings=settings)
+    return sides
+
+
+CATALOGUE_TRAINING = Table(
+    title="Training against the whole catalogue: 1,000 users, 1,400 items, 40,000 positives, vectors of 64",
+    sides=catalogue_sides(),
+    figures=[
+        Figure(
+            "pairs_per_s",
+            "million pairs a second",
+            {f"{name} {title}": "≥ 2.5" for name in ("NFM", "DeepFM") for title in ("64-32", "64-32, bfloat16")},
+            more=True,
+        ),
+        Figure("pairs_per_cpu_s", "million pairs a second of a processor's time", more=True, is_race=False),
+        Figure("peak_mib", "peak memory of the process, MiB", is_race=False),
+    ],
+    prepare=lambda table, folder: {
+        "users": 1_000,
+        "items": 1_400,
+        "common": {"embed_size": 64, "num_neg": "all", "loss_type": "softmax", "batch_size": 8_192},
+    },
+    epochs=3,
+    rows=40_000,
+)
+
 TABLES = {
     "training": TRAINING,
     "tutorial": TUTORIAL_SPEED,
@@ -225,4 +265,5 @@ TABLES = {
     "loading": LOADING,
     "vocabulary": VOCABULARY,
     "catalogue": CATALOGUE,
+    "catalogue_training": CATALOGUE_TRAINING,
 }

@@ -16,7 +16,7 @@ from benchmarks.experiments import EXPERIMENTS, Entry, Experiment, Parts, encode
 from benchmarks.generated import BIG_COLUMNS, big_frame, covering, tutorial_frame, users_frame
 from benchmarks.librecommender import COLUMNS
 from benchmarks.measures import growth_mib, resident_mib
-from benchmarks.own import catalogue, loading, training, tutorial, vocabulary
+from benchmarks.own import catalogue, catalogue_training, loading, training, tutorial, vocabulary
 from benchmarks.own import serving as own_serving
 from benchmarks.page import PAGE, filled, plot, section
 from benchmarks.peers import plain
@@ -265,6 +265,17 @@ OWN: dict[str, tuple[Callable[[Record], Iterator[Record]], dict[str, Any]]] = {
     "serving": (own_serving.work, {"settings": SMALL | {"n_epochs": 1}, "chunk": 1000}),
     "loading random_split": (loading.work, {"rows": 3000, "split": "random_split"}),
     "loading pandas": (loading.work, {"rows": 3000, "split": None}),
+    "catalogue_training": (
+        catalogue_training.work,
+        {
+            "algorithm": "NFM",
+            "common": SMALL | {"num_neg": "all"},
+            "settings": {"use_bn": False},
+            "users": 50,
+            "items": 100,
+            "rows": 300,
+        },
+    ),
     "vocabulary": (vocabulary.work, {"settings": SMALL, "known_rows": 200, "users": 150, "items": 20, "rows": 128}),
 }
 
