@@ -78,7 +78,8 @@ def choose(settings: Settings, data: Interactions, neg_sampling: bool) -> dict[s
     sampler, num_neg = negatives.get("sampler", settings.sampler), negatives.get("num_neg", settings.num_neg)
     has_catalogue = neg_sampling and (num_neg == ALL_ITEMS or sampler == SHARED)
     values = _of_catalogue(settings, data) if has_catalogue else _of_rows(settings, data)
-    return negatives | {name: value for name, value in values.items() if getattr(settings, name) is None}
+    left_open = [name for name in values if hasattr(settings, name) and getattr(settings, name) is None]
+    return negatives | {name: values[name] for name in left_open if name not in negatives}
 
 
 def _negatives(settings: Settings, data: Interactions) -> dict[str, Any]:
@@ -103,6 +104,7 @@ def _of_catalogue(settings: Settings, data: Interactions) -> Mapping[str, Any]:
         "batch_size": int(min(256, max(16, 2 ** round(math.log2(n_rows / 16))))),
         "prior": PRIOR if settings.reg is None else 0.0,
         "embed_dropout": (0.5, 0.0),
+        "use_bn": False,
     }
 
 
@@ -115,6 +117,7 @@ def _of_rows(settings: Settings, data: Interactions) -> Mapping[str, Any]:
         "batch_size": 256,
         "prior": RATING_PRIOR * float(data.labels.std()) if is_rating and settings.reg is None else 0.0,
         "embed_dropout": 0.0,
+        "use_bn": True,
         "num_neg": 1,
     }
 

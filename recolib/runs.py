@@ -265,7 +265,7 @@ def read_run(resume: object, checkpoint: Path | None, model: Settings, is_new: b
     if not saved.is_of(type(model)):
         raise ValueError(f"{file} is a run of {saved.algorithm}, not of {type(model).__name__}")
     there, here = dict(saved.settings), plain_settings(model)
-    here |= {name: there.get(name) for name in MAY_BE_OPEN if here[name] is None}
+    here |= {name: there.get(name) for name in MAY_BE_OPEN if here.get(name, 0) is None}
     _refuse_differences(file, there | {"device": None}, here | {"device": None})
     if saved.data_info.fingerprint != model.data_info.fingerprint:
         raise ValueError(f"{file} is a run on other data ({saved.data_info}) than this model's ({model.data_info})")

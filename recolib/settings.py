@@ -43,7 +43,7 @@ SHARED = "shared"
 """``sampler`` for negatives that are drawn for a whole batch."""
 OPEN: Any = None
 """The default of a setting that the first ``fit`` chooses a value for."""
-MAY_BE_OPEN = ("loss_type", "embed_size", "n_epochs", "lr", "prior", "batch_size", "num_neg", "embed_dropout")
+MAY_BE_OPEN = ("loss_type", "embed_size", "n_epochs", "lr", "prior", "batch_size", "num_neg", "embed_dropout", "use_bn")
 
 MAX_HEADS = 64
 
@@ -335,7 +335,7 @@ class Settings:
         check_choice("task", self.task, TASKS)
         if not isinstance(self.data_info, DataInfo):
             raise TypeError(f"data_info must be what build_trainset returned, got {type(self.data_info).__name__}")
-        given = [name for name in MAY_BE_OPEN if getattr(self, name) is not None]
+        given = [name for name in MAY_BE_OPEN if getattr(self, name, None) is not None]
         if "loss_type" in given:
             self._check_loss()
         check_choice("multi_sparse_combiner", self.multi_sparse_combiner, get_args(Combiner))

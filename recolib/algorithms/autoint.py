@@ -7,7 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, Deep, FieldSpec, SelfAttention
 from recolib.recommender import Recommender
-from recolib.settings import Flag, HeadCount, OptionalShare, OptionalWidths, Widths
+from recolib.settings import OPEN, Flag, HeadCount, OptionalShare, OptionalWidths, Widths
 
 
 class AutoInt(Recommender):
@@ -58,7 +58,7 @@ class AutoInt(Recommender):
     num_heads: HeadCount = 2
     use_residual: Flag = True
     hidden_units: OptionalWidths = ()
-    use_bn: Flag = True
+    use_bn: Flag = OPEN
     dropout_rate: OptionalShare = None
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, CrossLayers, Deep, FieldSpec
 from recolib.recommender import Recommender
-from recolib.settings import Flag, LayerCount, OptionalShare, OptionalSize, Widths
+from recolib.settings import OPEN, Flag, LayerCount, OptionalShare, OptionalSize, Widths
 
 
 class DCNv2(Recommender):
@@ -55,7 +55,7 @@ class DCNv2(Recommender):
 
     cross_layers: LayerCount = 3
     cross_rank: OptionalSize = None
-    use_bn: Flag = True
+    use_bn: Flag = OPEN
     dropout_rate: OptionalShare = None
     hidden_units: Widths = (128, 64, 32)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from recolib.nn import Component, Deep, FieldSpec, Linear, Pairwise
 from recolib.recommender import Recommender
-from recolib.settings import Flag, OptionalShare, Share, Widths, one_of
+from recolib.settings import OPEN, Flag, OptionalShare, Share, Widths, one_of
 
 
 class DeepFM(Recommender):
@@ -53,7 +53,7 @@ class DeepFM(Recommender):
     True
     """
 
-    use_bn: Flag = True
+    use_bn: Flag = OPEN
     dropout_rate: OptionalShare = None
     hidden_units: Widths = (128, 64, 32)
     pair_dropout: Share = 0.0

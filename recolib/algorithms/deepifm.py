@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from recolib.checks import check_number
 from recolib.nn import Component, Deep, FieldSpec, InteractionAware, Linear
 from recolib.recommender import Recommender
-from recolib.settings import Check, Count, Flag, NotNegative, OptionalShare, Positive, Share, Size, Widths
+from recolib.settings import OPEN, Check, Count, Flag, NotNegative, OptionalShare, Positive, Share, Size, Widths
 
 
 def _share_above_0(name: str, value: float) -> float:
@@ -79,7 +79,7 @@ class DeepIFM(Recommender):
     pair_dropout: Share = 0.0
     pair_share: Annotated[float, Check(_share_above_0)] = 1.0
     warmup_steps: Count = 50_000
-    use_bn: Flag = True
+    use_bn: Flag = OPEN
     dropout_rate: OptionalShare = None
     hidden_units: Widths = (100, 75, 50)
 

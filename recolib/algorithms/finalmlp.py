@@ -7,7 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, FieldSpec, GatedStreams, TwoStreams
 from recolib.recommender import Recommender
-from recolib.settings import Flag, HeadCount, OptionalShare, OptionalWidths, Widths
+from recolib.settings import OPEN, Flag, HeadCount, OptionalShare, OptionalWidths, Widths
 
 
 class FinalMLP(Recommender):
@@ -61,7 +61,7 @@ class FinalMLP(Recommender):
     second_hidden_units: Widths = (128, 64)
     num_heads: HeadCount = 1
     gate_units: OptionalWidths = ()
-    use_bn: Flag = True
+    use_bn: Flag = OPEN
     dropout_rate: OptionalShare = None
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, FieldSpec, Linear, Pooled
 from recolib.recommender import Recommender
-from recolib.settings import Flag, OptionalShare, Share, Widths
+from recolib.settings import OPEN, Flag, OptionalShare, Share, Widths
 
 
 class NFM(Recommender):
@@ -49,7 +49,7 @@ class NFM(Recommender):
     True
     """
 
-    use_bn: Flag = True
+    use_bn: Flag = OPEN
     dropout_rate: OptionalShare = None
     hidden_units: Widths = (64,)
     pair_dropout: Share = 0.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, Deep, FieldSpec, Linear
 from recolib.recommender import Recommender
-from recolib.settings import Flag, OptionalShare, Widths
+from recolib.settings import OPEN, Flag, OptionalShare, Widths
 
 
 class WideDeep(Recommender):
@@ -47,7 +47,7 @@ class WideDeep(Recommender):
     True
     """
 
-    use_bn: Flag = True
+    use_bn: Flag = OPEN
     dropout_rate: OptionalShare = None
     hidden_units: Widths = (128, 64, 32)
 
