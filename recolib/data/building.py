@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recolib.data.consumed import interactions
 from recolib.data.encoding import blank_rows, fill, overlay
 from recolib.data.field import Field, Side
-from recolib.data.frame import Frame, Times, factorize, read_column, read_numbers, read_times
+from recolib.data.frame import Frame, factorize, read_column, read_numbers
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions, equal_weights
 from recolib.data.kinds import Cells, kind_of
@@ -19,6 +19,7 @@ from recolib.data.order import last_of
 from recolib.data.rows import UNKNOWN, Codes
 from recolib.data.schema import Schema
 from recolib.data.table import Table, changing_events, table_of_events
+from recolib.data.times import Times, read_times
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
 

@@ -302,14 +302,15 @@ class DatasetFeat(_Dataset):
         """
         check_choice("dense_scaling", dense_scaling, SCALINGS)
         sources = _feature_frames(user_features, item_features)
-        present = {*read_frame(train_data, (), "train_data").columns, *(c for s in sources.values() for c in s.columns)}
+        events = read_frame(train_data, (), "train_data")  # once: a stream is empty afterwards
+        present = {*events.columns, *(c for s in sources.values() for c in s.columns)}
         schema = make_schema(
             user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val, present, other_col
         )
         needed: dict[Side, Frame] = {
             side: frame.select(_wanted(frame, schema, side)) for side, frame in sources.items()
         }
-        return cls._build(train_data, schema, needed, dense_scaling, shuffle, seed)
+        return cls._build(events, schema, needed, dense_scaling, shuffle, seed)
 
 
 def _feature_frames(user_features: object, item_features: object) -> dict[Side, Frame]:

@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recolib.data.arrow import ArrowStream, read_stream, without_views
 from recolib.exceptions import warn
 
 Frame = nw.DataFrame[Any]
-Times = NDArray[Any]
-"""Moments that sort: int64 or float64."""
 Values = NDArray[Any]
 """Distinct ids or category values: int64, or objects that are int or str."""
 BLOCK = 2**16
@@ -27,12 +26,13 @@ BLOCK = 2**16
 
 
 def read_frame(data: object, columns: Sequence[str] = (), name: str = "data") -> Frame:
-    """A checked view of an eager frame; nothing is copied.
+    """A checked view of an eager frame; nothing is copied, but for what comes as a stream or as views of Arrow's.
 
     Parameters
     ----------
     data
-        A pandas, polars or pyarrow frame, or whatever else narwhals reads eagerly.
+        A pandas, polars or pyarrow frame, whatever else narwhals reads eagerly, or an object that gives its rows by
+        Arrow's ``__arrow_c_stream__``.
     columns
         The columns that must be there, each once.
     name
@@ -47,7 +47,7 @@ def read_frame(data: object, columns: Sequence[str] = (), name: str = "data") ->
         twice = sorted({str(column) for column in data.columns[data.columns.duplicated()]})
         raise ValueError(f"columns {twice} stand more than once in {name}")
     try:
-        frame = cast("Frame", nw.from_native(cast("Any", data), eager_only=True))
+        frame = _as_frame(data)
     except TypeError:
         kind = type(data).__name__
         hint = ": call .collect() first" if kind == "LazyFrame" else ""
@@ -60,6 +60,16 @@ def read_frame(data: object, columns: Sequence[str] = (), name: str = "data") ->
     if not len(frame):
         raise ValueError(f"{name} has no rows")
     return frame
+
+
+def _as_frame(data: object) -> Frame:
+    data = without_views(data)
+    try:
+        return cast("Frame", nw.from_native(cast("Any", data), eager_only=True))
+    except TypeError:
+        if not isinstance(data, ArrowStream):
+            raise
+    return cast("Frame", nw.from_native(without_views(read_stream(data)), eager_only=True))
 
 
 def read_column(frame: Frame, name: str) -> pd.Series:
@@ -157,7 +167,7 @@ def read_numbers(column: pd.Series, name: str, missing: bool = True) -> NDArray[
     if kind not in {"integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty"}:
         sample = next((value for value in column if isinstance(value, str)), None)
         found = f"text such as {sample!r}" if sample is not None else f"{kind} values"
-        raise ValueError(f"column {name!r} must hold numbers, found {found}")
+        raise ValueError(f"column {name!r} must hold numbers, found {found}{_way_to_numbers(kind, name)}")
     try:
         numbers = column.to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError, OverflowError) as error:
@@ -176,6 +186,14 @@ def read_numbers(column: pd.Series, name: str, missing: bool = True) -> NDArray[
     return numbers
 
 
+def _way_to_numbers(kind: str, name: str) -> str:
+    if kind in {"string", "mixed", "mixed-integer"}:
+        return ": convert it by pandas.to_numeric"
+    if kind in {"date", "datetime", "datetime64"}:
+        return f": make days of it, such as (pandas.to_datetime(data[{name!r}]) - pandas.Timestamp(0)).dt.days"
+    return ""
+
+
 def refuse_missing(n_missing: int, name: str) -> None:
     """Raise if values are missing where each row needs one."""
     if n_missing:
@@ -186,20 +204,6 @@ def refuse_empty(n_present: int, name: str) -> None:
     """Raise if a column that is to be learnt from holds nothing."""
     if not n_present:
         raise ValueError(f"column {name!r} is empty: all of its values are missing")
-
-
-def read_times(column: pd.Series, name: str) -> Times:
-    """A column of times, of any unit that sorts: numbers, or dates as nano- or microseconds; integers stay exact."""
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        refuse_missing(int(column.isna().sum()), name)
-        for unit in ("ns", "us"):  # nanoseconds reach from 1677 to 2262
-            with suppress(ValueError, OverflowError):
-                return column.dt.as_unit(unit).to_numpy(f"datetime64[{unit}]").astype(np.int64)
-        raise ValueError(f"column {name!r} has dates that 64 bits of microseconds do not reach")
-    times = read_numbers(column, name, missing=False)
-    is_integer = pd.api.types.is_signed_integer_dtype(column.dtype)
-    # a view would keep the frame alive and change with it
-    return column.to_numpy(np.int64, copy=True) if is_integer else times.copy()
 
 
 def read_ids(ids: object, name: str) -> Values:

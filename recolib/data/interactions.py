@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recolib.data.frame import Times
 from recolib.data.info import DataInfo
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.table import Table
+from recolib.data.times import Times
 
 
 def equal_weights(n: int) -> NDArray[np.float32]:

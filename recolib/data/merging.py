@@ -15,7 +15,7 @@ from recolib.data.building import Sources, feature_ids, source_of, times_of, wei
 from recolib.data.consumed import Consumed, interactions
 from recolib.data.encoding import blank_rows, fill
 from recolib.data.field import Field, Side
-from recolib.data.frame import Frame, Times, factorize, read_column, read_frame, read_numbers
+from recolib.data.frame import Frame, factorize, read_column, read_frame, read_numbers
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions
 from recolib.data.kinds import Cells, kind_of
@@ -23,6 +23,7 @@ from recolib.data.order import last_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.schema import Schema
 from recolib.data.table import Table, changing_events, differ, table_of_events
+from recolib.data.times import Times
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
 

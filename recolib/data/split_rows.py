@@ -17,6 +17,7 @@ from recolib.checks import check_bool, check_integer
 from recolib.data.frame import Frame, Values, factorize, read_column, read_frame, refuse_missing
 from recolib.data.order import RowNumbers, rows_by_code, rows_by_code_and_time
 from recolib.data.rows import Codes
+from recolib.data.times import Times, read_times
 
 Counts = NDArray[np.int64]
 Cut = Callable[[Counts], list[Counts]]
@@ -61,8 +62,8 @@ class Log:
     items: Codes
     n_users: int
     n_items: int
-    times: NDArray[np.int64] | None
-    """Codes that sort as the times do; None for a log whose order is that of its rows."""
+    times: Times | None
+    """None for a log whose order is that of its rows."""
 
     @classmethod
     def read(cls, data: object, unknown: UnknownIds, by_time: bool = False) -> Log:
@@ -73,7 +74,7 @@ class Log:
         users, user_values = _read_ids(frame, "user")
         items, item_values = _read_ids(frame, "item")
         users = _rank_values(user_values)[users]
-        times = _read_order(frame) if by_time else None
+        times = read_times(read_column(frame, "time"), "time") if by_time else None
         return cls(frame, users, items, len(user_values), len(item_values), times)
 
 
@@ -90,21 +91,6 @@ def _rank_values(values: Values) -> Codes:
     ranks = np.empty(len(values), np.int32)
     ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
     return ranks
-
-
-def _read_order(frame: Frame) -> NDArray[np.int64]:
-    """Codes that sort as the times do: themselves where they are whole, else their places when sorted."""
-    times = read_column(frame, "time")
-    refuse_missing(int(times.isna().sum()), "time")
-    if isinstance(times.dtype, np.dtype) and times.dtype.kind in "iM":
-        return times.to_numpy().astype(np.int64, copy=False)
-    try:
-        order = np.asarray(times.array.argsort(kind="stable"), np.int64)
-    except TypeError as error:
-        raise ValueError(f"column 'time' cannot be sorted: {error}") from None
-    places = np.empty(len(order), np.int64)
-    places[order] = np.arange(len(order))
-    return places
 
 
 def refuse_all_rows(test_size: int, log: Log) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recolib.data.frame import Times
 from recolib.data.order import last_of, rows_by_code_and_time
 from recolib.data.rows import Codes, Rows
+from recolib.data.times import Times
 
 
 @dataclass(frozen=True, eq=False)

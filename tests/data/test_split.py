@@ -465,7 +465,7 @@ def test_what_is_no_frame_is_refused():
 def test_times_that_cannot_be_compared_are_refused():
     data = make_log().astype({"time": object})
     data.iloc[0, data.columns.get_loc("time")] = "yesterday"
-    with pytest.raises(ValueError, match="column 'time' cannot be sorted"):
+    with pytest.raises(ValueError, match="column 'time' must hold numbers or dates, found text such as 'yesterday'"):
         split_by_num_chrono(data)
 
 
