@@ -18,11 +18,19 @@ class NotBoolError(TypeError, AssertionError):
     """An argument is neither True nor False. It is an ``AssertionError``, too, as LibRecommender raises it."""
 
 
-class UnknownIdWarning(UserWarning):
+class RecolibWarning(UserWarning):
+    """What recolib warns of. Each kind that one may want to silence by itself is a subclass."""
+
+
+class UnknownIdWarning(RecolibWarning):
     """Users or items are unknown: ``cold_start`` says how they are scored."""
 
 
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
+class OutOfRangeWarning(RecolibWarning):
+    """Numbers of a dense column are so far outside training's range that they count as the farthest that is taken."""
+
+
+def warn(message: str, category: type[RecolibWarning] = RecolibWarning) -> None:
     """Warn at the line that called the library."""
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):

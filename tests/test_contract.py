@@ -25,6 +25,7 @@ from recolib import EarlyStopping, NotFittedError, UnknownIdWarning
 from recolib.algorithms import AFM, FM, IFM, INN, NFM, AutoInt, DCNv2, DeepFM, DeepIFM, FinalMLP, WideDeep
 from recolib.evaluation import evaluate
 from recolib.evaluation.metrics import METRICS
+from recolib.exceptions import OutOfRangeWarning
 from recolib.recommender import Recommender
 from recolib.testing.algorithms import PROMISES, Case, check_promise
 
@@ -405,6 +406,21 @@ def test_unknown_pairs_are_predicted(model: Recommender) -> None:
         assert model.predict(100, "thing", cold_start="popular") == pytest.approx(model.default_pred)
     with pytest.warns(UnknownIdWarning, match="1 unknown items, such as 'thing'"):
         model.predict(100, "thing")
+
+
+@every_algorithm
+def test_answers_stay_finite_however_far_out_a_number_is(model: Recommender, world: World) -> None:
+    if "dense_col" not in (world.columns or {}):
+        return
+    for sign in (1, -1):
+        with pytest.warns(OutOfRangeWarning, match="column 'age' has 1 values far outside training's range"):
+            lists = model.recommend_user(100, 4, {"age": sign * 1e38}, return_scores=True, context=hours(world))
+        with pytest.warns(OutOfRangeWarning, match="column 'price' has 1 values far outside training's range"):
+            prediction = model.predict(100, "i3", feats={"age": sign * 1e25, "price": sign * 1e38, "hour": 2})
+        assert np.isfinite(prediction)
+        assert np.isfinite(lists[100][1]).all()
+    with pytest.raises(ValueError, match="column 'age' has 1 infinite values"):
+        model.predict(100, "i3", feats={"age": np.inf, "hour": 2})
 
 
 @every_algorithm

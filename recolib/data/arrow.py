@@ -46,7 +46,7 @@ def without_views(data: Any) -> Any:
         for name in views:
             data[name] = _plain_column(data[name])
         return data
-    if not nw.dependencies.is_pyarrow_table(data):
+    if isinstance(data, nw.DataFrame) or not nw.dependencies.is_pyarrow_table(data):
         return data
     for place, field in enumerate(data.schema):
         if _is_view(field.type):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 
 import pandas as pd
 import polars as pl
@@ -111,6 +112,12 @@ def test_dates_of_arrow_are_times(kind):
     in_pandas = frame.assign(time=pd.Series(pd.arrays.ArrowExtensionArray(column)))
     for one in (table, in_pandas, pl.from_arrow(table)):
         assert DatasetPure.build_trainset(one)[0].times.tolist() == expected.tolist()
+
+
+def test_reading_warns_of_nothing():
+    with warnings.catch_warnings(action="error"):
+        for carry in CARRIERS.values():
+            DatasetFeat.build_trainset(carry(log()), **COLUMNS)
 
 
 @pytest.mark.parametrize("data", [pa.chunked_array([[1, 2]]), pl.Series([1, 2]), pd.Series([1, 2])])

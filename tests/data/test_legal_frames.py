@@ -15,8 +15,9 @@ import pyarrow as pa
 import pytest
 from worlds import HASHES_NUL, PANDAS
 
-from recolib.data import DatasetFeat, DatasetPure
+from recolib.data import DatasetFeat, DatasetPure, Interactions
 from recolib.data.rows import ABSENT, UNKNOWN
+from recolib.exceptions import OutOfRangeWarning
 
 LONG = "x" * 10_000
 COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
@@ -292,6 +293,42 @@ def test_a_number_that_never_changes_becomes_zero_even_if_its_mean_is_rounded(ag
 
 def test_tiny_numbers_stay_finite():
     assert np.isfinite(dense_of(log([1, 2], age=[1e-170, 0.0]))).all()
+
+
+@pytest.mark.parametrize("scaling", ["standard", "none"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, object])
+def test_a_number_far_outside_trainings_range_is_cut_with_a_warning_on_every_way_in(dtype, scaling):
+    frame = log([1, 2, 3], age=[20.0, 30.0, 40.0], price=[1.0, 2.0, 3.0], hour=[1.0, 2.0, 3.0])
+    columns = {
+        "user_col": ["age"],
+        "item_col": ["price"],
+        "context_col": ["hour"],
+        "dense_col": ["age", "price", "hour"],
+    }
+    info = DatasetFeat.build_trainset(frame, **columns, dense_scaling=scaling)[1]
+    far = frame.assign(user=[1, 2, 9], item=["x", *frame["item"][1:]])
+    far = far.assign(**{name: np.array([1e30, -1e30, 25.0], dtype) for name in ("age", "price", "hour")})
+    limit = 1e6 if scaling == "standard" else 1e9
+    for build in (DatasetFeat.merge_trainset, lambda frame, info: DatasetFeat.build_testset(frame, data_info=info)):
+        with pytest.warns(OutOfRangeWarning) as caught:
+            later = build(far, info)
+        later = later if isinstance(later, Interactions) else later[0]
+        assert later.context.dense[:2, 0].tolist() == [limit, -limit]
+        assert later.items.rows.dense.abs().max() == limit
+        assert "column 'hour' has 2 values far outside training's range, such as 1e+30 where the mean is 2: " in str(
+            [str(one.message) for one in caught]
+        )
+    with pytest.warns(OutOfRangeWarning, match="column 'age' has 1 values"):
+        info.assign_user_features(pd.DataFrame({"user": [1], "age": np.array([-1e30], dtype)}))
+    assert info.users.current.dense.min() == -limit
+
+
+def test_numbers_of_training_are_not_cut_however_rare():
+    with warnings.catch_warnings(action="error"):
+        ages = dense_of(log(range(100_000), age=[1e30] + [1.0] * 99_999))
+        seconds = dense_of(log([1, 2], age=[1.7e9, 1.8e9]), dense_scaling="none")
+    assert ages[0] == pytest.approx(99_999**0.5)
+    assert seconds == pytest.approx([1.7e9, 1.8e9])
 
 
 def test_lists_may_be_empty_missing_and_of_any_length():

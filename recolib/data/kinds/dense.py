@@ -13,10 +13,17 @@ from recolib.data.field import Field
 from recolib.data.frame import Frame, read_column, read_numbers, refuse_empty
 from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
 from recolib.data.vocab import Vocab
+from recolib.exceptions import OutOfRangeWarning, warn
+
+MAX_DEVIATIONS = 1e6
+"""Standard deviations from the training mean beyond which a number counts as that far: the square of a vector sum, and
+products of several layers, then stay finite in float32. Training rows are never as far out, but for 10¹² of them."""
+MAX_RAW = 1e9
+"""The same for numbers that are not standardised, or ten times their mean if that is more."""
 
 
 class Dense(Kind):
-    """A column of numbers. A missing one is the training mean."""
+    """A column of numbers. A missing one is the training mean, and one far outside training's range is cut."""
 
     name = "dense"
 
@@ -72,9 +79,26 @@ class Dense(Kind):
     def manifest(self, field: Field, start: int) -> dict[str, Any]:
         """The scale, and what stands for a missing number."""
         scaled = {"start": start, "offset": field.offset, "scale": field.scale, "unknown": field.missing}
+        scaled["limit"] = _limit(field)
         return super().manifest(field, start) | scaled
+
+
+def _limit(field: Field) -> float:
+    """How far from 0 a scaled number may be."""
+    is_raw = (field.offset, field.scale) == (0.0, 1.0)
+    return max(MAX_RAW, 10 * abs(field.mean)) if is_raw else MAX_DEVIATIONS
 
 
 def _scale(numbers: NDArray[np.float64], field: Field, missing: float) -> NDArray[np.float32]:
     scaled = (numbers - field.offset) / field.scale
+    limit = _limit(field)
+    beyond = np.abs(scaled) > limit
+    if beyond.any():
+        low, high = (end * field.scale + field.offset for end in (-limit, limit))
+        warn(
+            f"column {field.name!r} has {int(beyond.sum())} values far outside training's range, such as "
+            f"{numbers[beyond][0]:g} where the mean is {field.mean:g}: they count as {low:.3g} or {high:.3g}",
+            OutOfRangeWarning,
+        )
+        scaled = np.clip(scaled, -limit, limit)
     return np.where(np.isnan(scaled), missing, scaled).astype(np.float32)[:, None]  # (n, 1)
