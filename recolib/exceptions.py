@@ -26,6 +26,14 @@ class UnknownIdWarning(RecolibWarning):
     """Users or items are unknown: ``cold_start`` says how they are scored."""
 
 
+class UnseenValueWarning(RecolibWarning):
+    """Values of a category are not among those of training: they count as unknown."""
+
+
+class MixedTypesWarning(RecolibWarning):
+    """A column holds integers and text, which never match each other: 7 and ``"7"`` are two."""
+
+
 class OutOfRangeWarning(RecolibWarning):
     """Numbers of a dense column are so far outside training's range that they count as the farthest that is taken."""
 

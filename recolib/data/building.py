@@ -20,6 +20,7 @@ from recolib.data.rows import UNKNOWN, Codes
 from recolib.data.schema import Schema
 from recolib.data.table import Table, changing_events, table_of_events
 from recolib.data.times import Times, read_times
+from recolib.data.unseen import warn_of_mixed, warn_of_twins
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
 
@@ -137,6 +138,7 @@ def feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Codes:
     if len(ids) < len(positions):
         twice = ids[np.bincount(positions) > 1][:3].tolist()
         raise ValueError(f"{side}_features must have one row for each {side}; several rows of {twice}")
+    warn_of_mixed(side, positions, ids, vocabs[side], is_id=True)
     vocabs[side] = vocabs[side].extend(ids)
     return vocabs[side].encode(ids)[positions]
 
@@ -153,6 +155,7 @@ def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Table, Code
     numbers = info.vocabs[side].encode(ids)[positions]
     table = info.table(side)
     unknown = np.flatnonzero(numbers == UNKNOWN)
+    warn_of_twins(f"column {side!r}", ids[info.vocabs[side].encode(ids) == UNKNOWN], info.vocabs[side])
     unknown_ids = positions[unknown].astype(np.int32)
     numbers[unknown] = len(table.rows) + np.arange(len(unknown))
     blank = table.rows[torch.zeros(len(unknown), dtype=torch.long)]

@@ -40,12 +40,19 @@ def overlay(
         Which rows may change, shape (n,); all by default.
     """
     laid = Rows(rows.codes.clone(), rows.dense.clone())
+    if where is not None:
+        at = np.flatnonzero(where)
+        if len(at):
+            some = torch.from_numpy(at)
+            new = overlay(rows[some], frame[at.tolist()], schema, vocabs, side)
+            laid.codes[some], laid.dense[some] = new.codes, new.dense
+        return laid
     for field in schema.features(side):
         if not any(name in frame.columns for name in field.columns):
             continue
         values, given = kind_of(field).encode(frame, field, vocabs.get(field.name))
         columns = laid.part(layout_of(field).part).numpy()[:, schema.span(field)]
-        np.copyto(columns, values, where=given if where is None else given & where[:, None])
+        np.copyto(columns, values, where=given)
     return laid
 
 

@@ -21,12 +21,13 @@ from recolib.data.consumed import Consumed
 from recolib.data.decoding import decode_rows
 from recolib.data.encoding import overlay
 from recolib.data.field import Side
-from recolib.data.frame import factorize, read_column, read_frame
+from recolib.data.frame import as_values, factorize, read_column, read_frame
 from recolib.data.kinds import layout_of
 from recolib.data.packing import Parts, pack, unpack
 from recolib.data.rows import UNKNOWN, Part, Rows
 from recolib.data.schema import Schema
 from recolib.data.table import Table
+from recolib.data.unseen import warn_of_twins
 from recolib.data.vocab import CodeToId, IdToCode, Vocab
 from recolib.exceptions import UnknownIdWarning, warn
 from recolib.files import Arrays, file_of, prefixed, read_file, refusing, require, under, write_file
@@ -346,6 +347,7 @@ class DataInfo:
         codes = self.vocabs[side].encode(ids)[positions]
         unknown = ids[self.vocabs[side].encode(ids) == UNKNOWN].tolist()
         if unknown:
+            warn_of_twins(f"column {side!r}", as_values(unknown), self.vocabs[side])
             warn(f"{len(unknown)} unknown {side}s, such as {unknown[0]!r}: they are left out", UnknownIdWarning)
         table = self.table(side)
         changed = overlay(table.rows[torch.from_numpy(codes)], frame, self.schema, self.vocabs, side)

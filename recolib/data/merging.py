@@ -24,6 +24,7 @@ from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.schema import Schema
 from recolib.data.table import Table, changing_events, differ, table_of_events
 from recolib.data.times import Times
+from recolib.data.unseen import warn_of_unseen
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
 
@@ -105,6 +106,10 @@ def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
             "gives them new features"
         )
     learnt = {field.name: _encoded(frame, field, vocabs) for field in info.schema.features(side) if _has(frame, field)}
+    for name in learnt:
+        if name in vocabs:
+            new = vocabs[name].values[len(info.vocabs[name]) :]
+            warn_of_unseen(name, np.arange(len(new)), new, info.vocabs[name], "they are untrained until an update")
     no_codes = np.empty(0, np.int32)
     table, _ = _merged_side(info, side, vocabs, {side: frame}, no_codes, np.empty(0, np.int64), learnt)
     consumed = _consumed(info, vocabs, no_codes, no_codes, np.empty(0, bool), both=True)

@@ -17,6 +17,7 @@ from recolib.data.info import DataInfo
 from recolib.data.kinds import layout_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.schema import Field, Side
+from recolib.data.unseen import of_other_type, warn_of_twins
 from recolib.exceptions import UnknownIdWarning, warn
 
 Id = int | str
@@ -76,8 +77,9 @@ def read_codes(
         codes = vocab.encode(values)
     n_unknown = int((codes == UNKNOWN).sum())
     if n_unknown:
-        example = values[codes == UNKNOWN][:1].tolist()[0]
-        warn(f"{n_unknown} unknown {side}s, such as {example!r}: {fate}", UnknownIdWarning)
+        unknown = values[codes == UNKNOWN]
+        what = f"{n_unknown} unknown {side}s, such as {unknown[:1].tolist()[0]!r}: {fate}"
+        warn_of_unknown(what, side, unknown, info, inner_id)
     return values, codes
 
 
@@ -104,8 +106,18 @@ def _item_codes(info: DataInfo, argument: str, items: Any, inner_id: bool) -> Co
     codes = _inner(values, argument, info.n_items, "item") if inner_id else info.vocabs["item"].encode(values)
     n_unknown = int((codes == UNKNOWN).sum())
     if n_unknown:
-        warn(f"{n_unknown} of the {argument} are unknown items: they are left out", UnknownIdWarning)
+        unknown = values[codes == UNKNOWN]
+        what = f"{n_unknown} of the {argument} are unknown items: they are left out"
+        warn_of_unknown(what, "item", unknown, info, inner_id)
     return codes
+
+
+def warn_of_unknown(what: str, side: Side, unknown: Values, info: DataInfo, inner_id: bool) -> None:
+    """Warn of unknown ids, and of those among them that are known in the other type."""
+    if not inner_id:
+        warn_of_twins(f"argument {side!r}", unknown, info.vocabs[side])
+        what += of_other_type(unknown[:1].tolist()[0], info.vocabs[side])
+    warn(what, UnknownIdWarning)
 
 
 def _inner(values: NDArray[Any], argument: str, n: int, side: Side) -> Codes:

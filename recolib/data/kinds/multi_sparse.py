@@ -14,6 +14,7 @@ from recolib.data.frame import Frame, Values, factorize, flatten_lists, read_col
 from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
 from recolib.data.kinds.sparse import code_columns, shown_code, values_of
 from recolib.data.rows import ABSENT, UNKNOWN, Codes
+from recolib.data.unseen import warn_of_mixed, warn_of_unseen
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
 from recolib.files import require
@@ -59,6 +60,7 @@ class MultiSparse(Kind):
         columns = [_read(frame, name, field) for name in field.columns]
         for name, column in zip(field.columns, columns, strict=True):
             refuse_empty(len(column.values), name)
+            warn_of_mixed(name, column.positions, column.values, None, is_id=False)
             if column.lengths is not None:
                 longest = int(column.lengths.max())
                 if longest > MAX_WIDTH:
@@ -71,6 +73,8 @@ class MultiSparse(Kind):
         """The vocabulary with new values, and the codes; lists are no longer than in training."""
         assert vocab is not None
         columns = [_read(frame, name, field) for name in field.columns]
+        for name, column in zip(field.columns, columns, strict=True):
+            warn_of_mixed(name, column.positions, column.values, vocab, is_id=False)
         vocab = vocab.extend(_distinct(columns, field))
         return vocab, np.hstack([column.codes(field, vocab) for column in columns])
 
@@ -82,6 +86,8 @@ class MultiSparse(Kind):
         assert vocab is not None
         n = len(frame)
         columns = {name: _read(frame, name, field) for name in field.columns if name in frame.columns}
+        for name, column in columns.items():
+            warn_of_unseen(name, column.without_pads(field), column.values, vocab)
         codes = {name: column.codes(field, vocab) for name, column in columns.items()}
         given = {name: column.given for name, column in columns.items()}
         if len(columns) == len(field.columns):
@@ -134,6 +140,11 @@ class _Column:
     def given(self) -> NDArray[np.bool_]:
         """Which rows have a value."""
         return self.positions >= 0 if self.present is None else self.present
+
+    def without_pads(self, field: Field) -> NDArray[np.int64]:
+        """The positions, −1 also where the value is the one that marks an absent value."""
+        is_pad = np.append(self.values == field.pad_val, False)
+        return np.where(is_pad[self.positions], -1, self.positions)
 
     def codes(self, field: Field, vocab: Vocab) -> Codes:
         """The column's codes, shape (n, slots)."""

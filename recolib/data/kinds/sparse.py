@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from recolib.data.field import Field
 from recolib.data.frame import Frame, Values, factorize, read_column, refuse_empty
 from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
 from recolib.data.rows import UNKNOWN, Codes
+from recolib.data.unseen import warn_of_mixed, warn_of_unseen
 from recolib.data.vocab import Vocab
 
 
@@ -31,6 +33,7 @@ class Sparse(Kind):
         """The distinct values as a vocabulary, and their codes."""
         positions, values = factorize(read_column(frame, field.name), field.name, ids=field.is_id)
         refuse_empty(len(values), field.name)
+        warn_of_mixed(field.name, positions, values, None, field.is_id)
         vocab = Vocab.of(values)
         return Learnt(field, vocab, codes_at(positions, values, vocab)[:, None])
 
@@ -38,6 +41,7 @@ class Sparse(Kind):
         """The vocabulary with new values, and the codes."""
         assert vocab is not None
         positions, values = factorize(read_column(frame, field.name), field.name, ids=field.is_id)
+        warn_of_mixed(field.name, positions, values, vocab, field.is_id)
         vocab = vocab.extend(values)
         return vocab, codes_at(positions, values, vocab)[:, None]
 
@@ -45,6 +49,7 @@ class Sparse(Kind):
         """The codes; 0 is a new value, or a missing one."""
         assert vocab is not None
         positions, values = factorize(read_column(frame, field.name), field.name, ids=field.is_id)
+        warn_of_unseen(field.name, positions, values, vocab)
         return Encoded(codes_at(positions, values, vocab)[:, None], (positions >= 0)[:, None])
 
     def decode(self, cells: Cells, field: Field, vocab: Vocab | None) -> dict[str, pd.Series]:
@@ -67,7 +72,7 @@ class Sparse(Kind):
         return super().manifest(field, start) | code_columns(field, start, self.blank(field))
 
 
-def codes_at(positions: np.ndarray[Any, np.dtype[np.int64]], values: Values, vocab: Vocab) -> Codes:
+def codes_at(positions: NDArray[np.int64], values: Values, vocab: Vocab) -> Codes:
     """The codes of a column that is given as positions among its distinct values, −1 where it is missing."""
     return np.append(vocab.encode(values), np.int32(UNKNOWN))[positions]  # position −1 is the last entry
 
