@@ -34,6 +34,10 @@ class MixedTypesWarning(RecolibWarning):
     """A column holds integers and text, which never match each other: 7 and ``"7"`` are two."""
 
 
+class UndeclaredWeightWarning(RecolibWarning):
+    """A column ``weight`` is neither a feature nor named by ``weight_col``: it is not used."""
+
+
 class OutOfRangeWarning(RecolibWarning):
     """Numbers of a dense column are so far outside training's range that they count as the farthest that is taken."""
 

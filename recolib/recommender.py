@@ -327,6 +327,7 @@ class Recommender(Predictor):
         *,
         user_features: object = None,
         item_features: object = None,
+        weight_col: str | None = None,
         merge_behavior: bool = True,
         eval_data: object = None,
         metrics: Metrics | None = None,
@@ -344,7 +345,7 @@ class Recommender(Predictor):
             A frame of events, as ``DatasetFeat.merge_trainset`` takes it.
         neg_sampling, verbose, eval_data, metrics, k
             As in ``fit``.
-        user_features, item_features, merge_behavior
+        user_features, item_features, weight_col, merge_behavior
             As in ``merge_trainset``.
 
         Returns
@@ -372,6 +373,7 @@ class Recommender(Predictor):
         """
         _ = self.engine  # before any work
         features: dict[str, Any] = {"user_features": user_features, "item_features": item_features}
+        features["weight_col"] = weight_col
         data, info = DatasetFeat.merge_trainset(train_data, self.data_info, merge_behavior, **features)
         grown = self._grown(info)
         grown.fit(data, neg_sampling, verbose, eval_data=eval_data, metrics=metrics, k=k)

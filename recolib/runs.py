@@ -355,5 +355,5 @@ def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) ->
     if len(data) < 2:
         raise ValueError(f"training needs at least 2 rows, got {len(data)}")
     if not (data.weights.min() >= 0 and 0 < data.weights.max() < np.inf):
-        raise ValueError("column 'weight' must be finite, at least 0, and above 0 in some of the rows to train on")
+        raise ValueError("weights must be finite, at least 0, and above 0 in some of the rows to train on")
     return data

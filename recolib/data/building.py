@@ -22,14 +22,18 @@ from recolib.data.table import Table, changing_events, table_of_events
 from recolib.data.times import Times, read_times
 from recolib.data.unseen import warn_of_mixed, warn_of_twins
 from recolib.data.vocab import Vocab
-from recolib.exceptions import warn
+from recolib.exceptions import UndeclaredWeightWarning, warn
 
 Sources = Mapping[Side, Frame]
 """Separate feature frames, by side."""
 
 
 def build_training(
-    frame: Frame, schema: Schema, feature_frames: Sources, scaling: str = "standard"
+    frame: Frame,
+    schema: Schema,
+    feature_frames: Sources,
+    scaling: str = "standard",
+    weight_col: str | None = None,
 ) -> tuple[Interactions, DataInfo]:
     """Learn vocabularies and tables from a frame of events, and encode it.
 
@@ -44,9 +48,11 @@ def build_training(
         Frames of features by side, one row an id; ids without events are appended to the vocabulary.
     scaling
         ``"standard"`` or ``"none"``.
+    weight_col
+        The column of weights, if there is one.
     """
     labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
-    times, weights = times_of(frame), weights_of(frame, schema)
+    times, weights = times_of(frame), weights_of(frame, schema, weight_col)
     vocabs: dict[str, Vocab] = {}
     fields: dict[str, Field] = {}
     learnt: dict[str, Cells] = {}
@@ -176,13 +182,36 @@ def times_of(frame: Frame) -> Times:
     return np.arange(len(frame))
 
 
-def weights_of(frame: Frame, schema: Schema) -> NDArray[np.float32]:
-    """How much each event counts: the column ``weight`` if there is one that is not a feature, else 1."""
-    if "weight" not in frame.columns or any("weight" in field.columns for field in schema.fields):
+def weights_of(frame: Frame, schema: Schema, weight_col: str | None) -> NDArray[np.float32]:
+    """How much each event counts: the numbers of ``weight_col``, else 1.
+
+    A column ``weight`` that is neither that nor a feature is told of: it may be a product's.
+    """
+    if weight_col is None:
+        is_feature = any("weight" in field.columns for field in schema.fields)
+        if "weight" in frame.columns and not is_feature:
+            warn(
+                "column 'weight' is not used: pass weight_col='weight' if it is how much a row counts, or declare it "
+                "as a feature",
+                UndeclaredWeightWarning,
+            )
         return equal_weights(len(frame))
-    weights = read_numbers(read_column(frame, "weight"), "weight", missing=False).astype(np.float32)
+    weights = read_numbers(read_column(frame, weight_col), weight_col, missing=False).astype(np.float32)
     if weights.min() < 0:
-        raise ValueError(f"column 'weight' must not be negative, found {weights.min():g}: it is how much a row counts")
+        raise ValueError(
+            f"column {weight_col!r} must not be negative, found {weights.min():g}: it is how much a row counts"
+        )
     if not weights.any():
-        raise ValueError("column 'weight' is 0 in all rows: leave the column out, or let some rows count")
+        raise ValueError(f"column {weight_col!r} is 0 in all rows: leave weight_col out, or let some rows count")
     return weights
+
+
+def check_weight_col(weight_col: str | None, schema: Schema) -> list[str]:
+    """The column of weights as a list of those that a frame needs; raise if it is another of the data's."""
+    if weight_col is None:
+        return []
+    if not isinstance(weight_col, str):
+        raise TypeError(f"weight_col must be the name of a column, got {weight_col!r}")
+    if weight_col in ("user", "item", "label", "time") or any(weight_col in field.columns for field in schema.fields):
+        raise ValueError(f"weight_col={weight_col!r} is a column of another use: a weight is no feature")
+    return [weight_col]

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from recolib.checks import check_bool, check_choice, check_integer
-from recolib.data.building import Sources, build_training, encode_evaluation
+from recolib.data.building import Sources, build_training, check_weight_col, encode_evaluation
 from recolib.data.field import Side
 from recolib.data.frame import Frame, read_frame
 from recolib.data.info import DataInfo
@@ -36,7 +36,7 @@ class _Dataset:
         ----------
         eval_data
             A frame with ``user``, ``item`` and the context columns of the data, if it has any. Without ``label`` every
-            row counts as an observed interaction. A column ``weight`` is ignored unless it is a feature.
+            row counts as an observed interaction. Weights are ignored.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
         data_info
@@ -86,6 +86,7 @@ class _Dataset:
         *,
         user_features: object = None,
         item_features: object = None,
+        weight_col: str | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode further events, to continue the training of a model.
 
@@ -105,6 +106,8 @@ class _Dataset:
             Whether to shuffle the rows, and the seed for it.
         user_features, item_features
             As in ``DatasetFeat.build_trainset``; ids without a row keep their features.
+        weight_col
+            The column of the new events that says how much each counts, if there is one.
 
         Returns
         -------
@@ -137,7 +140,8 @@ class _Dataset:
         needed: dict[Side, Frame] = {
             side: source.select(_wanted(source, schema, side)) for side, source in sources.items()
         }
-        frame = read_frame(train_data, ["user", "item", "label", *data_info.context_col], "train_data")
+        weights = check_weight_col(weight_col, schema)
+        frame = read_frame(train_data, ["user", "item", "label", *data_info.context_col, *weights], "train_data")
         _refuse_both(frame, schema, needed)
         for side in ("user", "item"):
             columns = [*frame.columns, *(needed[side].columns if side in needed else ())]
@@ -147,7 +151,7 @@ class _Dataset:
                     f"columns {missing} are missing: give all features of {side}s, in train_data or {side}_features, "
                     "or none"
                 )
-        data, info = merge_events(frame, data_info, needed, merge_behavior)
+        data, info = merge_events(frame, data_info, needed, merge_behavior, weight_col)
         cls._last = info
         return (_shuffled(data, seed) if shuffle else data), info
 
@@ -169,18 +173,24 @@ class _Dataset:
 
     @classmethod
     def _build(
-        cls, train_data: object, schema: Schema, sources: Sources, scaling: str, shuffle: bool, seed: int
+        cls,
+        train_data: object,
+        schema: Schema,
+        sources: Sources,
+        scaling: str,
+        shuffle: bool,
+        seed: int,
+        weight_col: str | None,
     ) -> tuple[Interactions, DataInfo]:
         check_bool("shuffle", shuffle)
         check_integer("seed", seed, 0)
         elsewhere = _columns(sources)
         features = [column for side in ("user", "item", "context") for column in schema.columns(side)]
-        frame = read_frame(
-            train_data, ["user", "item", "label", *(c for c in features if c not in elsewhere)], "train_data"
-        )
+        needed = [*(c for c in features if c not in elsewhere), *check_weight_col(weight_col, schema)]
+        frame = read_frame(train_data, ["user", "item", "label", *needed], "train_data")
         _refuse_both(frame, schema, sources)
         # order is time where no column says so: features are read before the shuffle
-        data, info = build_training(frame, schema, sources, scaling)
+        data, info = build_training(frame, schema, sources, scaling, weight_col)
         cls._last = info
         return (_shuffled(data, seed) if shuffle else data), info
 
@@ -189,16 +199,19 @@ class DatasetPure(_Dataset):
     """Users and items alone, without feature columns."""
 
     @classmethod
-    def build_trainset(cls, train_data: object, shuffle: bool = False, seed: int = 42) -> tuple[Interactions, DataInfo]:
+    def build_trainset(
+        cls, train_data: object, shuffle: bool = False, seed: int = 42, *, weight_col: str | None = None
+    ) -> tuple[Interactions, DataInfo]:
         """Encode a frame of ``user``, ``item`` and ``label`` for training.
 
         Parameters
         ----------
         train_data
-            A pandas, polars or pyarrow frame. Of further columns only ``time`` and ``weight`` are read: ``weight``, at
-            least 0, is how much a row counts in training.
+            A pandas, polars or pyarrow frame. Of further columns only ``time`` and ``weight_col`` are read.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
+        weight_col
+            A column of numbers of at least 0: how much each row counts in training. By default all count alike.
 
         Returns
         -------
@@ -217,7 +230,7 @@ class DatasetPure(_Dataset):
         >>> DatasetPure.build_trainset(frame)[1]
         n_users: 2, n_items: 2, data density: 75.0000 %
         """
-        return cls._build(train_data, make_schema(), {}, "standard", shuffle, seed)
+        return cls._build(train_data, make_schema(), {}, "standard", shuffle, seed, weight_col)
 
 
 class DatasetFeat(_Dataset):
@@ -242,6 +255,7 @@ class DatasetFeat(_Dataset):
         item_features: object = None,
         dense_scaling: str = "standard",
         other_col: Mapping[str, Sequence[str | Sequence[str]]] | None = None,
+        weight_col: str | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode a frame with feature columns for training.
 
@@ -253,8 +267,7 @@ class DatasetFeat(_Dataset):
         Parameters
         ----------
         train_data
-            A pandas, polars or pyarrow frame with ``user``, ``item``, ``label`` and the feature columns. A column
-            ``weight`` that is not a feature is how much a row counts in training, at least 0.
+            A pandas, polars or pyarrow frame with ``user``, ``item``, ``label`` and the feature columns.
         user_col, item_col
             Columns that describe users and items.
         sparse_col
@@ -280,6 +293,8 @@ class DatasetFeat(_Dataset):
             its vector v, and a raw year such as 1999 would make x·v explode. ``"none"`` leaves numbers as they are.
         other_col
             Columns of further kinds that you registered in ``recolib.data.kinds.KINDS``, by the name of the kind.
+        weight_col
+            A column of numbers of at least 0: how much each row counts in training. By default all count alike.
 
         Returns
         -------
@@ -310,7 +325,7 @@ class DatasetFeat(_Dataset):
         needed: dict[Side, Frame] = {
             side: frame.select(_wanted(frame, schema, side)) for side, frame in sources.items()
         }
-        return cls._build(events, schema, needed, dense_scaling, shuffle, seed)
+        return cls._build(events, schema, needed, dense_scaling, shuffle, seed, weight_col)
 
 
 def _feature_frames(user_features: object, item_features: object) -> dict[Side, Frame]:

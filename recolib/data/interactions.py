@@ -44,8 +44,8 @@ class Interactions:
     times
         When each event happened, shape (N,).
     weights
-        How much each event counts in training, float32, at least 0, shape (N,). All are 1, and read-only, if the
-        training frame has no ``weight`` column, and in evaluation sets.
+        How much each event counts in training, float32, at least 0, shape (N,). All are 1, and read-only,
+        without ``weight_col``, and in evaluation sets.
     """
 
     data_info: DataInfo

@@ -34,7 +34,11 @@ SIDES: tuple[Side, Side] = ("user", "item")
 
 
 def merge_events(
-    frame: Frame, info: DataInfo, feature_frames: Sources, merge_behavior: bool = True
+    frame: Frame,
+    info: DataInfo,
+    feature_frames: Sources,
+    merge_behavior: bool = True,
+    weight_col: str | None = None,
 ) -> tuple[Interactions, DataInfo]:
     """Encode further events; new users, items and values get codes behind those that are there.
 
@@ -51,10 +55,12 @@ def merge_events(
         Frames of features by side, one row an id. Their features hold for the past, too.
     merge_behavior
         Whether what users consumed before still counts.
+    weight_col
+        The column of weights, if there is one.
     """
     labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
     times = _later(info, times_of(frame)) if "time" not in frame.columns else times_of(frame)
-    weights = weights_of(frame, info.schema)
+    weights = weights_of(frame, info.schema, weight_col)
     vocabs, learnt = dict(info.vocabs), dict[str, Any]()
     for field in info.schema.fields:
         source = source_of(field, frame, feature_frames)

@@ -75,7 +75,7 @@ def evaluate(
     model
         A fitted model.
     data
-        A frame, or a set that ``build_evalset`` or ``build_testset`` made. It is not changed. A column ``weight`` is
+        A frame, or a set that ``build_evalset`` or ``build_testset`` made. It is not changed. Weights are
         ignored: each row counts once.
     neg_sampling
         Whether to add negatives for metrics of predictions: for each row with a label above 0, ``model.num_neg`` items

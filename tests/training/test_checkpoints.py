@@ -76,7 +76,7 @@ CASES: dict[str, tuple[type[Recommender], str, dict[str, Any], dict[str, Any]]] 
 def world_of(task: str, arguments: dict[str, Any]) -> World:
     world = make_world(task, "all kinds")
     weights = {"weight": np.arange(len(world.frame)) % 3} if arguments.get(WEIGHTED) else {}
-    return World(world.frame.assign(**weights), world.columns)
+    return World(world.frame.assign(**weights), world.columns, {"weight_col": "weight"} if weights else {})
 
 
 def train(case: str, path: Path | None, verbose: int = 0, **more: Any) -> Recommender:
@@ -400,7 +400,8 @@ def test_other_data_is_refused(begun):
     resume = {"resume": begun}
     with pytest.raises(ValueError, match="train_data is of other rows"):
         fit_begun(begun, {}, resume, data=data.take(np.arange(len(data))[::-1].copy()))
-    weighted = World(world.frame.assign(weight=np.arange(len(data)) % 2 + 1), None)
+    weights = np.arange(len(data)) % 2 + 1
+    weighted = World(world.frame.assign(weight=weights), None, {"weight_col": "weight"})
     with pytest.raises(ValueError, match="train_data is of other rows"):
         fit_begun(begun, {}, resume, world=weighted)
     with pytest.raises(ValueError, match="eval_data is of other rows"):

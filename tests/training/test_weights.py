@@ -1,9 +1,10 @@
-"""Sample weights: a column ``weight`` says how much each row counts in training."""
+"""Sample weights: the column that ``weight_col`` names says how much each row counts in training."""
 
 from __future__ import annotations
 
 import copy
 import math
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from worlds import make_world, two_tastes
 from recolib.algorithms import FM
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
+from recolib.exceptions import UndeclaredWeightWarning
 from recolib.recommender import Recommender
 from recolib.sampling import SAMPLERS
 from recolib.training.batches import Examples, batch_bounds
@@ -101,9 +103,11 @@ def frame_of(weights: Any, **columns: Any) -> pd.DataFrame:
 @pytest.mark.parametrize("weights", [[1, 2, 0, 3], [0.5, 1.5, 0.0, 3e30], np.array([1, 2, 3, 4], np.int8)])
 def test_the_column_is_read_as_it_is(weights):
     for data in (
-        DatasetPure.build_trainset(frame_of(weights))[0],
-        DatasetFeat.build_trainset(frame_of(weights, age=[1, 1, 2, 2]), user_col=["age"], dense_col=["age"])[0],
-        DatasetPure.build_trainset(pl.from_pandas(frame_of(weights)))[0],
+        DatasetPure.build_trainset(frame_of(weights), weight_col="weight")[0],
+        DatasetFeat.build_trainset(
+            frame_of(weights, age=[1, 1, 2, 2]), user_col=["age"], dense_col=["age"], weight_col="weight"
+        )[0],
+        DatasetPure.build_trainset(pl.from_pandas(frame_of(weights)), weight_col="weight")[0],
     ):
         assert data.weights.dtype == np.float32
         assert data.weights.tolist() == np.asarray(weights, np.float32).tolist()
@@ -123,9 +127,9 @@ def test_without_the_column_all_weights_are_1_and_take_no_memory():
 
 
 def test_weights_go_with_their_rows():
-    data, _ = DatasetPure.build_trainset(frame_of([1, 2, 3, 4]))
+    data, _ = DatasetPure.build_trainset(frame_of([1, 2, 3, 4]), weight_col="weight")
     assert data.take(np.array([3, 0, 0])).weights.tolist() == [4, 1, 1]
-    shuffled = DatasetPure.build_trainset(frame_of([1, 2, 3, 4]), shuffle=True, seed=0)[0]
+    shuffled = DatasetPure.build_trainset(frame_of([1, 2, 3, 4]), shuffle=True, seed=0, weight_col="weight")[0]
     rows = {
         (int(u), int(i)): float(w) for u, i, w in zip(data.user_indices, data.item_indices, data.weights, strict=True)
     }
@@ -138,7 +142,7 @@ def test_weights_go_with_their_rows():
     ("weights", "match"),
     [
         ([1, 2, -0.5, 3], r"column 'weight' must not be negative, found -0\.5"),
-        ([0, 0, 0, 0], "column 'weight' is 0 in all rows: leave the column out"),
+        ([0, 0, 0, 0], "column 'weight' is 0 in all rows: leave weight_col out"),
         ([1e-60, 0, 0, 0], "column 'weight' is 0 in all rows"),  # in float32
         ([1, 2, np.nan, 3], "column 'weight' .*missing"),
         ([1, 2, np.inf, 3], "column 'weight' has 1 infinite values"),
@@ -148,7 +152,7 @@ def test_weights_go_with_their_rows():
 )
 def test_bad_weights_are_refused_by_their_column(weights, match):
     with pytest.raises(ValueError, match=match):
-        DatasetPure.build_trainset(frame_of(weights))
+        DatasetPure.build_trainset(frame_of(weights), weight_col="weight")
 
 
 def test_a_declared_feature_is_no_weight():
@@ -218,7 +222,7 @@ def test_the_scale_of_the_weights_is_nothing(task, neg_sampling, loss):
 
 
 def examples_of(weights: Any, draw: bool = False) -> Examples:
-    data, info = DatasetPure.build_trainset(two_tastes().assign(weight=weights))
+    data, info = DatasetPure.build_trainset(two_tastes().assign(weight=weights), weight_col="weight")
     return Examples.of(data, SAMPLERS["random"](info) if draw else None, 2, CPU)
 
 
@@ -246,7 +250,7 @@ def test_batches_carry_the_weights_of_their_rows(monkeypatch, at_once):
 
 
 def fitted(frame: pd.DataFrame, **more: Any) -> Recommender:
-    data, info = DatasetPure.build_trainset(frame)
+    data, info = DatasetPure.build_trainset(frame, weight_col="weight" if "weight" in frame else None)
     settings: dict[str, Any] = {"embed_size": 4, "n_epochs": 3, "lr": 0.05, "batch_size": 64, "ema": 0.9, **more}
     return FM("ranking", info, **settings).fit(data, neg_sampling=True, verbose=0)
 
@@ -272,7 +276,7 @@ def test_the_loss_of_an_epoch_is_the_weighted_mean():
     """With a learning rate of nothing, against the losses of the rows one by one."""
     frame = make_world("rating", "pure").frame
     weights = np.random.default_rng(3).integers(0, 5, len(frame))
-    data, info = DatasetPure.build_trainset(frame.assign(weight=weights))
+    data, info = DatasetPure.build_trainset(frame.assign(weight=weights), weight_col="weight")
     model = FM("rating", info, n_epochs=1, lr=1e-30, use_bn=False).fit(data, neg_sampling=False, verbose=0)
     errors = (model.predict(frame["user"], frame["item"]) - frame["label"]) ** 2
     assert model.history_["train_loss"][0] == pytest.approx(np.average(errors, weights=weights), rel=1e-4)
@@ -283,7 +287,7 @@ def test_heavy_rows_are_learnt_and_rows_of_weight_0_are_not():
     frame = make_world("rating", "pure").frame
     flipped = frame.assign(label=6 - frame["label"])
     both = pd.concat([frame.assign(weight=0.0), flipped.assign(weight=1.0)], ignore_index=True)
-    data, info = DatasetPure.build_trainset(both)
+    data, info = DatasetPure.build_trainset(both, weight_col="weight")
     model = FM("rating", info, n_epochs=60, lr=0.05).fit(data, neg_sampling=False, verbose=0)
     assert evaluate(model, flipped, False)["loss"] < 0.7
     assert evaluate(model, frame, False)["loss"] > 2
@@ -291,12 +295,12 @@ def test_heavy_rows_are_learnt_and_rows_of_weight_0_are_not():
 
 def test_weights_that_are_0_in_all_positives_are_refused():
     frame = two_tastes().assign(label=lambda frame: np.arange(len(frame)) % 2)
-    data, info = DatasetPure.build_trainset(frame.assign(weight=1 - frame["label"]))
+    data, info = DatasetPure.build_trainset(frame.assign(weight=1 - frame["label"]), weight_col="weight")
     model = FM("ranking", info)
     with (
         pytest.warns(UserWarning, match="rows with label 0 or below are left out"),
         pytest.raises(
-            ValueError, match="column 'weight' must be finite, at least 0, and above 0 in some of the rows to train on"
+            ValueError, match="weights must be finite, at least 0, and above 0 in some of the rows to train on"
         ),
     ):
         model.fit(data, neg_sampling=True, verbose=0)
@@ -304,9 +308,9 @@ def test_weights_that_are_0_in_all_positives_are_refused():
 
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
 def test_weights_that_were_edited_are_checked_again(bad):
-    data, info = DatasetPure.build_trainset(two_tastes().assign(weight=2.0))
+    data, info = DatasetPure.build_trainset(two_tastes().assign(weight=2.0), weight_col="weight")
     data.weights[3] = bad
-    with pytest.raises(ValueError, match="column 'weight' must be finite, at least 0"):
+    with pytest.raises(ValueError, match="weights must be finite, at least 0"):
         FM("ranking", info).fit(data, neg_sampling=True, verbose=0)
 
 
@@ -319,14 +323,67 @@ def test_measuring_ignores_weights():
         assert evaluate(model, frame.assign(weight=weight), True, metrics=metrics) == plain
     known = DatasetPure.build_evalset(frame.assign(weight=5), data_info=model.data_info)
     assert known.weights.strides == (0,)
-    trained_on = DatasetPure.build_trainset(frame.assign(weight=np.arange(len(frame))))[0]
+    trained_on = DatasetPure.build_trainset(frame.assign(weight=np.arange(len(frame))), weight_col="weight")[0]
     assert evaluate(model, trained_on, True, metrics=metrics) == plain
 
 
 def test_merged_rows_have_weights_of_their_own():
-    _, info = DatasetPure.build_trainset(frame_of([1, 2, 3, 4]))
+    _, info = DatasetPure.build_trainset(frame_of([1, 2, 3, 4]), weight_col="weight")
     more = frame_of([0.5, 1.5, 2.5, 3.5]).assign(user=[2, 3, 3, 1])
-    assert DatasetPure.merge_trainset(more, info)[0].weights.tolist() == [0.5, 1.5, 2.5, 3.5]
+    assert DatasetPure.merge_trainset(more, info, weight_col="weight")[0].weights.tolist() == [0.5, 1.5, 2.5, 3.5]
     assert DatasetPure.merge_trainset(more.drop(columns="weight"), info)[0].weights.strides == (0,)
     with pytest.raises(ValueError, match="column 'weight' must not be negative"):
-        DatasetPure.merge_trainset(more.assign(weight=-1), info)
+        DatasetPure.merge_trainset(more.assign(weight=-1), info, weight_col="weight")
+
+
+def test_a_column_called_weight_that_nobody_declared_weighs_nothing_and_is_told_of():
+    """A product's kilograms, merged into the log."""
+    frame = two_tastes()
+    heavy = frame.assign(weight=np.random.default_rng(0).lognormal(0, 2, len(frame)))
+    told = "column 'weight' is not used: pass weight_col='weight' if it is how much a row counts"
+    for dataset in (DatasetPure, DatasetFeat):
+        for carry in (lambda one: one, pl.from_pandas):
+            with pytest.warns(UndeclaredWeightWarning, match=told) as caught:
+                data, info = dataset.build_trainset(carry(heavy))
+            assert len(caught) == 1
+            assert data.digest() == dataset.build_trainset(frame)[0].digest()
+        with pytest.warns(UndeclaredWeightWarning, match=told):
+            assert dataset.merge_trainset(heavy, info)[0].weights.strides == (0,)
+    model = fitted(frame)
+    with pytest.warns(UndeclaredWeightWarning, match=told):
+        model.update(heavy, neg_sampling=True, verbose=0)
+    assert same(model, fitted(frame).update(frame, neg_sampling=True, verbose=0))
+    with warnings.catch_warnings(action="error", category=UndeclaredWeightWarning):
+        evaluate(model, heavy, True)
+        DatasetFeat.build_trainset(heavy, user_col=["weight"], dense_col=["weight"])
+        DatasetPure.build_trainset(heavy, weight_col="weight")
+        DatasetPure.build_trainset(heavy.rename(columns={"weight": "kilograms"}))
+
+
+def test_weights_may_be_in_a_column_of_any_name():
+    frame = two_tastes().assign(trust=np.arange(len(two_tastes())) % 3 + 0.5)
+    data, info = DatasetPure.build_trainset(frame, weight_col="trust")
+    assert data.weights.tolist() == frame["trust"].tolist()
+    assert DatasetFeat.merge_trainset(frame, info, weight_col="trust")[0].weights.tolist() == frame["trust"].tolist()
+    plain, weighed = (fitted(two_tastes()) for _ in range(2))
+    weighed.update(frame, neg_sampling=True, verbose=0, weight_col="trust")
+    assert not same(weighed, plain.update(frame, neg_sampling=True, verbose=0))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "match"),
+    [
+        ("trust", ValueError, r"columns \['trust'\] are not in train_data"),
+        ("label", ValueError, "weight_col='label' is a column of another use"),
+        ("time", ValueError, "weight_col='time' is a column of another use"),
+        ("price", ValueError, "weight_col='price' is a column of another use: a weight is no feature"),
+        (["price"], TypeError, r"weight_col must be the name of a column, got \['price'\]"),
+    ],
+)
+def test_a_weight_col_that_cannot_be_one_is_refused(name, error, match):
+    columns: dict[str, Any] = {"item_col": ["price"], "dense_col": ["price"]}
+    info = DatasetFeat.build_trainset(two_tastes(), **columns)[1]
+    with pytest.raises(error, match=match):
+        DatasetFeat.build_trainset(two_tastes(), **columns, weight_col=name)
+    with pytest.raises(error, match=match):
+        DatasetFeat.merge_trainset(two_tastes(), info, weight_col=name)
