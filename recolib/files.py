@@ -37,6 +37,8 @@ FORMAT = 3
 """Raised when a file of this version cannot be read by earlier ones. Formats 1 and 2 were never released."""
 OLDEST_FORMAT = 3
 SUFFIX = ".safetensors"
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How an address begins, also one of which ``Path`` took a slash; the name of a disk has one letter."""
 UNFINISHED = ".recolib-unfinished"
 MAX_NAME_BYTES = 180
 """Bytes that file systems leave for a name, with all that is put around it."""
@@ -44,6 +46,26 @@ DIGEST = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
 NO_DIGEST = b"0" * 64
 REFUSED = (IndexError, TypeError, AttributeError, OverflowError, RuntimeError)
 """What wrong contents can make a reader raise beside ValueError and KeyError."""
+
+
+def local_path(path: str | os.PathLike[str], argument: str = "path") -> Path:
+    """A path on this machine; ``~`` is the home.
+
+    Raises
+    ------
+    TypeError
+        If it is no path.
+    ValueError
+        If it is an address such as ``s3://bucket/models``.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"{argument} must be a path, got {path!r}")
+    if SCHEME.match(os.fspath(path)):
+        raise ValueError(
+            f"{argument}={os.fspath(path)!r} is an address, and recolib reads and writes files of this machine: copy "
+            "them, for instance with fsspec, or mount the bucket"
+        )
+    return Path(path).expanduser()
 
 
 def file_of(path: str | os.PathLike[str], name: str, ending: str = "", argument: str = "model_name") -> Path:
@@ -62,7 +84,7 @@ def file_of(path: str | os.PathLike[str], name: str, ending: str = "", argument:
             f"{argument} must be a plain file name of at most {MAX_NAME_BYTES} bytes, without folders and not starting "
             f"with '.', got {name!r}"
         )
-    return Path(path) / f"{name}{ending}{SUFFIX}"
+    return local_path(path) / f"{name}{ending}{SUFFIX}"
 
 
 def write_file(file: Path, kind: str, header: Mapping[str, object], arrays: Arrays) -> Path:

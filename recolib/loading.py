@@ -8,6 +8,7 @@ from pathlib import Path
 from recolib import algorithms
 from recolib.artifacts.model_file import SavedModel
 from recolib.data.info import DataInfo
+from recolib.files import SUFFIX, local_path
 from recolib.recommender import Recommender
 
 ALGORITHMS: dict[str, type[Recommender]] = {name: getattr(algorithms, name) for name in algorithms.__all__}
@@ -20,7 +21,7 @@ def load(file: str | os.PathLike[str], data_info: DataInfo | None = None, *, dev
     Parameters
     ----------
     file
-        The file, as ``save`` returned it.
+        The file, as ``save`` returned it, with or without its ending.
     data_info, device
         As in ``Recommender.load``.
 
@@ -50,8 +51,13 @@ def load(file: str | os.PathLike[str], data_info: DataInfo | None = None, *, dev
     >>> same.predict(user, item) == model.predict(user, item)
     True
     """
-    saved = SavedModel.read(Path(file))
+    saved = SavedModel.read(_with_suffix(local_path(file, "file")))
     algorithm = ALGORITHMS.get(saved.algorithm)  # those of others have a dot in their names
     if algorithm is None:
         raise ValueError(f"{file} holds a {saved.algorithm}, none of {[*ALGORITHMS]}: load it with that class's load")
     return algorithm.from_saved(saved, data_info, device)
+
+
+def _with_suffix(file: Path) -> Path:
+    whole = file.with_name(f"{file.name}{SUFFIX}") if file.name else file
+    return whole if whole.is_file() and not file.is_file() else file

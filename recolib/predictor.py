@@ -86,8 +86,8 @@ class Predictor(Settings):
         user, item
             An id each, or sequences of as many; one id goes with each of a sequence.
         feats
-            Feature values to use instead of the known ones, of any side and of the context: one mapping for
-            all pairs, a list with one mapping a pair, or a frame with one row a pair.
+            Feature values to use instead of the known ones, of any side and of the context: a mapping for all pairs,
+            in which a list is one value a pair, a list with one mapping a pair, or a frame with one row a pair.
         cold_start
             What an unknown user or item is scored from. ``"average"``: the mean of what training learnt,
             column by column, where ``feats`` do not say more. ``"features"``: ``feats``, and what ``id_dropout`` taught

@@ -18,7 +18,7 @@ from recolib.checks import readable
 from recolib.data.interactions import Interactions
 from recolib.evaluation.measurement import check_labels
 from recolib.exceptions import warn
-from recolib.files import SUFFIX, file_of, refusing, require
+from recolib.files import SUFFIX, file_of, local_path, refusing, require
 from recolib.nn import Network
 from recolib.settings import MAY_BE_OPEN, Settings
 from recolib.training.batches import Examples
@@ -238,7 +238,7 @@ def checkpoint_file(argument: str, path: object) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{argument} must be a path such as 'runs/movies', got {path!r}")
-    whole = Path(cast("str | os.PathLike[str]", path))
+    whole = local_path(cast("str | os.PathLike[str]", path), argument)
     return file_of(whole.parent, whole.name.removesuffix(SUFFIX), argument=argument)
 
 

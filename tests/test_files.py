@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 import torch
@@ -33,7 +34,8 @@ from worlds import make_world
 import recolib
 from recolib import files
 from recolib.algorithms import FM
-from recolib.data import DataInfo
+from recolib.data import DataInfo, DatasetPure, read_libfm, write_libfm
+from recolib.datasets import fetch_movielens
 from recolib.files import FORMAT, UNFINISHED, file_of, read_file, write_file
 
 fcntl = pytest.importorskip("fcntl")
@@ -433,6 +435,60 @@ def test_the_path_is_text_or_a_path_and_folders_are_made(model, tmp_path):
     for folder in (str(tmp_path / "a" / "b"), tmp_path / "c"):
         assert FM.load(folder, "m").predict(100, "i1") == model.predict(100, "i1")
     assert recolib.load(str(tmp_path / "c" / "m.safetensors")).predict(100, "i1") == model.predict(100, "i1")
+
+
+def test_a_tilde_is_the_home(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert model.save("~/models", "movies") == tmp_path / "home" / "models" / "movies.safetensors"
+    assert recolib.load("~/models/movies.safetensors").n_epochs == model.n_epochs
+    assert type(model).load(Path("~/models"), "movies").n_epochs == model.n_epochs
+    assert model.data_info.save("~/models", "movies").parent == tmp_path / "home" / "models"
+    assert DataInfo.load("~/models", "movies").n_users == model.data_info.n_users
+    assert model.recommend_to("~/lists.parquet", n_rec=2, verbose=0) == tmp_path / "home" / "lists.parquet"
+    assert model.model_card("~/card.md") == tmp_path / "home" / "card.md"
+    frame = pd.DataFrame({"label": [1], "field_0": [3]})
+    assert len(read_libfm(write_libfm(frame, "~/train.libfm"))) == len(read_libfm("~/train.libfm")) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/models", "gs://a/b", "hdfs://a/b", "file:///tmp/x", Path("s3://bucket/x")]
+)
+def test_an_address_is_refused_by_all_that_read_or_write_files(model, tmp_path, monkeypatch, address):
+    monkeypatch.chdir(tmp_path)
+    data, info = DatasetPure.build_trainset(pd.DataFrame({"user": [1, 2], "item": [3, 4], "label": 1}))
+    calls = [
+        lambda: model.save(address, "movies"),
+        lambda: type(model).load(address, "movies"),
+        lambda: recolib.load(address),
+        lambda: model.data_info.save(address, "movies"),
+        lambda: DataInfo.load(address, "movies"),
+        lambda: model.recommend_to(address),
+        lambda: model.model_card(address),
+        lambda: FM("ranking", info).fit(data, True, checkpoint=address),
+        lambda: FM("ranking", info).fit(data, True, resume=address),
+        lambda: write_libfm(data, address),
+        lambda: read_libfm(address),
+        lambda: fetch_movielens("latest-small", home=address),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"is an address, and recolib reads and writes files of this machine"):
+            call()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_model_is_found_without_the_ending_of_its_file(model, tmp_path):
+    file = model.save(tmp_path, "movies")
+    for path in (tmp_path / "movies", str(tmp_path / "movies"), file):
+        assert recolib.load(path).n_epochs == model.n_epochs
+    (tmp_path / "movies").mkdir()
+    assert recolib.load(tmp_path / "movies").n_epochs == model.n_epochs
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*series; the folder has"):
+        recolib.load(tmp_path / "series")
+    with pytest.raises(TypeError, match="file must be a path, got None"):
+        recolib.load(None)
 
 
 def test_a_path_that_is_a_file_is_an_error_that_names_it(model, tmp_path):

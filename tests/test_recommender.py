@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 import torch
@@ -271,6 +272,41 @@ def test_one_mapping_serves_all_pairs_and_a_frame_each_its_own(model: DeepFM) ->
         [model.predict(u, i, feats={"hour": 3}) for u, i in zip(users, items, strict=True)],
         rtol=1e-5,
     )
+
+
+@pytest.mark.parametrize(
+    "many",
+    [list, tuple, np.array, pd.Series, pd.Index, pl.Series, pa.chunked_array],
+    ids=lambda many: f"{many.__module__}.{many.__name__}",
+)
+def test_a_list_in_a_mapping_is_one_value_for_each_pair(model: DeepFM, many: Any) -> None:
+    users, items, hours, ages = [100, 101, 102], ["i1", "i2", "i3"], [1, 2, 3], [20.0, None, 26.0]
+    ages = [20.0, 23.0, 26.0] if many in (np.array, pa.chunked_array) else ages
+    wrap = (lambda values: many([values])) if many is pa.chunked_array else many
+    expected = model.predict(
+        users, items, feats=[{"hour": h, "age": a, "sex": "F"} for h, a in zip(hours, ages, strict=True)]
+    )
+    found = model.predict(users, items, feats={"hour": wrap(hours), "age": wrap(ages), "sex": "F"})
+    np.testing.assert_array_equal(found, expected)
+    assert model.predict(100, "i1", feats={"hour": wrap([1])}) == model.predict(100, "i1", feats={"hour": 1})
+    lists = model.recommend_user(users, 4, context={"hour": wrap(hours)})
+    for user, hour in zip(users, hours, strict=True):
+        assert lists[user].tolist() == model.recommend_user(user, 4, context={"hour": hour})[user].tolist()
+    with pytest.raises(ValueError, match=r"feats\['hour'\] has 3 values for 2: give one, or one for each"):
+        model.predict(users[:2], items[:2], feats={"hour": wrap(hours)})
+    with pytest.raises(ValueError, match=r"context\['hour'\] has 3 values for 1"):
+        model.recommend_user(100, 4, context={"hour": wrap(hours)})
+
+
+def test_a_list_is_one_value_where_a_column_holds_lists(model: DeepFM) -> None:
+    users, items = [100, 101], ["i1", "i3"]
+    each = model.predict(users, items, feats=[{"tags": ["x", "y"], "hour": 1}, {"tags": ["z"], "hour": 1}])
+    assert model.predict(users, items, feats={"tags": [["x", "y"], ["z"]], "hour": 1}).tolist() == each.tolist()
+    for tags in (["x", "y"], ("x", "y"), {"x", "y"}, np.array(["x", "y"]), []):
+        same = [{"tags": tags, "hour": 1}] * 2
+        np.testing.assert_array_equal(
+            model.predict(users, items, feats={"tags": tags, "hour": 1}), model.predict(users, items, feats=same)
+        )
 
 
 def test_an_unknown_user_is_scored_from_the_features_given(model: DeepFM) -> None:

@@ -24,6 +24,7 @@ from recolib.data.info import DataInfo
 from recolib.data.kinds import kind_of, layout_of
 from recolib.data.schema import Field
 from recolib.evaluation.metrics import less_is_better
+from recolib.files import local_path
 from recolib.nn import Network
 from recolib.plots import training_curves
 from recolib.settings import Settings
@@ -46,7 +47,7 @@ def write_card(settings: Settings, network: Network, history: pd.DataFrame, path
     ValueError
         If ``path`` is a folder.
     """
-    file = Path(path)
+    file = local_path(path)
     if file.is_dir():
         raise ValueError(f"path must be a file, and {path} is a folder: give such as {file / 'card.md'}")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from recolib.data.encoding import blank_rows
 from recolib.data.info import DataInfo
 from recolib.data.kinds import kind_of, layout_of
 from recolib.data.rows import ABSENT, AVERAGE, UNKNOWN, Rows
-from recolib.files import write_file
+from recolib.files import local_path, write_file
 from recolib.nn import Network, NetworkSide, NetworkState
 from recolib.settings import Settings
 from recolib.version import __version__
@@ -92,7 +92,7 @@ def export(settings: Settings, network: Network, path: str | os.PathLike[str]) -
     """
     if any(find_spec(name) is None for name in NEEDED):
         raise ImportError('export_onnx needs onnx and onnxscript: pip install "recolib[onnx]"')
-    folder = Path(path).resolve()
+    folder = local_path(path).resolve()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"path must be a folder, and {path} is a file")
     parent = folder if folder.is_dir() else folder.parent  # on the file system that the files will be on

@@ -124,10 +124,21 @@ def factorize(column: pd.Series, name: str, ids: bool = False) -> tuple[NDArray[
     try:
         codes, uniques = pd.factorize(cast("Any", column))
     except TypeError:
-        raise ValueError(f"column {name!r} holds lists: name it, by itself, in multi_sparse_col") from None
+        _refuse_unhashable(column, name)
+        raise
     if ids:
         refuse_missing(int((codes < 0).sum()), name)
     return codes.astype(np.int64, copy=False), _exact(uniques, name, ids)
+
+
+def _refuse_unhashable(column: pd.Series, name: str) -> None:
+    """Raise what a value is that can be no id or category: a list, a dict or the like."""
+    value = next((one for one in column if type(one).__hash__ is None), None)
+    if isinstance(value, dict):
+        raise ValueError(f"column {name!r} holds dicts, such as {value!r}: give each of their keys a column")
+    if isinstance(value, list | set | np.ndarray):
+        raise ValueError(f"column {name!r} holds lists: name it, by itself, in multi_sparse_col")
+    raise ValueError(f"column {name!r} must hold integers or strings, found {value!r} ({type(value).__name__})")
 
 
 def _factorize_integers(numbers: NDArray[np.signedinteger]) -> tuple[NDArray[np.int64], Values]:
@@ -304,7 +315,8 @@ def _exact_value(value: object, name: str) -> int | str:
         if float(value).is_integer() and abs(value) <= 2**53:
             return int(value)
         raise ValueError(f"column {name!r} has the number {value!r}: ids and categories are integers or strings")
-    raise ValueError(f"column {name!r} must hold integers or strings, found {value!r} ({type(value).__name__})")
+    hint = ": name it, by itself, in multi_sparse_col" if isinstance(value, tuple | frozenset) else ""
+    raise ValueError(f"column {name!r} must hold integers or strings, found {value!r} ({type(value).__name__}){hint}")
 
 
 def as_values(values: Sequence[int | str]) -> Values:

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recolib.checks import check_integer
+from recolib.files import local_path
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -96,7 +97,7 @@ def read_libfm(path: str | os.PathLike[str], field_offsets: Mapping[str, int] | 
     1   -1.0     1     2  0.0  <NA>
     """
     spans = None if field_offsets is None else read_offsets(field_offsets)
-    file = Path(path)
+    file = local_path(path)
     lines = _read_lines(file)
     row = np.repeat(np.arange(len(lines.labels)), lines.counts)
     if spans is None:

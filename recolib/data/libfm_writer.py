@@ -24,6 +24,7 @@ from recolib.data.interactions import Interactions
 from recolib.data.kinds import layout_of
 from recolib.data.libfm_reader import MAX_INDEX, Floats, Integers, Span, read_offsets
 from recolib.data.rows import ABSENT
+from recolib.files import local_path
 
 Bools = NDArray[np.bool_]
 Entries = tuple[Floats, Integers, Floats, Bools]
@@ -87,12 +88,12 @@ def write_libfm(data: Any, path: str | os.PathLike[str], field_offsets: Mapping[
     else:
         frame = read_frame(data, ["label", *(span.name for span in spans or ())])
         n_rows, entries = len(frame), _entries_of_frame(frame, _numbered(frame) if spans is None else spans)
-    target = Path(path).resolve()  # a link stays one
+    target = local_path(path).resolve()  # a link stays one
     beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with ExitStack() as stack:
             stream: BufferedIOBase = stack.enter_context(beside.open("xb"))
-            if Path(path).suffix.lower() == ".gz":
+            if local_path(path).suffix.lower() == ".gz":
                 stream = stack.enter_context(gzip.GzipFile("", "wb", 6, stream, mtime=0))
             for start in range(0, n_rows, ROWS_AT_ONCE):
                 stream.write(_text(*entries(slice(start, start + ROWS_AT_ONCE))))
@@ -100,7 +101,7 @@ def write_libfm(data: Any, path: str | os.PathLike[str], field_offsets: Mapping[
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    return Path(path)
+    return local_path(path)
 
 
 def libfm_offsets(data_info: DataInfo) -> dict[str, int]:

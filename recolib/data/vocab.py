@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from recolib.data.frame import Values, as_values
+
+N_SHOWN = 5
+"""Entries that a mapping shows of itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +102,10 @@ class IdToCode(Mapping[int | str, int]):
     def __init__(self, vocab: Vocab) -> None:
         self._vocab = vocab
 
+    def __repr__(self) -> str:
+        """The first few of all."""
+        return _shown(self)
+
     def __getitem__(self, value: int | str) -> int:
         """The code of an id; KeyError if it is unknown."""
         code = self._vocab.code(value)
@@ -119,6 +128,10 @@ class CodeToId(Mapping[int, int | str]):
     def __init__(self, vocab: Vocab) -> None:
         self._vocab = vocab
 
+    def __repr__(self) -> str:
+        """The first few of all."""
+        return _shown(self)
+
     def __getitem__(self, code: int) -> int | str:
         """The id of a code; KeyError for code 0 and for codes that do not exist."""
         if not isinstance(code, int | np.integer) or not 1 <= code <= len(self._vocab):
@@ -132,3 +145,9 @@ class CodeToId(Mapping[int, int | str]):
     def __len__(self) -> int:
         """How many codes are known."""
         return len(self._vocab)
+
+
+def _shown(mapping: Mapping[Any, Any]) -> str:
+    first = [f"{key!r}: {mapping[key]!r}" for key in islice(mapping, N_SHOWN)]
+    rest = [f"… of {len(mapping)}"] if len(mapping) > N_SHOWN else []
+    return f"{type(mapping).__name__}({{{', '.join(first + rest)}}})"

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from recolib.checks import check_choice
+from recolib.files import local_path
 
 SOURCE = "https://files.grouplens.org/datasets/movielens/"
 TIMEOUT_S = 30
@@ -185,7 +186,7 @@ def _home(home: str | Path | None) -> Path:
         import pooch
 
         chosen = pooch.os_cache("recolib")
-    return Path(chosen).expanduser()
+    return local_path(chosen, "folder")
 
 
 def _find(folder: Path, publication: Publication) -> Path | None:

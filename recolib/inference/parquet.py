@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from recolib.data.frame import Values
-from recolib.files import replacing
+from recolib.files import local_path, replacing
 
 ROWS_AT_ONCE = 2**18
 """Rows of a row group: as many as readers like to take at once, and a few MB."""
@@ -22,7 +22,7 @@ def check_parquet(path: str | os.PathLike[str]) -> None:
         import pyarrow.parquet  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         raise ImportError('recommend_to needs pyarrow: pip install "recolib[parquet]"') from error
-    if Path(path).is_dir():
+    if local_path(path).is_dir():
         raise ValueError(f"path must be a file, and {os.fspath(path)!r} is a folder: give a name in it")
 
 
@@ -54,7 +54,7 @@ def write_parquet(path: str | os.PathLike[str], tables: Iterable[pd.DataFrame], 
     from pyarrow.parquet import ParquetWriter
 
     parts: list[Any] = []
-    with replacing(Path(path)) as stream, ParquetWriter(stream, schema) as writer:
+    with replacing(local_path(path)) as stream, ParquetWriter(stream, schema) as writer:
         for table in tables:
             parts.append(arrow.Table.from_pandas(table, schema, preserve_index=False))
             if sum(map(len, parts)) >= ROWS_AT_ONCE:
@@ -62,4 +62,4 @@ def write_parquet(path: str | os.PathLike[str], tables: Iterable[pd.DataFrame], 
                 parts.clear()
         if parts:
             writer.write_table(arrow.concat_tables(parts))
-    return Path(path)
+    return local_path(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import torch
@@ -14,9 +15,9 @@ from recolib.checks import check_names
 from recolib.data.encoding import blank_rows, overlay
 from recolib.data.frame import Frame, Values, factorize, read_column, read_frame, read_ids
 from recolib.data.info import DataInfo
-from recolib.data.kinds import layout_of
+from recolib.data.kinds import kind_of, layout_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
-from recolib.data.schema import Field, Side
+from recolib.data.schema import SIDES, Field, Side
 from recolib.data.unseen import of_other_type, warn_of_twins
 from recolib.exceptions import UnknownIdWarning, warn
 
@@ -154,11 +155,11 @@ def user_rows(
     """
     rows = info.users.rows[torch.from_numpy(codes)]
     if feats is not None:
-        frame, where = _aligned(feats, ids, "user", "user_feats", info.user_col)
+        frame, where = _aligned(info, feats, ids, "user", "user_feats", info.user_col)
         rows = overlay(rows, frame, info.schema, info.vocabs, "user", where)
     context_rows = blank_rows(info.schema, "context", len(codes))
     if context is not None:
-        frame, where = _aligned(context, ids, "user", "context", info.context_col)
+        frame, where = _aligned(info, context, ids, "user", "context", info.context_col)
         context_rows = overlay(context_rows, frame, info.schema, info.vocabs, "context", where)
     else:
         _warn_of_missing_context(info, set())
@@ -171,7 +172,7 @@ def pair_rows(info: DataInfo, users: Codes, items: Codes, feats: Feats | None, a
     context_rows = blank_rows(info.schema, "context", len(users))
     given: set[str] = set()
     if feats is not None:
-        frame = _in_order(feats, len(users), "feats", [*info.user_col, *info.item_col, *info.context_col])
+        frame = _in_order(info, feats, len(users), "feats", [*info.user_col, *info.item_col, *info.context_col])
         given = set(frame.columns)
         of_users = overlay(of_users, frame, info.schema, info.vocabs, "user")
         of_items = overlay(of_items, frame, info.schema, info.vocabs, "item")
@@ -187,10 +188,10 @@ def _warn_of_missing_context(info: DataInfo, given: set[str]) -> None:
         warn(f"no context given: columns {info.context_col} count as unknown")
 
 
-def _in_order(feats: Feats, n: int, argument: str, columns: Sequence[str]) -> Frame:
+def _in_order(info: DataInfo, feats: Feats, n: int, argument: str, columns: Sequence[str]) -> Frame:
     """Features as a frame of n rows, one for each of n users or pairs."""
     if isinstance(feats, Mapping | pd.Series):
-        feats = [feats] * n
+        feats = pd.DataFrame(_columns(info, _mapping(feats, argument), n, argument), pd.RangeIndex(n))
     if isinstance(feats, list | tuple):
         feats = pd.DataFrame([_mapping(one, argument) for one in cast("Sequence[object]", feats)])
     frame = read_frame(feats, (), argument)
@@ -200,6 +201,34 @@ def _in_order(feats: Feats, n: int, argument: str, columns: Sequence[str]) -> Fr
     return frame
 
 
+def _columns(info: DataInfo, feats: Mapping[str, object], n: int, argument: str) -> dict[str, list[object]]:
+    """A mapping's values as columns of n rows: a list is one value a row, any other value is each row's.
+
+    Where a row's value is a list itself, a list of lists is one a row.
+    """
+    fields = [field for side in SIDES for field in info.schema.features(side) if kind_of(field).takes_lists(field)]
+    of_lists = {name for field in fields for name in field.columns}
+    columns: dict[str, list[object]] = {}
+    for name, value in feats.items():
+        several = _several(value)
+        if name in of_lists and several is not None:
+            is_one = not several or not all(one is None or _several(one) is not None for one in several)
+            several = None if is_one else several
+        if several is not None and len(several) != n:
+            raise ValueError(f"{argument}[{name!r}] has {len(several)} values for {n}: give one, or one for each")
+        columns[name] = [value] * n if several is None else several
+    return columns
+
+
+def _several(value: object) -> list[object] | None:
+    """Values that have an order, as a list; None for a single one, and for a set."""
+    if isinstance(value, list | tuple | pd.Index) or (isinstance(value, np.ndarray) and value.ndim):
+        return list(cast("Any", value))
+    if isinstance(value, str | int | float) or not nw.dependencies.is_into_series(value):
+        return None
+    return nw.from_native(cast("Any", value), series_only=True).to_list()
+
+
 def _mapping(feats: object, argument: str) -> dict[str, object]:
     if isinstance(feats, Mapping | pd.Series):
         return {str(name): value for name, value in cast("Mapping[object, object]", feats).items()}
@@ -207,7 +236,7 @@ def _mapping(feats: object, argument: str) -> dict[str, object]:
 
 
 def _aligned(
-    feats: Feats, ids: Sequence[Id], key: str, argument: str, columns: Sequence[str]
+    info: DataInfo, feats: Feats, ids: Sequence[Id], key: str, argument: str, columns: Sequence[str]
 ) -> tuple[Frame, NDArray[np.bool_] | None]:
     """Features as a frame with a row for each id, and for which ids it says anything."""
     if isinstance(feats, Mapping | pd.Series) and len(ids) > 1 and argument == "user_feats":
@@ -217,7 +246,7 @@ def _aligned(
             f"{key}s stand twice, each with {argument} of its own, and an answer is keyed by {key}: ask in turn"
         )
     if isinstance(feats, Mapping | pd.Series | list | tuple):
-        return _in_order(feats, len(ids), argument, columns), None
+        return _in_order(info, feats, len(ids), argument, columns), None
     frame = read_frame(feats, [key], argument)
     check_names(frame.columns, [*columns, key], f"a column that {argument} can have")
     positions, keys = factorize(read_column(frame, key), key, ids=True)

@@ -186,3 +186,12 @@ def test_what_is_no_code_is_a_key_error(absent):
 
 def test_what_cannot_be_an_id_is_unknown():
     assert slice(0, 1) not in IdToCode(Vocab.of(as_values([1, 2])))
+
+
+def test_mappings_show_themselves():
+    info = DatasetPure.build_trainset(pd.DataFrame({"user": ["ann", "bob"], "item": [7, 9], "label": 1}))[1]
+    assert repr(info.id2user) == "CodeToId({1: 'ann', 2: 'bob'})"
+    assert repr(info.item2id) == "IdToCode({7: 1, 9: 2})"
+    many = pd.DataFrame({"user": range(1000, 1090), "item": 1, "label": 1})
+    shown = repr(DatasetPure.build_trainset(many)[1].id2user)
+    assert shown == "CodeToId({1: 1000, 2: 1001, 3: 1002, 4: 1003, 5: 1004, … of 90})"

@@ -90,6 +90,10 @@ class Kind:
         """What the field takes of a row."""
         raise NotImplementedError
 
+    def takes_lists(self, field: Field) -> bool:
+        """Whether the value of one row is a list."""
+        return False
+
     def blank(self, field: Field) -> Cells:
         """What stands in a row of which nothing is known, shape (width,)."""
         raise NotImplementedError

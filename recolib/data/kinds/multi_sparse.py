@@ -51,6 +51,10 @@ class MultiSparse(Kind):
         """A code for each slot."""
         return Layout("codes", field.width, slots=True)
 
+    def takes_lists(self, field: Field) -> bool:
+        """Whether it is a column of lists, and no group."""
+        return field.lists
+
     def blank(self, field: Field) -> Cells:
         """One unknown value."""
         return np.array([UNKNOWN] + [ABSENT] * (field.width - 1), np.int32)
