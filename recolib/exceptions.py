@@ -38,6 +38,10 @@ class UndeclaredWeightWarning(RecolibWarning):
     """A column ``weight`` is neither a feature nor named by ``weight_col``: it is not used."""
 
 
+class LongListWarning(RecolibWarning):
+    """Lists of a multi-sparse column are longer than what a row holds: only their first values count."""
+
+
 class OutOfRangeWarning(RecolibWarning):
     """Numbers of a dense column are so far outside training's range that they count as the farthest that is taken."""
 

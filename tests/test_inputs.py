@@ -647,7 +647,9 @@ ODD: dict[str, Callable[[], Odd]] = {
     "huge_and_tiny_numbers": lambda: Odd(log(age=[1e30, 1e30, 1e-30, 1e-30, -1e30, -1e30, 1e30, 1e-30, -1e30]), AGE),
     "tiny_numbers": lambda: Odd(log(age=log()["age"] * 1e-30), AGE),
     "booleans_as_numbers": lambda: Odd(log(age=log()["sex"] == "m"), AGE),
-    "integers_and_text_as_categories": lambda: Odd(log(sex=objects(1, 1, "1", "1", LONG, LONG, 1, "1", LONG)), SEX, warns=MIXED),
+    "integers_and_text_as_categories": lambda: Odd(
+        log(sex=objects(1, 1, "1", "1", LONG, LONG, 1, "1", LONG)), SEX, warns=MIXED
+    ),
     "empty_lists_and_sets": lambda: Odd(
         log(tags=objects([], {"p"}, {"p"}, None, [], ("q", "p"), [], {"p"}, None)),
         {"item_col": ["tags"], "multi_sparse_col": ["tags"]},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.building import Sources, build_training, check_weight_col, encode_evaluation
-from recolib.data.field import Side
+from recolib.data.field import MAX_WIDTH, Side
 from recolib.data.frame import Frame, read_frame
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
@@ -256,6 +257,7 @@ class DatasetFeat(_Dataset):
         dense_scaling: str = "standard",
         other_col: Mapping[str, Sequence[str | Sequence[str]]] | None = None,
         weight_col: str | None = None,
+        max_list_len: int | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode a frame with feature columns for training.
 
@@ -295,6 +297,9 @@ class DatasetFeat(_Dataset):
             Columns of further kinds that you registered in ``recolib.data.kinds.KINDS``, by the name of the kind.
         weight_col
             A column of numbers of at least 0: how much each row counts in training. By default all count alike.
+        max_list_len
+            How many values of a list count, the first ones. Every row takes the room of the longest list; by default
+            lists are cut, with a ``LongListWarning``, only where a few long ones would make that cost too much.
 
         Returns
         -------
@@ -322,6 +327,10 @@ class DatasetFeat(_Dataset):
         schema = make_schema(
             user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val, present, other_col
         )
+        if max_list_len is not None:
+            check_integer("max_list_len", max_list_len, 1, MAX_WIDTH + 1)
+            fields = (replace(field, width=max_list_len) if field.lists else field for field in schema.fields)
+            schema = Schema(tuple(fields))
         needed: dict[Side, Frame] = {
             side: frame.select(_wanted(frame, schema, side)) for side, frame in sources.items()
         }

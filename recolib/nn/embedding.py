@@ -18,6 +18,8 @@ from recolib.nn.lookup import lookup
 Combiner = Literal["sum", "mean", "sqrtn", "normal"]
 POWERS = {"sum": 0.0, "mean": -1.0, "sqrtn": -0.5}
 """A pooled sum is multiplied by the number of present values to this power."""
+LONG = 8
+"""Slots beyond which only those with a value are looked up: to look up all is faster where they are few."""
 N_SPECIAL = 2
 """Rows of a block before its values: those of the average and of the unknown value."""
 
@@ -94,6 +96,8 @@ class FieldEmbedding(nn.Module):
     offsets: Tensor
     present: Tensor
     trained: Tensor
+    numbers: Tensor
+    powers: Tensor
 
     def __init__(
         self, layout: SideLayout, dim: int, combiner: Combiner = "sqrtn", dropout: float = 0.0, init_std: float = 0.01
@@ -117,17 +121,27 @@ class FieldEmbedding(nn.Module):
         self.prior: Tensor | None = None
         self.prior_of_weights, self.prior_share = True, 1.0
         self._has_slots = any(field.multi for field in layout.code_fields)
+        widest = max((field.width for field in layout.code_fields if field.multi), default=0)
+        self._has_long_lists = widest > LONG and combiner != "normal"
+        numbers = [n for n, field in enumerate(layout.code_fields) for _ in range(field.width)]
+        powers = [POWERS[combiner] if field.multi and combiner != "normal" else 0.0 for field in layout.code_fields]
+        self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.int64), persistent=False)
+        self.register_buffer("powers", torch.tensor(powers), persistent=False)
 
     def forward(self, rows: Rows) -> Fields:
         """Embed rows (..., C), (..., D) as fields (..., F, K)."""
-        at = self._at(rows.codes)
-        decay, of_weights = self._decay(at), self.prior is None or self.prior_of_weights
-        if self._has_slots:
-            present = rows.codes != ABSENT
+        of_weights = self.prior is None or self.prior_of_weights
+        if self._has_long_lists and not torch.compiler.is_compiling():  # an exported graph has slots of fixed number
+            fields = self._present_alone(rows.codes, of_weights)
+        elif self._has_slots:
+            at, present = self._at(rows.codes), rows.codes != ABSENT
+            decay = self._decay(at, at.shape[:-1].numel())
             decay = decay if isinstance(decay, float) and not decay else present * decay
             vectors, weights = lookup(self.vectors, self.weights, at, decay, of_weights)
             fields = self._pool(Fields(vectors * present.unsqueeze(-1), weights * present, present))
         else:
+            at = self._at(rows.codes)
+            decay = self._decay(at, at.shape[:-1].numel())
             vectors, weights = lookup(self.vectors, self.weights, at, decay, of_weights)
             fields = Fields(vectors, weights, self.present.expand(weights.shape))
         if self.layout.n_dense:
@@ -136,11 +150,11 @@ class FieldEmbedding(nn.Module):
             fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, always))
         return Fields(dropout(fields.vectors, self.dropout, self.training), fields.weights, fields.present)
 
-    def _decay(self, at: Tensor) -> Tensor | float:
-        """What part of itself each row that is looked up adds to its gradient."""
+    def _decay(self, at: Tensor, n: int) -> Tensor | float:
+        """What part of itself each row that is looked up, for n rows of codes, adds to its gradient."""
         if not self.training:
             return 0.0
-        by_row = 2 * self.reg / max(1, at.shape[:-1].numel())
+        by_row = 2 * self.reg / max(1, n)
         return by_row if self.prior is None else torch.add(by_row, self.prior[at], alpha=2 * self.prior_share)
 
     def set_prior(
@@ -192,6 +206,21 @@ class FieldEmbedding(nn.Module):
     def _at(self, codes: Tensor) -> Tensor:
         return codes.clamp_min(AVERAGE) + self.offsets if self._has_slots else codes + self.offsets
 
+    def _present_alone(self, codes: Tensor, of_weights: bool) -> Fields:
+        """The code fields, pooled, at a cost that follows the values that are there and not the number of slots."""
+        lead, n_fields = codes.shape[:-1], len(self.layout.code_fields)
+        flat = codes.reshape(-1, codes.shape[-1])
+        row, column = (flat != ABSENT).nonzero(as_tuple=True)
+        at = flat[row, column].clamp_min(AVERAGE) + self.offsets[column]
+        vectors, weights = lookup(self.vectors, self.weights, at, self._decay(at, len(flat)), of_weights)
+        place, n = row * n_fields + self.numbers[column], len(flat) * n_fields
+        counts = torch.bincount(place, minlength=n).view(-1, n_fields)
+        scale = counts.clamp_min(1).to(weights.dtype) ** self.powers.to(weights.dtype)
+        pooled = _sums(vectors, place, n).view(-1, n_fields, vectors.shape[-1]) * scale.unsqueeze(-1)
+        linear = _sums(weights, place, n).view(-1, n_fields) * scale
+        shape = (*lead, n_fields)
+        return Fields(pooled.view(*shape, -1), linear.view(shape), (counts > 0).view(shape))
+
     def _pool(self, slots: Fields) -> Fields:
         """One position for each field: the slots of a multi-sparse field are pooled."""
         parts: list[Fields] = []
@@ -206,6 +235,14 @@ class FieldEmbedding(nn.Module):
             torch.cat([part.weights for part in parts], -1),
             torch.cat([part.present for part in parts], -1),
         )
+
+
+def _sums(values: Tensor, place: Tensor, n: int) -> Tensor:
+    """The sum of the values at each of n places."""
+    sums = values.new_zeros(n, *values.shape[1:])
+    if values.device.type == "cpu":
+        return sums.index_add(0, place, values)
+    return sums.index_put((place,), values, accumulate=True)  # which sorts: sums do not depend on the order of threads
 
 
 def _pooled(slots: Fields, combiner: str) -> Fields:

@@ -16,8 +16,9 @@ import pytest
 from worlds import HASHES_NUL, PANDAS
 
 from recolib.data import DatasetFeat, DatasetPure, Interactions
+from recolib.data.kinds import multi_sparse
 from recolib.data.rows import ABSENT, UNKNOWN
-from recolib.exceptions import MixedTypesWarning, OutOfRangeWarning
+from recolib.exceptions import LongListWarning, MixedTypesWarning, OutOfRangeWarning
 
 LONG = "x" * 10_000
 COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
@@ -373,6 +374,44 @@ def test_lists_longer_than_in_training_are_cut_with_a_warning():
         [None, None],
         ["?", None],
     ]
+
+
+def long_lists(longest):
+    """Many short lists and a long one."""
+    return log(range(10_000), tags=[["a", "b"]] * 9_999 + [[f"t{n}" for n in range(longest)]])
+
+
+def test_a_long_list_is_taken_whole_where_padding_is_cheap():
+    columns = {"item_col": ["tags"], "multi_sparse_col": ["tags"]}
+    with warnings.catch_warnings(action="error"):
+        info = DatasetFeat.build_trainset(long_lists(2_000), **columns)[1]
+    assert len(info.item_frame()["tags"].iloc[-1]) == 2_000
+
+
+def test_a_list_that_would_make_all_rows_too_wide_is_cut_with_the_counts_and_the_argument_that_lifts_it():
+    columns = {"item_col": ["tags"], "multi_sparse_col": ["tags"]}
+    told = "column 'tags' has 1 of 10000 lists with more than 3355 values: .* 645 of 23998 values are cut.*_len=4000"
+    with pytest.warns(LongListWarning, match=told) as caught:
+        info = DatasetFeat.build_trainset(long_lists(4_000), **columns)[1]
+    assert len(caught) == 1
+    assert info.item_frame()["tags"].iloc[-1] == [f"t{n}" for n in range(3_355)]
+    with warnings.catch_warnings(action="error"):
+        info = DatasetFeat.build_trainset(long_lists(4_000), **columns, max_list_len=4_000)[1]
+        DatasetFeat.build_trainset(log([1, 2], tags=[["a"] * 300] * 2), **columns)
+    assert len(info.item_frame()["tags"].iloc[-1]) == 4_000
+    with pytest.warns(LongListWarning, match="1 of 10000 lists with more than 2 values: .* 98 of 20098 values are cut"):
+        info = DatasetFeat.build_trainset(long_lists(100), **columns, max_list_len=2)[1]
+    assert info.schema.codes("item")[1].width == 2
+    for length, error in ((0, ValueError), (2**16 + 1, ValueError), ("2", TypeError)):
+        with pytest.raises(error, match="max_list_len must be"):
+            DatasetFeat.build_trainset(long_lists(3), **columns, max_list_len=length)
+
+
+def test_lists_that_are_all_long_are_not_cut(monkeypatch):
+    monkeypatch.setattr(multi_sparse, "MAX_PADDING", 100)
+    columns = {"item_col": ["tags"], "multi_sparse_col": ["tags"]}
+    with warnings.catch_warnings(action="error"):
+        DatasetFeat.build_trainset(log(range(50), tags=[[f"t{n}" for n in range(90)]] * 50), **columns)
 
 
 def test_all_lists_of_new_items_may_be_missing():

@@ -69,7 +69,7 @@ def test_a_group_is_one_field_as_wide_as_its_columns_with_a_pad_of_its_own():
     assert fields["genre1"] == Field(
         "genre1", "item", "multi_sparse", ("genre1", "genre2", "genre3"), pad_val="none", width=3
     )
-    assert fields["tags"] == Field("tags", "item", "multi_sparse", ("tags",), lists=True, pad_val=0)
+    assert fields["tags"] == Field("tags", "item", "multi_sparse", ("tags",), lists=True, pad_val=0, width=0)
     assert fields["hobby2"].pad_val == "-"
     assert [name for name, field in fields.items() if field.lists] == ["tags"]
     assert fields["sex"].pad_val is None

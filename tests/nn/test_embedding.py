@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+import recolib.nn.embedding
 from recolib.data.rows import ABSENT, AVERAGE, UNKNOWN, Rows
 from recolib.nn import CodeField, FieldEmbedding, SideLayout
 from recolib.nn.embedding import field_numbers
+from recolib.nn.lookup import lookup
 
 DIM = 3
 ID, GENRES = CodeField(4), CodeField(5, width=3, multi=True)
@@ -56,6 +58,36 @@ def test_normal_keeps_each_slot_as_a_vector_of_its_own():
     torch.testing.assert_close(fields.vectors[0], expected)
     assert fields.weights[0, 2].item() == 0.0
     assert fields.present.tolist() == [[True, True, False, True]]
+
+
+@pytest.mark.parametrize("combiner", ["sum", "mean", "sqrtn"])
+@pytest.mark.parametrize(("shape", "sparse", "reg"), [((7,), False, 0.0), ((5, 2), True, 0.1), ((3, 4), False, 0.1)])
+def test_long_lists_are_pooled_as_short_ones_at_the_cost_of_the_values_that_are_there(
+    monkeypatch, combiner, shape, sparse, reg
+):
+    layout = SideLayout((ID, CodeField(9, width=40, multi=True), GENRES), 1)
+    torch.manual_seed(0)
+    codes = torch.randint(AVERAGE, 5, (*shape, 44), dtype=torch.int32)
+    gone = torch.arange(44) > torch.randint(1, 6, (*shape, 1))
+    codes = torch.where(gone, ABSENT, codes)
+    rows, looked_up, results = Rows(codes, torch.randn(*shape, 1)), [], []
+
+    def counted(vectors, weights, at, *decay):
+        looked_up.append(at.numel())
+        return lookup(vectors, weights, at, *decay)
+
+    monkeypatch.setattr(recolib.nn.embedding, "lookup", counted)
+    for long in (1000, 8):
+        monkeypatch.setattr(recolib.nn.embedding, "LONG", long)
+        embedding = filled(layout, combiner)
+        embedding.reg = reg
+        embedding.vectors.sparse = embedding.weights.sparse = sparse
+        fields = embedding(rows)
+        (fields.vectors.square().sum() + (fields.weights * fields.present).sum()).backward()
+        gradients = [parameter.grad.to_dense() for parameter in embedding.parameters()]
+        results.append([fields.vectors, fields.weights, fields.present, *gradients])
+    torch.testing.assert_close(results[0], results[1])
+    assert looked_up == [codes.numel(), int((codes != ABSENT).sum())]
 
 
 @pytest.mark.parametrize("combiner", ["sum", "mean", "sqrtn", "normal"])

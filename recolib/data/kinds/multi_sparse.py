@@ -16,8 +16,15 @@ from recolib.data.kinds.sparse import code_columns, shown_code, values_of
 from recolib.data.rows import ABSENT, UNKNOWN, Codes
 from recolib.data.unseen import warn_of_mixed, warn_of_unseen
 from recolib.data.vocab import Vocab
-from recolib.exceptions import warn
+from recolib.exceptions import LongListWarning, warn
 from recolib.files import require
+
+MAX_PADDING = 2**25
+"""Slots of all rows together up to which every list is as long as the longest."""
+MOST_PADDING = 8
+"""The same as a multiple of the values that are there, where that is more."""
+SURE_WIDTH = 64
+"""Values of a list that always count."""
 
 
 class MultiSparse(Kind):
@@ -43,9 +50,9 @@ class MultiSparse(Kind):
         return groups
 
     def field(self, group: Group, side: Side, pad_val: int | str | None) -> Field:
-        """A field with a slot for each column; a column of lists learns its width from the longest list."""
+        """A field with a slot for each column; a column of lists learns its width, 0 so far, from the longest list."""
         columns, lists = ((group,), True) if isinstance(group, str) else (group, False)
-        return Field(columns[0], side, self.name, columns, lists, pad_val, len(columns))
+        return Field(columns[0], side, self.name, columns, lists, pad_val, 0 if lists else len(columns))
 
     def layout(self, field: Field) -> Layout:
         """A code for each slot."""
@@ -66,12 +73,9 @@ class MultiSparse(Kind):
             refuse_empty(len(column.values), name)
             warn_of_mixed(name, column.positions, column.values, None, is_id=False)
             if column.lengths is not None:
-                longest = int(column.lengths.max())
-                if longest > MAX_WIDTH:
-                    raise ValueError(f"column {name!r} has a list of {longest} values: at most {MAX_WIDTH} are taken")
-                field = replace(field, width=longest)
+                field = replace(field, width=_width(column.lengths, field))
         vocab = Vocab.of(_distinct(columns, field))
-        return Learnt(field, vocab, np.hstack([column.codes(field, vocab) for column in columns]))
+        return Learnt(field, vocab, np.hstack([column.codes(field, vocab, tell=False) for column in columns]))
 
     def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab, Cells]:
         """The vocabulary with new values, and the codes; lists are no longer than in training."""
@@ -150,13 +154,28 @@ class _Column:
         is_pad = np.append(self.values == field.pad_val, False)
         return np.where(is_pad[self.positions], -1, self.positions)
 
-    def codes(self, field: Field, vocab: Vocab) -> Codes:
-        """The column's codes, shape (n, slots)."""
+    def codes(self, field: Field, vocab: Vocab, tell: bool = True) -> Codes:
+        """The column's codes, shape (n, slots); ``tell`` says whether to warn of lists that are cut."""
         lookup = np.append(vocab.encode(self.values), np.int32(ABSENT))  # position −1 is its last entry
         if field.pad_val is not None:
             lookup[:-1][self.values == field.pad_val] = ABSENT
         codes = lookup[self.positions]
-        return codes[:, None] if self.lengths is None else _to_slots(codes, self.lengths, field)
+        return codes[:, None] if self.lengths is None else _to_slots(codes, self.lengths, field, tell)
+
+
+def _width(lengths: NDArray[np.int64], field: Field) -> int:
+    """The slots that lists of these lengths take: as many as the longest has, unless padding would cost too much."""
+    longest, affordable = int(lengths.max()), max(MAX_PADDING, MOST_PADDING * int(lengths.sum())) // len(lengths)
+    width = min(longest, field.width or max(SURE_WIDTH, affordable), MAX_WIDTH)
+    if width < longest:
+        n_cut = int((lengths - width).clip(0).sum())
+        warn(
+            f"column {field.name!r} has {int((lengths > width).sum())} of {len(lengths)} lists with more than {width} "
+            f"values: the first {width} of each count, and {n_cut} of {int(lengths.sum())} values are cut. Each row "
+            f"is as wide as the longest list; max_list_len={min(longest, MAX_WIDTH)} takes more",
+            LongListWarning,
+        )
+    return width
 
 
 def _read(frame: Frame, name: str, field: Field) -> _Column:
@@ -176,15 +195,18 @@ def _distinct(columns: list[_Column], field: Field) -> Values:
     return values if field.pad_val is None else values[values != field.pad_val]
 
 
-def _to_slots(flat: Codes, lengths: NDArray[np.int64], field: Field) -> Codes:
+def _to_slots(flat: Codes, lengths: NDArray[np.int64], field: Field, tell: bool) -> Codes:
     """The codes of lists, end to end, as slots (n, width)."""
     slots = np.full((len(lengths), field.width), ABSENT, np.int32)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     slot = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     fits = slot < field.width
-    if not fits.all():
+    if not fits.all() and tell:
         n_long = int((lengths > field.width).sum())
-        warn(f"column {field.name!r} has {n_long} lists longer than in training: only {field.width} values each count")
+        warn(
+            f"column {field.name!r} has {n_long} lists longer than in training: only {field.width} values each count",
+            LongListWarning,
+        )
     slots[rows[fits], slot[fits]] = flat[fits]
     return slots
 
