@@ -42,6 +42,10 @@ class LongListWarning(RecolibWarning):
     """Lists of a multi-sparse column are longer than what a row holds: only their first values count."""
 
 
+class LeftOutRowsWarning(RecolibWarning):
+    """A split leaves out rows of later parts, since their user or item is not in the first part."""
+
+
 class OutOfRangeWarning(RecolibWarning):
     """Numbers of a dense column are so far outside training's range that they count as the farthest that is taken."""
 

@@ -18,6 +18,7 @@ from recolib.data.frame import Frame, Values, factorize, read_column, read_frame
 from recolib.data.order import RowNumbers, rows_by_code, rows_by_code_and_time
 from recolib.data.rows import Codes
 from recolib.data.times import Times, read_times
+from recolib.exceptions import LeftOutRowsWarning, warn
 
 Counts = NDArray[np.int64]
 Cut = Callable[[Counts], list[Counts]]
@@ -190,6 +191,8 @@ def take_parts(log: Log, parts: Sequence[RowNumbers], unknown: UnknownIds) -> li
     known_users[log.users[is_first]] = known_items[log.items[is_first]] = True
     source = Source.of(log.frame)
     frames = [source.take(first)]
+    if unknown.drop:
+        _warn_of_left_out(np.concatenate(later), log, known_users, known_items)
     for rows in later:
         has_user, has_item = known_users[log.users[rows]], known_items[log.items[rows]]
         if unknown.drop:
@@ -199,6 +202,21 @@ def take_parts(log: Log, parts: Sequence[RowNumbers], unknown: UnknownIds) -> li
             frame = _pad(_pad(frame, "user", ~has_user, unknown.pads[0]), "item", ~has_item, unknown.pads[1])
         frames.append(frame)
     return [frame.to_native() for frame in frames]
+
+
+def _warn_of_left_out(
+    rows: RowNumbers, log: Log, known_users: NDArray[np.bool_], known_items: NDArray[np.bool_]
+) -> None:
+    """Warn of the rows of later parts whose user or item is unknown, with the counts."""
+    no_user, no_item = ~known_users[log.users[rows]], ~known_items[log.items[rows]]
+    n_left_out = int((no_user | no_item).sum())
+    if n_left_out:
+        warn(
+            f"{n_left_out} of {len(rows)} rows are left out of the later parts: {int(no_user.sum())} have a user and "
+            f"{int(no_item.sum())} an item that is not in the first part; filter_unknown=False, where a split has it, "
+            "keeps them",
+            LeftOutRowsWarning,
+        )
 
 
 def _pad(frame: Frame, name: str, where: NDArray[np.bool_], pad: object) -> Frame:

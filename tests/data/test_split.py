@@ -19,6 +19,7 @@ from recolib.data.split import (
     split_by_ratio,
     split_by_ratio_chrono,
 )
+from recolib.exceptions import LeftOutRowsWarning
 
 SPLITS = [random_split, split_by_ratio, split_by_num, split_by_ratio_chrono, split_by_num_chrono]
 RATIO_SPLITS = [random_split, split_by_ratio, split_by_ratio_chrono]
@@ -498,3 +499,29 @@ def test_pad_values_that_do_not_fit_are_refused(library, pad_val, message):
         random_split(
             library(data), test_size=0.5, shuffle=False, filter_unknown=False, pad_unknown=True, pad_val=pad_val
         )
+
+
+@pytest.mark.parametrize("carry", [lambda data: data, pl.from_pandas, pa.Table.from_pandas])
+@pytest.mark.parametrize("split", SPLITS)
+def test_rows_that_are_left_out_are_told_of_in_one_line_with_the_counts(split, carry):
+    data = make_log(n_rows=300, n_users=150, n_items=100)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        parts = split(carry(data), **arguments(split))
+    n_left_out = len(data) - sum(len(part) for part in parts)
+    assert n_left_out > 0
+    told = [str(one.message) for one in caught if one.category is LeftOutRowsWarning]
+    assert len(told) == 1
+    kept = len(parts[1])
+    assert told[0].startswith(f"{n_left_out} of {n_left_out + kept} rows are left out of the later parts: ")
+
+
+def test_the_counts_are_of_users_and_items_that_the_first_part_lacks():
+    data = pd.DataFrame({"user": [1, 1, 2, 3, 1, 4], "item": [7, 8, 7, 7, 9, 9]})
+    told = "3 of 3 rows are left out of the later parts: 2 have a user and 2 an item that is not in the first part"
+    with pytest.warns(LeftOutRowsWarning, match=told):
+        random_split(data, multi_ratios=[3, 1, 2], shuffle=False)
+    with warnings.catch_warnings(action="error"):
+        random_split(data, multi_ratios=[3, 1, 2], shuffle=False, filter_unknown=False)
+        random_split(data, test_size=0.5, filter_unknown=False, pad_unknown=True, pad_val=0)
+        split_by_num(pd.DataFrame({"user": [1] * 5, "item": [7] * 5}))
