@@ -310,10 +310,7 @@ def test_a_list_is_one_value_where_a_column_holds_lists(model: DeepFM) -> None:
 
 
 def test_an_unknown_user_is_scored_from_the_features_given(model: DeepFM) -> None:
-    with pytest.warns(UnknownIdWarning):
-        lists = {
-            sex: model.recommend_user("new", 20, user_feats={"sex": sex}, context={"hour": 1})["new"] for sex in "FM"
-        }
+    lists = {sex: model.recommend_user("new", 20, user_feats={"sex": sex}, context={"hour": 1})["new"] for sex in "FM"}
     assert lists["F"].tolist() != lists["M"].tolist()
     even = [np.mean([int(item[1:]) % 2 == 0 for item in lists[sex][:8]]) for sex in "FM"]
     assert even[0] > even[1]  # the even items are those that F like
@@ -558,6 +555,42 @@ def test_ids_may_come_as_sets_series_and_iterators(model: DeepFM) -> None:
         assert {user: items.tolist() for user, items in lists.items()} == expected
     items = model.recommend_user(100, 9, candidates={"i1", "i3"}, filter_consumed=False, context={"hour": 1})[100]
     assert set(items) == {"i1", "i3"}
+
+
+@pytest.mark.filterwarnings("ignore:.*lists are shorter", "ignore:no context given")
+def test_nobody_who_is_asked_for_with_features_or_a_history_is_told_of_as_unknown(model: DeepFM) -> None:
+    hour = {"hour": 1}
+    frame = pd.DataFrame({"user": ["new", "newer"], "sex": ["F", "M"]})
+    stream = pa.RecordBatchReader.from_batches
+    table = pa.Table.from_pandas(frame)
+    with warnings.catch_warnings(action="error", category=UnknownIdWarning):
+        model.predict("new", "i1", feats=hour | {"sex": "F"})
+        model.predict("new", "thing", feats=[hour | {"sex": "F", "price": 3.0}])
+        model.predict(100, "thing", feats=pd.DataFrame({"hour": [1], "genre1": ["odd"]}))
+        model.explain("new", "i1", feats=hour | {"age": 21})
+        model.recommend_user("new", 3, {"sex": "F"}, context=hour)
+        model.recommend_user(["new", "newer"], 3, [{"sex": "F"}, {"age": 21}], context=hour)
+        model.recommend_user(["new", 100, "newer"], 3, frame, context=hour)
+        model.recommend_user(["new", "newer"], 3, stream(table.schema, table.to_batches()), context=hour)
+        model.recommend_user("new", 3, history=["i1"], context=hour)
+        model.recommend(["new", "newer"], 3, history={"new": ["i1"], "newer": ["i2"]}, context=hour, verbose=0)
+        model.recommend(
+            ["new", "newer"], 3, user_feats=frame.head(1), history={"newer": ["i2"]}, context=hour, verbose=0
+        )
+        model.user_vectors(["new"], {"sex": "F"}, context=hour)
+    for told, call in {
+        "1 unknown users, such as 'new'": lambda: model.predict("new", "i1", feats=hour | {"price": 1.0}),
+        "1 unknown items, such as 'thing'": lambda: model.predict("new", "thing", feats=hour | {"sex": "F"}),
+        "1 unknown users, such as 'newer'": lambda: model.recommend_user(
+            ["new", "newer"], 3, frame.head(1), context=hour
+        ),
+        "1 unknown users, such as 'newest'": lambda: model.recommend_user(
+            ["new", "newest"], 3, history={"new": ["i1"]}, context=hour
+        ),
+        "2 unknown users, such as 'new'": lambda: model.recommend_user(["new", "newer"], 3, context=hour),
+    }.items():
+        with pytest.warns(UnknownIdWarning, match=told):
+            call()
 
 
 def test_unknown_candidates_are_left_out_with_a_warning(model: DeepFM) -> None:

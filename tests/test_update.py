@@ -13,7 +13,7 @@ from test_contract import ALGORITHMS, TYPICAL
 from worlds import COLUMNS, World, rated, two_tastes
 
 import recolib
-from recolib import FM, DataInfo, DatasetFeat, DatasetPure, DeepFM, NotFittedError, UnknownIdWarning
+from recolib import FM, DataInfo, DatasetFeat, DatasetPure, DeepFM, NotFittedError
 from recolib.recommender import Recommender
 
 pytestmark = pytest.mark.filterwarnings("ignore:no context given", "ignore:.*lists are shorter")
@@ -312,8 +312,7 @@ def test_who_was_added_is_what_a_frame_of_features_would_have_said(tmp_path: Pat
     assert model.data_info.fingerprint == known.fingerprint
     assert torch.equal(model.data_info.items.rows.codes, known.items.rows.codes)
     assert recolib.load(model.save(tmp_path, "m")).predict(100, "fresh") == model.predict(100, "fresh")
-    with pytest.warns(UnknownIdWarning):
-        stranger = model.predict(100, "unheard of", feats={"genre1": "odd"}, cold_start="features")
+    stranger = model.predict(100, "unheard of", feats={"genre1": "odd"}, cold_start="features")
     assert model.predict(100, "fresh") == pytest.approx(stranger, rel=1e-5)
 
 
@@ -322,8 +321,7 @@ def test_new_values_of_those_who_are_added_begin_at_the_mean():
     model.add_users(pd.DataFrame({"user": [900, 901], "sex": ["X", "F"], "age": 22.0}))
     info = model.data_info
     assert info.vocabs["sex"].code("X") == 3
-    with pytest.warns(UnknownIdWarning):
-        stranger = model.predict("new", "i2", feats={"age": 22.0, "hour": 1})
+    stranger = model.predict("new", "i2", feats={"age": 22.0, "hour": 1})
     assert model.predict(900, "i2", feats={"hour": 1}) == pytest.approx(stranger, rel=1e-5)
 
 

@@ -151,12 +151,11 @@ def _use(settings: Settings) -> list[str]:
 
 
 def _data(info: DataInfo) -> list[str]:
-    density = 100 * info.data_size / (info.n_users * info.n_items)
     facts = [
         ("users", f"{info.n_users:,}"),
         ("items", f"{info.n_items:,}"),
         ("rows", f"{info.data_size:,}"),
-        ("density", f"{density:.4g} %"),
+        ("density", f"{100 * info.density:.4g} %"),
         ("labels", f"{_number(info.labels.low)} to {_number(info.labels.high)}, mean {_number(info.labels.mean)}"),
         ("SHA-256 of columns and vocabularies", f"`{info.fingerprint}`"),
     ]

@@ -98,8 +98,13 @@ class DataInfo:
 
     def __repr__(self) -> str:
         """Users, items and density in one line."""
-        density = 100 * self.data_size / (self.n_users * self.n_items)
+        density = 100 * self.density
         return f"n_users: {self.n_users}, n_items: {self.n_items}, data density: {density:.4f} %"
+
+    @property
+    def density(self) -> float:
+        """The share of all pairs of a user and an item that interacted, however often."""
+        return len(self.user_consumed.codes) / (self.n_users * self.n_items)
 
     @cached_property
     def n_users(self) -> int:

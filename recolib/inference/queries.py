@@ -49,17 +49,24 @@ def as_list(ids: object, argument: str) -> Any:
 
 
 def codes_of(
-    info: DataInfo, side: Side, ids: Ids, inner_id: bool, fate: str = "answered by cold_start"
+    info: DataInfo, side: Side, ids: Ids, inner_id: bool, fate: str = "answered by cold_start", described: bool = False
 ) -> tuple[list[Id], Codes]:
     """Ids as Python scalars, and their codes; see ``read_codes``."""
-    values, codes = read_codes(info, side, ids, inner_id, fate)
+    values, codes = read_codes(info, side, ids, inner_id, fate, lambda ids: np.full(len(ids), described))
     return values.tolist(), codes
 
 
 def read_codes(
-    info: DataInfo, side: Side, ids: Ids, inner_id: bool, fate: str = "answered by cold_start"
+    info: DataInfo,
+    side: Side,
+    ids: Ids,
+    inner_id: bool,
+    fate: str = "answered by cold_start",
+    described: Callable[[list[Id]], NDArray[np.bool_]] | None = None,
 ) -> tuple[Values, Codes]:
     """Ids as an array, and their codes, 0 for those never seen, of whose fate there is a warning.
+
+    ``described`` says of which ids the caller brings features or a history: these may well be unknown.
 
     Raises
     ------
@@ -76,10 +83,15 @@ def read_codes(
         codes = np.array([vocab.code(values.tolist()[0])], np.int32)
     else:
         codes = vocab.encode(values)
-    n_unknown = int((codes == UNKNOWN).sum())
-    if n_unknown:
+    if not codes.all():
         unknown = values[codes == UNKNOWN]
-        what = f"{n_unknown} unknown {side}s, such as {unknown[:1].tolist()[0]!r}: {fate}"
+        if not inner_id:
+            warn_of_twins(f"argument {side!r}", unknown, info.vocabs[side])
+        if described is not None:
+            unknown = unknown[~described(unknown.tolist())]
+        if not len(unknown):
+            return values, codes
+        what = f"{len(unknown)} unknown {side}s, such as {unknown[:1].tolist()[0]!r}: {fate}"
         warn_of_unknown(what, side, unknown, info, inner_id)
     return values, codes
 
@@ -108,15 +120,15 @@ def _item_codes(info: DataInfo, argument: str, items: Any, inner_id: bool) -> Co
     n_unknown = int((codes == UNKNOWN).sum())
     if n_unknown:
         unknown = values[codes == UNKNOWN]
+        warn_of_twins(f"argument {argument!r}", unknown if not inner_id else unknown[:0], info.vocabs["item"])
         what = f"{n_unknown} of the {argument} are unknown items: they are left out"
         warn_of_unknown(what, "item", unknown, info, inner_id)
     return codes
 
 
 def warn_of_unknown(what: str, side: Side, unknown: Values, info: DataInfo, inner_id: bool) -> None:
-    """Warn of unknown ids, and of those among them that are known in the other type."""
+    """Warn of unknown ids, and say if all that are known are of the other type."""
     if not inner_id:
-        warn_of_twins(f"argument {side!r}", unknown, info.vocabs[side])
         what += of_other_type(unknown[:1].tolist()[0], info.vocabs[side])
     warn(what, UnknownIdWarning)
 
@@ -144,6 +156,34 @@ def coded_fields(info: DataInfo, side: Side, names: Sequence[str], argument: str
             f"{argument} needs values that are groups, and {dense[0]!r} is a dense column: use a sparse one"
         )
     return [of_column[name] for name in names]
+
+
+def read_once(feats: Feats | None, argument: str, key: str | None = None) -> Feats | None:
+    """Features whose frame, if it is one, can be read more than once."""
+    if feats is None or isinstance(feats, Mapping | pd.Series | list | tuple):
+        return feats
+    return read_frame(feats, [] if key is None else [key], argument)
+
+
+def describes(feats: Feats | None, columns: Sequence[str]) -> bool:
+    """Whether features, after ``read_once``, have one of these columns."""
+    if feats is None:
+        return False
+    if isinstance(feats, list | tuple):
+        return any(describes(one, columns) for one in cast("Sequence[Feats]", feats))
+    names: Any = feats.keys() if isinstance(feats, Mapping | pd.Series) else getattr(feats, "columns", ())
+    return not set(columns).isdisjoint(map(str, names))
+
+
+def described_users(feats: Feats | None, history: object, ids: list[Id]) -> NDArray[np.bool_]:
+    """For which users, by their ids, a request brings features, after ``read_once``, or a history."""
+    in_feats, in_history = np.full(len(ids), feats is not None), np.full(len(ids), history is not None)
+    if feats is not None and not isinstance(feats, Mapping | pd.Series | list | tuple):
+        column = read_column(cast("Frame", feats), "user")
+        in_feats = pd.Index(ids, dtype=object).isin(factorize(column, "user", ids=True)[1].tolist())
+    if isinstance(history, Mapping):
+        in_history = np.array([one in history for one in ids], bool)
+    return in_feats | in_history
 
 
 def user_rows(

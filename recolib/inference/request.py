@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import narwhals as nw
@@ -25,9 +26,11 @@ from recolib.inference.queries import (
     Ids,
     Strategy,
     coded_fields,
+    described_users,
     item_codes,
     item_codes_each,
     read_codes,
+    read_once,
     user_rows,
 )
 from recolib.inference.scoring import Encoded
@@ -88,13 +91,15 @@ class Request:
         info = engine.data_info
         if self.segment is not None:
             segment_columns(info, self.segment)
-        values, codes = read_codes(info, "user", users, self.inner_id)
+        request = replace(self, user_feats=read_once(self.user_feats, "user_feats", "user"))
+        described = partial(described_users, request.user_feats, self.history)
+        values, codes = read_codes(info, "user", users, self.inner_id, described=described)
         ids: list[Id] = values.tolist()
         if self.segment is not None and self.user_feats is None and not codes.all():
             warn("segment without user_feats: unknown users get what is popular with everybody")
         histories = self._histories(info, ids)
         item_filter = self._item_filter(engine, ids, generator)
-        rows = self._rows(engine, ids, codes, encode=histories is None)
+        rows = request._rows(engine, ids, codes, encode=histories is None)
         batch = UserBatch(values, codes, rows, item_filter, histories)
         if once:
             twice = pd.Index(values, dtype=values.dtype).duplicated()

@@ -70,6 +70,14 @@ def test_repr_is_one_line_of_users_items_and_density():
     assert repr(DatasetPure.build_trainset(frame)[1]) == "n_users: 50, n_items: 40, data density: 8.0000 %"
 
 
+def test_density_is_the_share_of_pairs_however_often_they_met():
+    frame = pd.DataFrame({"user": [1, 1, 1, 2], "item": [7, 7, 7, 8], "label": 1})
+    info = DatasetPure.build_trainset(frame)[1]
+    assert info.density == 0.5
+    assert repr(info) == "n_users: 2, n_items: 2, data density: 50.0000 %"
+    assert DatasetPure.merge_trainset(frame, info)[1].density == 0.5
+
+
 def test_ids_and_codes_map_onto_each_other(info):
     assert dict(info.user2id) == {5: 1, 7: 2, 9: 3}
     assert dict(info.item2id) == {"a": 1, "b": 2, "c": 3}
@@ -216,7 +224,7 @@ def test_a_set_has_a_length_and_gives_users_items_and_labels(data):
     assert (users, items, label) == (1, 1, 5.0)
     users, items, labels = data[1:4]
     assert (users.tolist(), items.tolist(), labels.tolist()) == ([2, 2, 1], [1, 2, 1], [0, 1, 5])
-    assert repr(data) == "Interactions(7 rows; n_users: 3, n_items: 3, data density: 77.7778 %)"
+    assert repr(data) == "Interactions(7 rows; n_users: 3, n_items: 3, data density: 55.5556 %)"
 
 
 def test_labels_may_be_edited_without_touching_the_frame():

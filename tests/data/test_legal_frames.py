@@ -183,7 +183,7 @@ def test_columns_that_nobody_named_may_hold_anything():
 def test_one_user_may_meet_one_item_twice():
     data, info = DatasetPure.build_trainset(log([8, 8, 8], item=5, label=[1, 2, 3]))
     assert len(data) == 3
-    assert repr(info) == "n_users: 1, n_items: 1, data density: 300.0000 %"
+    assert repr(info) == "n_users: 1, n_items: 1, data density: 100.0000 %"
     assert info.user_consumed[1].tolist() == [1]
     assert info.popularity.tolist() == [0, 1]
     assert data.sparse_interaction.toarray().tolist() == [[0, 0], [0, 3]]
