@@ -46,6 +46,10 @@ class LeftOutRowsWarning(RecolibWarning):
     """A split leaves out rows of later parts, since their user or item is not in the first part."""
 
 
+class NoLabelWarning(RecolibWarning):
+    """A training frame has no column ``label``: each of its rows counts as an interaction, with label 1."""
+
+
 class OutOfRangeWarning(RecolibWarning):
     """Numbers of a dense column are so far outside training's range that they count as the farthest that is taken."""
 

@@ -22,7 +22,7 @@ from recolib.data.table import Table, changing_events, table_of_events
 from recolib.data.times import Times, read_times
 from recolib.data.unseen import warn_of_mixed, warn_of_twins
 from recolib.data.vocab import Vocab
-from recolib.exceptions import UndeclaredWeightWarning, warn
+from recolib.exceptions import NoLabelWarning, UndeclaredWeightWarning, warn
 
 Sources = Mapping[Side, Frame]
 """Separate feature frames, by side."""
@@ -51,7 +51,7 @@ def build_training(
     weight_col
         The column of weights, if there is one.
     """
-    labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
+    labels = labels_of(frame)
     times, weights = times_of(frame), weights_of(frame, schema, weight_col)
     vocabs: dict[str, Vocab] = {}
     fields: dict[str, Field] = {}
@@ -173,6 +173,17 @@ def source_of(field: Field, frame: Frame, feature_frames: Sources) -> Frame:
     """The frame that a field is read from."""
     source = feature_frames.get(field.side)
     return source if source is not None and not field.is_id and field.name in source.columns else frame
+
+
+def labels_of(frame: Frame) -> NDArray[np.float32]:
+    """The labels; 1 for each row of a log that has none, of which there is a warning: the column may be misspelt."""
+    if "label" in frame.columns:
+        return read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
+    warn(
+        f"train_data has no column 'label': each of its {len(frame)} rows counts as an interaction, with label 1",
+        NoLabelWarning,
+    )
+    return np.ones(len(frame), np.float32)
 
 
 def times_of(frame: Frame) -> Times:

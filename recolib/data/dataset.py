@@ -142,7 +142,7 @@ class _Dataset:
             side: source.select(_wanted(source, schema, side)) for side, source in sources.items()
         }
         weights = check_weight_col(weight_col, schema)
-        frame = read_frame(train_data, ["user", "item", "label", *data_info.context_col, *weights], "train_data")
+        frame = _events(train_data, [*data_info.context_col, *weights])
         _refuse_both(frame, schema, needed)
         for side in ("user", "item"):
             columns = [*frame.columns, *(needed[side].columns if side in needed else ())]
@@ -188,7 +188,7 @@ class _Dataset:
         elsewhere = _columns(sources)
         features = [column for side in ("user", "item", "context") for column in schema.columns(side)]
         needed = [*(c for c in features if c not in elsewhere), *check_weight_col(weight_col, schema)]
-        frame = read_frame(train_data, ["user", "item", "label", *needed], "train_data")
+        frame = _events(train_data, needed)
         _refuse_both(frame, schema, sources)
         # order is time where no column says so: features are read before the shuffle
         data, info = build_training(frame, schema, sources, scaling, weight_col)
@@ -269,11 +269,12 @@ class DatasetFeat(_Dataset):
         Parameters
         ----------
         train_data
-            A pandas, polars or pyarrow frame with ``user``, ``item``, ``label`` and the feature columns.
+            A pandas, polars or pyarrow frame with ``user``, ``item``, ``label`` and the feature columns. Without
+            ``label`` each row is an interaction.
         user_col, item_col
             Columns that describe users and items.
         sparse_col
-            Columns of categories: integers or strings. A missing value is "unknown".
+            Columns of categories: integers, strings, or booleans, which count as 0 and 1. A missing value is "unknown".
         dense_col
             Columns of numbers. A missing value is the training mean.
         multi_sparse_col
@@ -340,6 +341,17 @@ class DatasetFeat(_Dataset):
 def _feature_frames(user_features: object, item_features: object) -> dict[Side, Frame]:
     frames: dict[Side, object] = {"user": user_features, "item": item_features}
     return {side: read_frame(one, [side], f"{side}_features") for side, one in frames.items() if one is not None}
+
+
+def _events(train_data: object, columns: Sequence[str]) -> Frame:
+    """A frame of events with these columns beside its users and items."""
+    frame = read_frame(train_data, (), "train_data")
+    if "user" not in frame.columns:
+        raise ValueError(
+            f"columns ['user'] are not in train_data: {list(frame.columns)}; if there are no users, all rows are one "
+            "user's, train_data['user'] = 0"
+        )
+    return read_frame(frame, ["item", *columns], "train_data")
 
 
 def _columns(sources: Sources) -> set[str]:

@@ -106,7 +106,7 @@ def factorize(column: pd.Series, name: str, ids: bool = False) -> tuple[NDArray[
     Parameters
     ----------
     column
-        Integers or strings, mixed or not, of any dtype that holds them.
+        Integers or strings, mixed or not, of any dtype that holds them; booleans, which are no ids, are 0 and 1.
     name
         The column's name, for the messages.
     ids
@@ -118,7 +118,7 @@ def factorize(column: pd.Series, name: str, ids: bool = False) -> tuple[NDArray[
     ValueError
         If a value is neither an integer nor a string, or does not fit 64 bits.
     """
-    _refuse_kinds(column, name)
+    _refuse_kinds(column, name, ids)
     if isinstance(column.dtype, np.dtype) and column.dtype.kind == "i":
         return _factorize_integers(column.to_numpy())
     try:
@@ -265,21 +265,26 @@ def _is_list(value: object, name: str) -> bool:
     raise ValueError(f"column {name!r} must hold lists, found {value!r}: see split_multi_value, or use sparse_col")
 
 
-def _refuse_kinds(column: pd.Series, name: str) -> None:
-    """Booleans, dates and the like; in a column of objects by the type of each value, since True == 1."""
+def _refuse_kinds(column: pd.Series, name: str, ids: bool) -> None:
+    """Dates and the like, and booleans as ids; in a column of objects by the type of each value, since True == 1."""
     dtype = column.dtype.categories.dtype if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
     if pd.api.types.is_bool_dtype(dtype):
-        raise ValueError(f"column {name!r} holds booleans: convert them to int or str")
-    if pd.api.types.is_object_dtype(dtype):
+        if ids:
+            raise ValueError(f"column {name!r} holds booleans: convert them to int or str")
+    elif pd.api.types.is_object_dtype(dtype):
         kind = pd.api.types.infer_dtype(column, skipna=True)  # far faster than looking at each value
-        if kind not in {"string", "integer"} and {bool, np.bool_} & set(map(type, column)):
+        if ids and kind not in {"string", "integer"} and {bool, np.bool_} & set(map(type, column)):
             raise ValueError(f"column {name!r} holds booleans: convert them to int or str")
     elif not (
         pd.api.types.is_integer_dtype(dtype)
         or pd.api.types.is_float_dtype(dtype)
         or pd.api.types.is_string_dtype(dtype)
     ):
-        raise ValueError(f"column {name!r} must hold integers or strings, found {dtype}")
+        raise ValueError(f"column {name!r} must hold integers or strings, found {dtype}{_as_text(name)}")
+
+
+def _as_text(name: str) -> str:
+    return f": make text of it, data[{name!r}] = data[{name!r}].astype(str)"
 
 
 def _exact(uniques: Any, name: str, ids: bool) -> Values:
@@ -289,14 +294,14 @@ def _exact(uniques: Any, name: str, ids: bool) -> Values:
         if pd.api.types.is_unsigned_integer_dtype(uniques.dtype) and len(uniques) and int(max(uniques)) > largest:
             raise ValueError(f"column {name!r} has an integer above 2**63 - 1: convert the column to str")
         return np.asarray(uniques, np.int64)
-    exact = [_exact_value(value, name) for value in uniques.tolist()]
+    exact = [_exact_value(value, name, ids) for value in uniques.tolist()]
     whole_floats = pd.api.types.is_float_dtype(uniques.dtype) or any(isinstance(v, float) for v in uniques.tolist())
     if ids and whole_floats:
         warn(f"column {name!r} holds whole numbers as floats: read as integers")
     return as_values(exact)
 
 
-def _exact_value(value: object, name: str) -> int | str:
+def _exact_value(value: object, name: str, ids: bool = True) -> int | str:
     if isinstance(value, str):
         try:
             value.encode()
@@ -309,13 +314,16 @@ def _exact_value(value: object, name: str) -> int | str:
         raise ValueError(
             f"column {name!r} has the integer {value}, which does not fit 64 bits: convert the column to str"
         )
+    if isinstance(value, bool | np.bool_) and not ids:
+        return int(value)
     if isinstance(value, float | np.floating):
         if np.isinf(value):
             raise ValueError(f"column {name!r} has infinite values")
         if float(value).is_integer() and abs(value) <= 2**53:
             return int(value)
         raise ValueError(f"column {name!r} has the number {value!r}: ids and categories are integers or strings")
-    hint = ": name it, by itself, in multi_sparse_col" if isinstance(value, tuple | frozenset) else ""
+    is_list = isinstance(value, tuple | frozenset)
+    hint = ": name it, by itself, in multi_sparse_col" if is_list else "" if isinstance(value, bool) else _as_text(name)
     raise ValueError(f"column {name!r} must hold integers or strings, found {value!r} ({type(value).__name__}){hint}")
 
 

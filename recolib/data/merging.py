@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.checks import check_names
-from recolib.data.building import Sources, feature_ids, source_of, times_of, weights_of
+from recolib.data.building import Sources, feature_ids, labels_of, source_of, times_of, weights_of
 from recolib.data.consumed import Consumed, interactions
 from recolib.data.encoding import blank_rows, fill
 from recolib.data.field import Field, Side
-from recolib.data.frame import Frame, factorize, read_column, read_frame, read_numbers
+from recolib.data.frame import Frame, factorize, read_column, read_frame
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions
 from recolib.data.kinds import Cells, kind_of
@@ -58,7 +58,12 @@ def merge_events(
     weight_col
         The column of weights, if there is one.
     """
-    labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
+    if "label" not in frame.columns and not (info.labels.low >= 0 and info.labels.high == 1):
+        raise ValueError(
+            f"columns ['label'] are not in train_data: labels so far are {info.labels.low:g} to {info.labels.high:g}, "
+            "so that a row without one says nothing"
+        )
+    labels = labels_of(frame)
     times = _later(info, times_of(frame)) if "time" not in frame.columns else times_of(frame)
     weights = weights_of(frame, info.schema, weight_col)
     vocabs, learnt = dict(info.vocabs), dict[str, Any]()

@@ -15,10 +15,11 @@ import pyarrow as pa
 import pytest
 from worlds import HASHES_NUL, PANDAS
 
+from recolib.algorithms import FM
 from recolib.data import DatasetFeat, DatasetPure, Interactions
 from recolib.data.kinds import multi_sparse
 from recolib.data.rows import ABSENT, UNKNOWN
-from recolib.exceptions import LongListWarning, MixedTypesWarning, OutOfRangeWarning
+from recolib.exceptions import LongListWarning, MixedTypesWarning, NoLabelWarning, OutOfRangeWarning
 
 LONG = "x" * 10_000
 COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
@@ -629,3 +630,77 @@ def peak_bytes(frame: object) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+# ---- logs without users or labels
+
+
+@pytest.mark.parametrize("carry", [lambda frame: frame, pl.from_pandas, pa.Table.from_pandas])
+def test_a_log_without_labels_is_one_of_interactions_and_told_of(carry):
+    frame = log([1, 2, 3])
+    bare = carry(frame.drop(columns="label"))
+    told = "train_data has no column 'label': each of its 3 rows counts as an interaction, with label 1"
+    for dataset in (DatasetPure, DatasetFeat):
+        with pytest.warns(NoLabelWarning, match=told):
+            data, info = dataset.build_trainset(bare)
+        assert data.digest() == dataset.build_trainset(frame)[0].digest()
+        with pytest.warns(NoLabelWarning, match=told):
+            merged = dataset.merge_trainset(bare, info)[0]
+        assert merged.labels.tolist() == [1, 1, 1]
+    model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    with pytest.warns(NoLabelWarning):
+        assert model.update(bare, neg_sampling=True, verbose=0).data_info.data_size == 6
+
+
+def test_ratings_are_not_joined_by_rows_without_labels():
+    info = DatasetPure.build_trainset(log([1, 2, 3], label=[1, 3, 5]))[1]
+    with pytest.raises(ValueError, match=r"\['label'\] are not in train_data: labels so far are 1 to 5"):
+        DatasetPure.merge_trainset(log([1, 2, 3]).drop(columns="label"), info)
+    info = DatasetPure.build_trainset(log([1, 2, 3], label=[1, 0, 1]))[1]
+    with pytest.warns(NoLabelWarning):
+        DatasetPure.merge_trainset(log([1, 2, 3]).drop(columns="label"), info)
+
+
+def test_a_log_without_users_is_refused_with_the_line_that_mends_it_and_then_works():
+    frame = log(range(40), hour=np.arange(40) % 4).assign(item=np.arange(40) % 9).drop(columns="user")
+    columns = {"context_col": ["hour"], "sparse_col": ["hour"]}
+    with pytest.raises(ValueError, match=r"\['user'\] are not in train_data: .* train_data\['user'\] = 0") as refused:
+        DatasetFeat.build_trainset(frame, **columns)
+    exec(str(refused.value).rpartition(", ")[2], {"train_data": frame})
+    data, info = DatasetFeat.build_trainset(frame, **columns)
+    model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    assert len(model.recommend_user(0, 3, context={"hour": 2}, filter_consumed=False)[0]) == 3
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [True, False, True],
+        objects(True, False, None),
+        objects(np.True_, np.False_, np.True_),
+        pd.array([True, None, False], "boolean"),
+        pd.array([True, False, None], pd.ArrowDtype(pa.bool_())),
+        pd.Categorical([True, False, True]),
+    ],
+    ids=lambda values: str(getattr(values, "dtype", "list")),
+)
+@pytest.mark.parametrize("carry", [lambda frame: frame, pl.from_pandas, pa.Table.from_pandas])
+def test_booleans_are_the_categories_0_and_1(values, carry):
+    frame = log([1, 2, 3], paid=values)
+    columns = {"user_col": ["paid"], "sparse_col": ["paid"]}
+    with warnings.catch_warnings(action="error"):
+        data, info = DatasetFeat.build_trainset(carry(frame), **columns)
+        assert info.vocabs["paid"].values.tolist() == [0, 1]
+        given = [None if pd.isna(one) else int(one) for one in frame["paid"]]
+        assert [None if pd.isna(one) else int(one) for one in info.user_frame()["paid"]] == given
+        assert (
+            DatasetFeat.merge_trainset(carry(frame), info)[0].users.rows.codes.tolist()
+            == data.users.rows.codes.tolist()
+        )
+        model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+        assert model.predict(1, 100, feats={"paid": True}) == model.predict(1, 100, feats={"paid": 1})
+        assert model.predict("new", 100, feats={"paid": np.False_}) == model.predict("new", 100, feats={"paid": 0})
+
+
+def test_lists_and_groups_may_hold_booleans():
+    assert slots_of(log([1, 2], tags=[[True, "a"], [False]])) == [[1, "a"], [0, None]]
