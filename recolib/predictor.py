@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -22,20 +21,7 @@ from recolib.inference.cold_start import COLD_STARTS, SCORED_COLD_STARTS
 from recolib.inference.engine import Engine, Predictions, Retriever
 from recolib.inference.explaining import explanation
 from recolib.inference.parquet import check_parquet, schema_of, write_parquet
-from recolib.inference.queries import (
-    Feats,
-    Id,
-    Ids,
-    Strategy,
-    codes_of,
-    described_users,
-    describes,
-    is_single,
-    pair_rows,
-    read_codes,
-    read_once,
-    user_rows,
-)
+from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_codes, pair_rows, user_rows
 from recolib.inference.recommend import recommend, recommend_blocks, table_of, warn_of_short
 from recolib.inference.request import Request, Where
 from recolib.inference.toplists import TopList, TopLists
@@ -142,13 +128,7 @@ class Predictor(Settings):
         if cold_start != "average":
             check_choice("cold_start", cold_start, COLD_STARTS)
         check_bool("inner_id", inner_id)
-        feats = read_once(feats, "feats")
-        users = codes_of(info, "user", user, inner_id, described=describes(feats, info.user_col))[1]
-        items = codes_of(info, "item", item, inner_id, described=describes(feats, info.item_col))[1]
-        if len(users) != len(items):
-            if not (is_single(user) or is_single(item)):
-                raise ValueError(f"user has {len(users)} ids and item has {len(items)}")
-            users, items = (np.ascontiguousarray(codes) for codes in np.broadcast_arrays(users, items))
+        users, items, feats = pair_codes(info, user, item, feats, inner_id)
         average = cold_start != "features"
         if feats is None and not info.has_context and (average or (users.all() and items.all())):
             pairs = engine.rows_of("user", users), engine.rows_of("item", items)
@@ -487,10 +467,8 @@ class Predictor(Settings):
         """
         engine = self.engine
         info = engine.data_info
-        asked = info.vocabs["user"].values if users is None else users
-        user_feats = read_once(user_feats, "user_feats", "user")
-        values, codes = read_codes(info, "user", asked, False, described=partial(described_users, user_feats, None))
-        ids = values.tolist()
+        asked, described = info.vocabs["user"].values if users is None else users, user_feats is not None
+        ids, codes = codes_of(info, "user", asked, False, described=described)
         if user_feats is None and context is None and not info.has_context:
             rows = engine.rows_of("user", codes)
         else:
@@ -652,10 +630,8 @@ class Predictor(Settings):
         check_choice("cold_start", cold_start, SCORED_COLD_STARTS)
         if not (is_single(user) and is_single(item)):
             raise ValueError(f"explain takes one user and one item, got user={user!r} and item={item!r}")
-        info, feats = engine.data_info, read_once(feats, "feats")
-        users = codes_of(info, "user", user, False, described=describes(feats, info.user_col))[1]
-        items = codes_of(info, "item", item, False, described=describes(feats, info.item_col))[1]
-        pair = pair_rows(info, users, items, feats, average=cold_start != "features")
+        users, items, feats = pair_codes(engine.data_info, user, item, feats)
+        pair = pair_rows(engine.data_info, users, items, feats, average=cold_start != "features")
         frame = explanation(engine.network, engine.data_info, *pair)
         frame.attrs["prediction"] = float(engine.predict_pairs(*pair)[0])
         return frame

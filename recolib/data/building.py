@@ -81,6 +81,7 @@ def build_training(
         liked,
         len(labels),
         LabelStats(float(labels.mean(dtype=np.float64)), float(labels.min()), float(labels.max())),
+        n_vectors=(int(user_codes.max()), int(item_codes.max())),
     )
     context = fill(blank_rows(schema, "context", len(labels)), schema, "context", learnt)
     return Interactions(info, users, items, user_rows, item_rows, labels, context, times, weights), info

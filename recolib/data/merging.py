@@ -131,7 +131,11 @@ def _grown(info: DataInfo, vocabs: Mapping[str, Vocab], tables: Mapping[str, Any
     """The data with more in it; it has the earlier fingerprint among its ancestors."""
     pairs = dict(zip(("user_consumed", "item_consumed", "liked"), consumed, strict=True))
     ancestors = (*info.ancestors, info.fingerprint)
-    return replace(info, vocabs=vocabs, ancestors=ancestors, **tables, **pairs)
+    grown = replace(info, vocabs=vocabs, ancestors=ancestors, **tables, **pairs)
+    before = (info.n_users, info.n_items) if info.n_vectors is None else info.n_vectors
+    now = (int(grown.table(side).rows.codes[:, 0].max()) for side in SIDES)
+    n_users, n_items = map(max, before, now)
+    return replace(grown, n_vectors=(n_users, n_items))
 
 
 def _merged_side(

@@ -175,6 +175,21 @@ def describes(feats: Feats | None, columns: Sequence[str]) -> bool:
     return not set(columns).isdisjoint(map(str, names))
 
 
+def pair_codes(
+    info: DataInfo, user: Ids, item: Ids, feats: Feats | None, inner_id: bool = False
+) -> tuple[Codes, Codes, Feats | None]:
+    """The codes of users and items, as many of one as of the other, and the features as ``read_once`` gives them."""
+    feats = read_once(feats, "feats")
+    users = codes_of(info, "user", user, inner_id, described=describes(feats, info.user_col))[1]
+    items = codes_of(info, "item", item, inner_id, described=describes(feats, info.item_col))[1]
+    if len(users) == len(items):
+        return users, items, feats
+    if not (is_single(user) or is_single(item)):
+        raise ValueError(f"user has {len(users)} ids and item has {len(items)}")
+    users, items = (np.ascontiguousarray(codes) for codes in np.broadcast_arrays(users, items))
+    return users, items, feats
+
+
 def described_users(feats: Feats | None, history: object, ids: list[Id]) -> NDArray[np.bool_]:
     """For which users, by their ids, a request brings features, after ``read_once``, or a history."""
     in_feats, in_history = np.full(len(ids), feats is not None), np.full(len(ids), history is not None)
