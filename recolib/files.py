@@ -33,7 +33,7 @@ except ImportError:  # Windows, where a file that someone has open cannot be rem
 Arrays = Mapping[str, NDArray[Any]]
 T = TypeVar("T")
 
-FORMAT = 3
+FORMAT = 4
 """Raised when a file of this version cannot be read by earlier ones. Formats 1 and 2 were never released."""
 OLDEST_FORMAT = 3
 SUFFIX = ".safetensors"

@@ -42,7 +42,7 @@ MUST_AGREE = ("task", "embed_size", "multi_sparse_combiner")
 def side_layout(info: DataInfo, *sides: Side) -> SideLayout:
     """The columns of joined sides as the network sees them."""
     code_fields = [
-        CodeField(len(info.vocabs[field.name]), layout_of(field).width, layout_of(field).slots)
+        CodeField(info.n_values(field), layout_of(field).width, layout_of(field).slots)
         for side in sides
         for field in info.schema.codes(side)
     ]

@@ -195,7 +195,7 @@ def test_rating_bounds_are_united():
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda frame: frame.drop(columns="label"), ValueError),
+        (lambda frame: frame.drop(columns="item"), ValueError),
         (lambda frame: frame.assign(label=0), ValueError),  # no positive row
         (lambda frame: frame.assign(age=np.inf), ValueError),
         (lambda frame: frame.drop(columns="price"), ValueError),
@@ -365,3 +365,46 @@ def test_assigned_features_are_saved_and_survive_an_update(tmp_path: Path):
     assert back.predict(100, "i1", feats={"hour": 1}) == before
     back.grow(DatasetFeat.merge_trainset(later().query("item != 'i1'"), back.data_info)[1])
     assert back.predict(100, "i1", feats={"hour": 1}) == before
+
+
+def test_ids_without_events_have_no_rows_in_the_tables_of_vectors(tmp_path):
+    frame = two_tastes()
+    known = frame.drop_duplicates("item")[["item", "genre1"]]
+    fresh = pd.DataFrame({"item": [f"fresh{n}" for n in range(5000)], "genre1": "odd"})
+    columns: dict[str, Any] = {"item_col": ["genre1"], "sparse_col": ["genre1"]}
+    events = frame.drop(columns="genre1")
+    data, info = DatasetFeat.build_trainset(events, **columns, item_features=pd.concat([known, fresh]))
+    model = FM("ranking", info, n_epochs=2).fit(data, neg_sampling=True, verbose=0)
+
+    def n_rows(model):
+        return len(model.engine.network.item.vectors.weight)
+
+    expected = len(known) + 2 + info.vocabs["genre1"].values.size + 2
+    assert n_rows(model) == expected
+    assert all(len(part) < 100 for name, part in model._state.items() if "item" in name and part.dim())
+    loaded = recolib.load(model.save(tmp_path, "model"))
+    assert n_rows(loaded) == expected
+    pairs = [100] * 4, ["i3", "fresh0", "fresh4999", "fresh7"]
+    assert loaded.predict(*pairs).tolist() == model.predict(*pairs).tolist()
+    assert len({*model.predict(*pairs)[1:].tolist()}) == 1
+    for one in (model, loaded):
+        one.add_items(fresh.assign(item=[f"new{n}" for n in range(5000)]))
+        assert n_rows(one) == expected
+        one.update(events.head(30), neg_sampling=True, verbose=0)
+        assert n_rows(one) == expected
+        tenth, eleventh = (info.id2item[len(known) + n] for n in (10, 11))
+        one.update(events.head(30).assign(item=tenth), neg_sampling=True, verbose=0)
+        assert n_rows(one) == expected + 10
+        assert one.predict(100, tenth) != one.predict(100, eleventh)
+    assert loaded.predict(*pairs).tolist() == model.predict(*pairs).tolist()
+    small = DatasetFeat.build_trainset(events, **columns, item_features=known)[1]
+    assert info.fingerprint != small.fingerprint
+
+
+@pytest.mark.parametrize("n_vectors", [[24, 0], [24, 5021], [0, 20], [24], "no", [24, 20.0]])
+def test_a_file_that_says_wrong_numbers_of_vectors_is_refused(n_vectors):
+    info = DatasetFeat.build_trainset(two_tastes())[1]
+    header, arrays = info.packed()
+    assert DataInfo.unpacked(header, arrays).n_vectors == info.n_vectors == (info.n_users, info.n_items)
+    with pytest.raises((ValueError, TypeError)):
+        DataInfo.unpacked(header | {"n_vectors": n_vectors}, arrays)

@@ -20,7 +20,7 @@ from recolib.checks import check_names
 from recolib.data.consumed import Consumed
 from recolib.data.decoding import decode_rows
 from recolib.data.encoding import overlay
-from recolib.data.field import Side
+from recolib.data.field import Field, Side
 from recolib.data.frame import as_values, factorize, read_column, read_frame
 from recolib.data.kinds import layout_of
 from recolib.data.packing import Parts, pack, unpack
@@ -79,6 +79,9 @@ class DataInfo:
         Mean, lowest and highest training label.
     ancestors
         The fingerprints of the data that more was merged into, the first data's first.
+    n_vectors
+        For users and items, the highest code that has a vector of its own: ids behind it have features and no event,
+        and share that of the unknown id. None for data of a time when every id had one.
     """
 
     schema: Schema
@@ -91,6 +94,7 @@ class DataInfo:
     data_size: int
     labels: LabelStats
     ancestors: tuple[str, ...] = ()
+    n_vectors: tuple[int, int] | None = None
 
     def __deepcopy__(self, memo: object) -> DataInfo:
         """Another one of the same parts, which never change; features that are assigned to one are not the other's."""
@@ -166,6 +170,12 @@ class DataInfo:
         """The codes of the items that had interactions, ascending: those a negative is drawn from."""
         return np.flatnonzero(self.items.current.codes[:, 0].numpy()).astype(np.int32)
 
+    def n_values(self, field: Field) -> int:
+        """How many codes of a field have a vector of their own."""
+        if field.is_id and self.n_vectors is not None:
+            return self.n_vectors[0 if field.side == "user" else 1]
+        return len(self.vocabs[field.name])
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of schema and vocabularies: data encoded alike have it in common."""
@@ -176,6 +186,8 @@ class DataInfo:
                 digest.update("\0".join(map(repr, vocab.values)).encode())
             else:
                 digest.update(vocab.values.tobytes())
+        if self.n_vectors not in (None, (self.n_users, self.n_items)):
+            digest.update(f"\n{self.n_vectors}".encode())
         return digest.hexdigest()
 
     def extends(self, other: DataInfo) -> bool:
@@ -280,6 +292,7 @@ class DataInfo:
             "data_size": self.data_size,
             "labels": list(self.labels),
             "ancestors": list(self.ancestors),
+            "n_vectors": None if self.n_vectors is None else list(self.n_vectors),
         }
         return header, prefixed("data_info", arrays)
 
@@ -295,7 +308,14 @@ class DataInfo:
         require(labels.low - rounding <= labels.mean <= labels.high + rounding, "the mean label is in their range")
         ancestors = header.get("ancestors", [])
         require(isinstance(ancestors, list) and all(isinstance(one, str) for one in ancestors), "ancestors have names")
-        return cls(*parts, data_size, labels, tuple(ancestors))
+        n_vectors = header.get("n_vectors")
+        if n_vectors is not None:
+            n_users, n_items = n_vectors
+            for n, table, side in ((n_users, parts.users, "user"), (n_items, parts.items, "item")):
+                own = int(table.rows.codes[:, 0].max())
+                require(isinstance(n, int) and own <= n <= table.n_ids, f"{side}s with events have vectors")
+            n_vectors = n_users, n_items
+        return cls(*parts, data_size, labels, tuple(ancestors), n_vectors)
 
     def assign_user_features(self, user_data: object) -> None:
         """Give known users new features, in place, for predictions and for sets that are encoded from now on.
