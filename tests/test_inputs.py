@@ -102,7 +102,6 @@ def others(frame: pd.DataFrame) -> Interactions:
 BAD = [
     # building a training set
     Bad("no_user_column", lambda c: DatasetPure.build_trainset(c.frame.drop(columns="user")), ValueError, ["'user'"]),
-    Bad("no_user_column", lambda c: DatasetPure.build_trainset(c.frame.drop(columns="user")), ValueError, ["'user'"]),
     Bad("no_frame", lambda c: DatasetPure.build_trainset(c.frame.to_dict()), ValueError, ["train_data", "dict"]),
     Bad("no_rows", lambda c: DatasetPure.build_trainset(c.frame.head(0)), ValueError, ["train_data has no rows"]),
     Bad(

@@ -99,7 +99,7 @@ def test_integers_of_several_blocks_are_factorized_as_pandas_does(n):
 def test_a_boolean_among_other_objects_is_found(value):
     for others in ([1, 2], ["a", None], [None, 1.5], []):
         with pytest.raises(ValueError, match="column 'c' holds booleans"):
-            factorize(pd.Series([*others, value], dtype=object), "c")
+            factorize(pd.Series([*others, value], dtype=object), "c", ids=True)
 
 
 # ---- through the front door
