@@ -89,7 +89,11 @@ def _logit(shares: Counts) -> Counts:
 
 
 def _put(embedding: FieldEmbedding, values: Counts) -> None:
-    """Start the linear weights of the id's codes 0, 1, … at these values; the first column is the id's."""
+    """Start the linear weights of the id's codes 0, 1, … at these values; the first column is the id's.
+
+    Ids without events at the end of all have no weight.
+    """
     weight = embedding.weights.weight
-    first = int(embedding.offsets[0])
+    first, last = int(embedding.offsets[0]), embedding.blocks[0].stop
+    values = values[: last - first]
     weight[first : first + len(values), 0] = torch.from_numpy(values).to(weight)
