@@ -1,21 +1,101 @@
-"""Randomness of our own: drawn from a seed, while the global generators stay as they were found."""
+"""Randomness of our own: generators that belong to a thread, while torch's global ones stay as they were found."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+TAKE_GENERATOR = """
+bernoulli bernoulli_ cauchy_ exponential_ geometric_ kaiming_normal_ kaiming_uniform_ log_normal_ multinomial normal
+normal_ poisson rand randint randn randperm random_ uniform_ _standard_gamma
+"""
+"""Names of torch's functions and methods that draw from the ``generator`` that they are given."""
+DRAW_GLOBALLY = """
+alpha_dropout alpha_dropout_ dropout dropout1d dropout2d dropout3d dropout_ feature_alpha_dropout
+feature_alpha_dropout_ feature_dropout feature_dropout_ fractional_max_pool2d fractional_max_pool2d_with_indices
+fractional_max_pool3d fractional_max_pool3d_with_indices gru gumbel_softmax lstm multi_head_attention_forward
+native_dropout rand_like randint_like randn_like rnn_relu rnn_tanh rrelu rrelu_ scaled_dot_product_attention
+_sample_dirichlet
+"""
+"""Names of those that can only draw from a global generator."""
+_TAKING, _GLOBAL = frozenset(TAKE_GENERATOR.split()), frozenset(DRAW_GLOBALLY.split())
+
+_of_thread = threading.local()
+_global_draws = threading.Lock()
+
+
+def generator(device: torch.device) -> torch.Generator | None:
+    """What this thread draws from on a device; None, torch's global generator, where nothing is ``seeded``."""
+    return _generators().get(device.type)
+
+
+def _generators() -> dict[str, torch.Generator]:
+    return getattr(_of_thread, "generators", {})
 
 
 @contextmanager
-def seeded(device: torch.device, *seed: int) -> Generator[None]:
-    """Let torch draw from ``seed`` on the CPU and on ``device``; afterwards restore their generators."""
+def seeded(device: torch.device, *seed: int, all_code: bool = False) -> Generator[None]:
+    """Let this thread draw from generators of its own on the CPU and on ``device``, made from ``seed``.
+
+    What draws asks for its ``generator``. With ``all_code`` other code does so, too, without knowing: torch's random
+    functions are given it. That makes each call of torch somewhat slower.
+    """
     value = int(np.random.SeedSequence(seed).generate_state(1, np.uint32)[0])
-    cuda = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
-    with torch.random.fork_rng(cuda):
+    outer = _generators()
+    devices = {"cpu": torch.device("cpu"), device.type: device}
+    _of_thread.generators = {name: torch.Generator(where).manual_seed(value) for name, where in devices.items()}
+    try:
+        if all_code:
+            with _Redirected():
+                yield
+        else:
+            yield
+    finally:
+        _of_thread.generators = outer
+
+
+def is_own(code: object) -> bool:
+    """Whether a module or function is recolib's, which asks for its ``generator`` where it draws."""
+    return getattr(code, "__module__", "").startswith("recolib.")
+
+
+class _Redirected(TorchFunctionMode):
+    """Gives torch's random functions the thread's generator."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call ``func``."""
+        given, name = kwargs or {}, getattr(func, "__name__", "")
+        if name in _TAKING:
+            if given.get("generator") is None:
+                given = given | {"generator": _generators().get(_device_of(args, given))}
+        elif name in _GLOBAL:
+            return _with_global_generators(func, args, given)
+        return func(*args, **given)
+
+
+def _device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """The type of the device on which a random function draws."""
+    tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+    device = next((tensor.device for tensor in tensors), kwargs.get("device") or torch.get_default_device())
+    return torch.device(cast("Any", device)).type
+
+
+def _with_global_generators(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a function gives with the global generators seeded from the thread's, and then put back."""
+    generators = _generators()
+    value = int(torch.randint(2**62, (), generator=generators["cpu"]))
+    cuda = [one.device.index for name, one in generators.items() if name == "cuda"]
+    with _global_draws, torch.random.fork_rng(cuda):
         torch.default_generator.manual_seed(value)  # torch.manual_seed would reach every other device too
         for index in cuda:
             torch.cuda.default_generators[index].manual_seed(value)
-        yield
+        return func(*args, **kwargs)

@@ -259,7 +259,8 @@ class Settings:
         How the values of a multi-sparse field are pooled: ``"sum"``, ``"mean"``, or ``"sqrtn"``, the sum over √n.
         ``"normal"`` does not pool them.
     seed
-        For all that is random. The same seed gives the same bits on the same machine with as many threads.
+        For all that is random. The same seed gives the same bits on the same machine with as many threads, whatever
+        other models train meanwhile; torch's global generators are left alone.
     lower_upper_bound
         The range that rating predictions are clipped to; by default that of the training labels.
     tf_sess_config

@@ -72,7 +72,7 @@ def build_network(settings: Settings, components: Components, fm: Network | None
 
     Its weights are drawn from their seed; the global generator is left alone.
     """
-    with seeded(torch.device("cpu"), settings.seed):
+    with seeded(torch.device("cpu"), settings.seed, all_code=True):
         network = _network(settings, components)
     if fm is not None:
         start_from_pairs(network, fm)

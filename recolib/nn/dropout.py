@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from recolib.randomness import generator
 
 LEVELS = 2**16
 """Rates are rounded to 1/65,536: each element is hidden or not by 16 random bits."""
@@ -19,9 +20,11 @@ def dropout(input: Tensor, rate: float, training: bool = True) -> Tensor:
     """Hide each element with chance ``rate`` in training, and scale the others by 1 / (1 − rate)."""
     if not (rate and training):
         return input
-    if input.device.type != "cpu":
-        return F.dropout(input, rate)
-    bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    drawn_from = generator(input.device)
+    if input.device.type == "cuda":
+        return torch.ops.aten._fused_dropout(input, 1 - rate, generator=drawn_from)[0]  # F.dropout takes no generator
+    bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64, device=input.device)
+    bits.random_(-(2**63), None, generator=drawn_from)
     bits = bits.view(torch.int16)[: input.numel()].view(input.shape)
     n_hidden = min(round(rate * LEVELS), LEVELS - 1)
     if input.numel() <= SMALL:

@@ -148,7 +148,7 @@ def check_component(
     """
     for columns in COLUMNS:
         try:
-            with seeded(CPU, seed):
+            with seeded(CPU, seed, all_code=True):
                 _check(_case(columns, make, dim, tolerance), make, uncut)
         except AssertionError as error:
             raise AssertionError(f"with {columns.name}, {error}") from None

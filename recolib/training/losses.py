@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recolib.checks import SavedFunction, function_name
+from recolib.randomness import seeded
 
 
 class Loss(Protocol):
@@ -164,7 +165,7 @@ def _try(loss: Loss, n_negatives: int, weights: Tensor | None) -> None:
     scores = torch.linspace(-0.9, 0.8, PROBE_ROWS * (1 + n_negatives)).view(PROBE_ROWS, -1).requires_grad_()
     labels = torch.zeros(PROBE_ROWS, 1 + n_negatives)
     labels[:: 1 if n_negatives else 2, 0] = 1.0  # without negatives, rows bring labels of their own
-    with torch.enable_grad():
+    with torch.enable_grad(), seeded(torch.device("cpu"), 0, all_code=True):
         try:
             value: object = loss(scores, labels, weights)
         except Exception as error:

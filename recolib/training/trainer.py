@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from recolib.files import prefixed, under
 from recolib.nn.network import Network
-from recolib.randomness import seeded
+from recolib.randomness import is_own, seeded
 from recolib.training.averaging import MovingAverage
 from recolib.training.batches import Examples, Part, batch_bounds
 from recolib.training.catalogue import CatalogueExamples
@@ -112,7 +112,8 @@ class Trainer:
         total = torch.zeros((), device=device)
         self._begin()
         try:
-            with seeded(device, plan.seed, self.epoch):
+            other_code = not all(map(is_own, (*self.network.terms, plan.loss)))
+            with seeded(device, plan.seed, self.epoch, all_code=other_code):
                 bounds = batch_bounds(len(order), plan.batch_size)
                 batches = examples.epoch(self.network, plan.loss, plan.seed, self.epoch, order, bounds)
                 for step, parts in enumerate(batches):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from recolib.nn.components.attentive import Activation, AttentivePairs
 from recolib.nn.fields import Fields, FieldSpec
 from recolib.nn.mlp import glorot, mlp
+from recolib.randomness import generator
 
 
 class InteractionAware(AttentivePairs):
@@ -101,7 +102,8 @@ class InteractionAware(AttentivePairs):
         i, j = torch.triu_indices(n, n, 1, device=self.numbers.device)
         i, j = i[self.allowed[i, j]], j[self.allowed[i, j]]
         logits = self.directions(i, j).squeeze(-2).square().sum(-1).log()
-        gumbel = -torch.empty_like(logits).exponential_().log()  # the top k of logits + gumbel are such a draw
+        exponential = torch.empty_like(logits).exponential_(generator=generator(logits.device))
+        gumbel = -exponential.log()  # the top k of logits + gumbel are such a draw
         top = (logits + gumbel).topk(max(1, round(self.pair_share * len(i)))).indices
         drawn = torch.zeros_like(self.allowed)
         drawn[i[top], j[top]] = drawn[j[top], i[top]] = True
