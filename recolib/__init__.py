@@ -5,6 +5,7 @@ from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
 from recolib.exceptions import NotFittedError, UnknownIdWarning
 from recolib.loading import load
+from recolib.processes import watch_forks
 from recolib.training.stopping import EarlyStopping
 from recolib.version import __version__
 
@@ -30,3 +31,5 @@ __all__ = [
     "evaluate",
     "load",
 ]
+
+watch_forks()

@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -38,13 +38,6 @@ class Predictor(Settings):
         super().__post_init__()
         self._engine: Engine | None = None
         self._generator = torch.Generator().manual_seed(self.seed)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A model of the same weights, which train apart; it is whole even if another thread trains this one."""
-        model = object.__new__(type(self))
-        memo[id(self)] = model
-        vars(model).update(copy.deepcopy(dict(vars(self)), memo))
-        return model
 
     @property
     def engine(self) -> Engine:
@@ -704,7 +697,7 @@ class Predictor(Settings):
         (['column', 'importance', 'deviation'], ['item', 'sex', 'user'])
         """
         _ = self.engine  # before any work
-        return importance(self, data, neg_sampling, metric, n_repeats, seed, verbose)
+        return importance(copy.copy(self), data, neg_sampling, metric, n_repeats, seed, verbose)
 
     def _similar(
         self, side: NetworkSide, ids: Ids, n: int, include_cold: bool, return_scores: bool, inner_id: bool

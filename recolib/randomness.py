@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from recolib.caching import Lock
+
 TAKE_GENERATOR = """
 bernoulli bernoulli_ cauchy_ exponential_ geometric_ kaiming_normal_ kaiming_uniform_ log_normal_ multinomial normal
 normal_ poisson rand randint randn randperm random_ uniform_ _standard_gamma
@@ -28,7 +30,7 @@ _sample_dirichlet
 _TAKING, _GLOBAL = frozenset(TAKE_GENERATOR.split()), frozenset(DRAW_GLOBALLY.split())
 
 _of_thread = threading.local()
-_global_draws = threading.Lock()
+_global_draws = Lock()
 
 
 def generator(device: torch.device) -> torch.Generator | None:
@@ -94,7 +96,7 @@ def _with_global_generators(func: Callable[..., Any], args: tuple[Any, ...], kwa
     generators = _generators()
     value = int(torch.randint(2**62, (), generator=generators["cpu"]))
     cuda = [one.device.index for name, one in generators.items() if name == "cuda"]
-    with _global_draws, torch.random.fork_rng(cuda):
+    with _global_draws.held(), torch.random.fork_rng(cuda):
         torch.default_generator.manual_seed(value)  # torch.manual_seed would reach every other device too
         for index in cuda:
             torch.cuda.default_generators[index].manual_seed(value)

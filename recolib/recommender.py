@@ -6,15 +6,11 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Self, cast
 
-import pandas as pd
 from tqdm.auto import tqdm
 
-from recolib.artifacts.card import write_card
-from recolib.artifacts.model_file import SavedModel, predicting
-from recolib.artifacts.onnx import export
+from recolib.caching import one_at_a_time
 from recolib.checks import check_bool, check_integer, check_number
 from recolib.data.dataset import DatasetFeat
 from recolib.data.info import DataInfo
@@ -24,13 +20,11 @@ from recolib.defaults import HELD_OUT, LIST_LENGTH, MOST_EPOCHS, N_MEASURED, PAT
 from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
 from recolib.evaluation.metrics import Metrics
 from recolib.exceptions import warn
-from recolib.files import file_of, prefixed, refusing
-from recolib.inference.engine import Engine
-from recolib.nn import Component, FieldSpec, Network, Precision
-from recolib.predictor import Predictor, check_verbose
+from recolib.nn import Network, Precision
+from recolib.persistence import Persistent
+from recolib.predictor import check_verbose
 from recolib.runs import (
     Callback,
-    Record,
     Run,
     check_callbacks,
     checkpoint_file,
@@ -43,44 +37,32 @@ from recolib.runs import (
 from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
 from recolib.training.stopping import EarlyStopping, check_stopping
-from recolib.training.trainer import Trainer, TrainState
+from recolib.training.trainer import Trainer
 from recolib.wiring import (
-    check_file_state,
     check_start,
     examples_of,
     grown_state,
     network_of_state,
     plan_of,
     started_network,
-    to_predictions,
 )
 
 
-class Recommender(Predictor):
+class Recommender(Persistent):
     """A model of users and items, by their ids and features.
 
     A subclass is an algorithm: it adds settings as annotated class variables and says its ``components``;
     see ``recolib.algorithms.deepfm``.
     """
 
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        self._state: TrainState = {}
-        self._is_whole = True  # whether the state has what only training needs
-        self._records: list[Record] = []
-
     def __repr__(self) -> str:
         """The algorithm, its settings, and how far it was trained."""
         trained = f"trained for {self._n_epochs_done} epochs" if self._state else "not trained"
         return f"{super().__repr__()[:-1]}; {trained})"
 
-    def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
-        """The terms of the network's score; what an algorithm says."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its components")
-
     # ---- training
 
+    @one_at_a_time
     def fit(
         self,
         train_data: Interactions,
@@ -248,7 +230,7 @@ class Recommender(Predictor):
             records, best = (records, {}) if saved is None else resume_run(saved, run, trainer)
             examples = examples_of(self, train_set, neg_sampling, trainer.network.device)
         except BaseException:
-            vars(self).update(before)
+            self._take(before)
             raise
         if not self._is_whole and (OPTIMIZERS[self.optimizer].keeps or self.ema is not None):
             warn("the model was saved with inference_only=True: its optimiser starts anew")
@@ -256,7 +238,7 @@ class Recommender(Predictor):
         def measure(network: Network) -> Mapping[str, float]:
             return {} if measurement is None else measurement.measure(self._engine_of(network))
 
-        follow(run, self, trainer, examples, records, best, measure, self._hold, lambda: vars(self).update(before))
+        follow(run, self, trainer, examples, records, best, measure, self._hold, lambda: self._take(before))
         return self
 
     def _scout(
@@ -290,35 +272,13 @@ class Recommender(Predictor):
         trainer.network.precision = cast("Precision", self.precision)
         return trainer
 
-    def _hold(
-        self, network: Network, state: TrainState, records: Sequence[Mapping[str, float]], is_whole: bool = True
-    ) -> None:
-        """Answer from now on with this network, and let the next ``fit`` go on from this state of it."""
-        weights = {name: weight.detach() for name, weight in network.state_dict().items()}
-        self._take(
-            {
-                "_state": {**state, **prefixed("network", weights)},
-                "_is_whole": is_whole,
-                "_records": [dict(record) for record in records],
-                "_engine": self._engine_of(network),
-            }
-        )
-
-    def _engine_of(self, network: Network) -> Engine:
-        network.precision = cast("Precision", self.precision)
-        return Engine(network, self.data_info, to_predictions(self), self.task, self.seed)
-
     @property
     def _n_epochs_done(self) -> int:
         return int(self._state["progress"][0]) if self._state else 0
 
-    @property
-    def history_(self) -> pd.DataFrame:
-        """A row for each epoch: training loss, seconds, scored pairs a second, and the metrics of ``eval_data``."""
-        return pd.DataFrame(self._records).astype({"epoch": int} if self._records else {})
-
     # ---- more data
 
+    @one_at_a_time
     def update(
         self,
         train_data: object,
@@ -379,6 +339,7 @@ class Recommender(Predictor):
         grown.fit(data, neg_sampling, verbose, eval_data=eval_data, metrics=metrics, k=k)
         return self._become(grown)
 
+    @one_at_a_time
     def grow(self, data_info: DataInfo) -> Self:
         """Take over data into which more was merged, for a ``fit`` to come.
 
@@ -426,15 +387,7 @@ class Recommender(Predictor):
             model._hold(network_of_state(model, model.components, state), state, self._records, self._is_whole)
         return model
 
-    def _become(self, other: Self) -> Self:
-        """Take over all that another model of this kind is."""
-        self._take(vars(other))
-        return self
-
-    def _take(self, values: Mapping[str, Any]) -> None:
-        """Set all of these attributes at once: who reads or copies the model beside it sees all or none."""
-        vars(self).update(values)
-
+    @one_at_a_time
     def add_users(self, user_features: object) -> Self:
         """Make users known by their features, without training.
 
@@ -460,6 +413,7 @@ class Recommender(Predictor):
         """
         return self.grow(with_ids(self.data_info, "user", user_features))
 
+    @one_at_a_time
     def add_items(self, item_features: object) -> Self:
         """Make items known by their features, without training.
 
@@ -493,245 +447,3 @@ class Recommender(Predictor):
         True
         """
         return self.grow(with_ids(self.data_info, "item", item_features))
-
-    # ---- files
-
-    def save(
-        self, path: str | os.PathLike[str], model_name: str, manual: bool = True, inference_only: bool = False
-    ) -> Path:
-        """Write the model to one file, ``path/model_name.safetensors``, its DataInfo included.
-
-        A file of that name stays as it is until the new one is whole on the disk.
-
-        Parameters
-        ----------
-        path
-            A folder; it is made if there is none.
-        model_name
-            A plain name.
-        manual
-            Accepted for LibRecommender's users and ignored.
-        inference_only
-            Leave out what only further training needs: the optimiser's moments, and the weights behind an average.
-
-        Returns
-        -------
-        Path
-            The file, for ``recolib.load``.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If ``model_name`` is not a plain name.
-        TypeError
-            If a setting of an algorithm of one's own cannot be saved.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from recolib.algorithms import FM
-        >>> from recolib.data import DatasetFeat
-        >>> from recolib.datasets import make_movies
-        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
-        >>> data, info = DatasetFeat.build_trainset(frame, user_col=["sex"], sparse_col=["sex"])
-        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = model.save(folder, "movies")
-        ...     same = FM.load(folder, "movies")
-        >>> file.name
-        'movies.safetensors'
-        >>> same.fit(data, neg_sampling=True, verbose=0).history_["epoch"].tolist()
-        [1, 2]
-        """
-        check_bool("inference_only", inference_only)
-        _ = self.engine  # before any work
-        saved = SavedModel.of(self, self._records, self._state, inference_only=inference_only or not self._is_whole)
-        return saved.write(file_of(path, model_name))
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str],
-        model_name: str,
-        data_info: DataInfo | None = None,
-        manual: bool = True,
-        *,
-        device: str | None = None,
-    ) -> Self:
-        """Read what ``save`` wrote: a model that predicts the same, and trains on as if it had never stopped.
-
-        Parameters
-        ----------
-        path, model_name
-            As in ``save``.
-        data_info
-            The model's data, to be shared with other models; by default that of the file.
-        manual
-            Accepted for LibRecommender's users and ignored.
-        device
-            Where to put it; by default the device that it was made for.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is damaged, of a newer format, of another algorithm, or of other data than ``data_info``.
-
-        Examples
-        --------
-        See ``save``.
-        """
-        saved = SavedModel.read(file_of(path, model_name))
-        saved.refuse_other_algorithm(cls)
-        return cls.from_saved(saved, data_info, device)
-
-    def export_onnx(self, path: str | os.PathLike[str]) -> Path:
-        """Write the network as ONNX graphs, for a process that has neither torch nor recolib.
-
-        The graphs are ``encode_user`` and ``encode_item`` (a row to its state), ``score`` (states of B users and n
-        items to logits (B, n)) and ``score_pairs`` (B users and B items to logits (B,)), of any B and n, in float32.
-        ``vocabularies.json`` says what a row consists of and how a logit becomes a prediction; ``rows.safetensors``
-        has the rows of all users and items, and what users consumed.
-
-        Parameters
-        ----------
-        path
-            A folder; it is made if there is none. Of one that is there, files of the same names are replaced.
-
-        Returns
-        -------
-        Path
-            The folder.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ImportError
-            If there is no onnx: ``pip install "recolib[onnx]"``.
-        ValueError
-            If ``path`` is a file.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from recolib.algorithms import FM
-        >>> from recolib.data import DatasetPure
-        >>> from recolib.datasets import make_movies
-        >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
-        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
-        >>> with tempfile.TemporaryDirectory() as path:
-        ...     sorted(file.name for file in model.export_onnx(path).iterdir() if file.suffix == ".onnx")
-        ['encode_item.onnx', 'encode_user.onnx', 'score.onnx', 'score_pairs.onnx']
-        """
-        return export(self, self.engine.network, path)
-
-    def rebuild_model(self, path: str | os.PathLike[str], model_name: str, full_assign: bool = True) -> Self:
-        """Take over what a saved model learnt, into a new one of data into which more was merged.
-
-        ``recolib.load`` and ``update`` do the same in one step; this is how LibRecommender's users do it.
-
-        Parameters
-        ----------
-        path, model_name
-            As in ``save``.
-        full_assign
-            Whether to take over the optimiser's moments, too.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is of another algorithm, of weights of other sizes, or of data that this model's does not go on from;
-            or if this model was trained already.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from recolib.algorithms import FM
-        >>> from recolib.data import DataInfo, DatasetPure
-        >>> from recolib.datasets import make_movies
-        >>> frame = make_movies(n_users=50, n_items=40, n_ratings=800)
-        >>> data, info = DatasetPure.build_trainset(frame.head(600))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0).save(folder, "movies")
-        ...     data, info = DatasetPure.merge_trainset(frame.tail(200), DataInfo.load(folder, "movies"))
-        ...     model = FM("ranking", info, n_epochs=1).rebuild_model(folder, "movies")
-        >>> model.fit(data, neg_sampling=True, verbose=0).history_["epoch"].tolist()
-        [1, 2]
-        """
-        check_bool("full_assign", full_assign)
-        if self._state:
-            raise ValueError("the model was trained already: rebuild a new one")
-        saved = SavedModel.read(file_of(path, model_name))
-        saved.refuse_other_algorithm(type(self))
-        if not self.data_info.extends(saved.data_info):
-            raise ValueError(
-                f"{saved.file} is of data ({saved.data_info}) that this model's ({self.data_info}) does not go on "
-                "from: merge with the data_info of that model"
-            )
-        state = saved.state if full_assign else predicting(saved.state)
-        with refusing(saved.file):
-            state = grown_state(self, state, saved.data_info, self.data_info)
-            network = network_of_state(self, self.components, state)
-        self._hold(network, state, saved.records, full_assign and not saved.inference_only)
-        return self
-
-    def model_card(self, path: str | os.PathLike[str]) -> Path:
-        """Write a model card: what the model is, what it learnt from, how good it is and where it ends.
-
-        A page of Markdown with the algorithm and its paper, a checksum of the weights, the data and its columns, all
-        settings, the course of training with its metrics, limits and versions, and what its makers have to add.
-        A plot of the history stands beside it, ``card_history.png`` for ``card.md``, if matplotlib is installed.
-
-        Parameters
-        ----------
-        path
-            The file; its folder is made if there is none.
-
-        Returns
-        -------
-        Path
-            The file.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If ``path`` is a folder.
-
-        References
-        ----------
-        Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from recolib.algorithms import FM
-        >>> from recolib.data import DatasetPure
-        >>> from recolib.datasets import make_movies
-        >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
-        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     model.model_card(f"{folder}/card.md").read_text().splitlines()[0]
-        '# Model card: FM'
-        """
-        return write_card(self, self.engine.network, self.history_, path)
-
-    @classmethod
-    def from_saved(cls, saved: SavedModel, data_info: DataInfo | None, device: str | None) -> Self:
-        """The model that a file holds; see ``load``."""
-        info = saved.data_info if data_info is None else saved.same_data(data_info)
-        settings: dict[str, Any] = saved.settings_for(cls, device)
-        with refusing(saved.file):
-            model = cls(data_info=info, **settings)
-            if saved.is_of_recolib:
-                check_file_state(model, model.components, saved.state, saved.inference_only)
-            network = network_of_state(model, model.components, saved.state)
-        model._hold(network, saved.state, saved.records, not saved.inference_only)
-        return model

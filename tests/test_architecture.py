@@ -15,7 +15,7 @@ MAX_LINES = 250  # of code: docstrings, blank lines and comments are for the rea
 
 # From the bottom up. A module imports from ranks below its own and from its own package, nothing else.
 RANKS = [
-    {"exceptions", "version"},
+    {"caching", "exceptions", "processes", "version"},
     {"checks", "randomness", "files"},
     {"data", "datasets"},
     {"nn", "sampling"},
@@ -25,6 +25,7 @@ RANKS = [
     {"inference", "artifacts"},
     {"wiring", "runs", "defaults"},
     {"predictor"},
+    {"persistence"},
     {"recommender"},
     {"algorithms", "ann"},
     {"loading", "testing"},

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from recolib.caching import Lock, cached
 from recolib.checks import check_names
 from recolib.data.consumed import Consumed
 from recolib.data.decoding import decode_rows
@@ -32,6 +32,7 @@ from recolib.data.vocab import CodeToId, IdToCode, Vocab
 from recolib.exceptions import UnknownIdWarning, warn
 from recolib.files import Arrays, file_of, prefixed, read_file, refusing, require, under, write_file
 
+_ASSIGNING = Lock()
 N_POPULAR = 100
 ENDING = "_data_info"
 """What the file of a DataInfo is called beside that of the model."""
@@ -110,32 +111,32 @@ class DataInfo:
         """The share of all pairs of a user and an item that interacted, however often."""
         return len(self.user_consumed.codes) / (self.n_users * self.n_items)
 
-    @cached_property
+    @cached
     def n_users(self) -> int:
         """How many users are known."""
         return len(self.vocabs["user"])
 
-    @cached_property
+    @cached
     def n_items(self) -> int:
         """How many items are known."""
         return len(self.vocabs["item"])
 
-    @cached_property
+    @cached
     def user2id(self) -> IdToCode:
         """User id to code."""
         return IdToCode(self.vocabs["user"])
 
-    @cached_property
+    @cached
     def item2id(self) -> IdToCode:
         """Item id to code."""
         return IdToCode(self.vocabs["item"])
 
-    @cached_property
+    @cached
     def id2user(self) -> CodeToId:
         """Code to user id."""
         return CodeToId(self.vocabs["user"])
 
-    @cached_property
+    @cached
     def id2item(self) -> CodeToId:
         """Code to item id."""
         return CodeToId(self.vocabs["item"])
@@ -150,12 +151,12 @@ class DataInfo:
         """The lowest and the highest training label."""
         return self.labels.low, self.labels.high
 
-    @cached_property
+    @cached
     def popularity(self) -> NDArray[np.int64]:
         """How many distinct users liked each item, by code, shape (n_items + 1,)."""
         return np.bincount(self.user_consumed.codes[self.liked], minlength=self.n_items + 1)
 
-    @cached_property
+    @cached
     def ranked_items(self) -> NDArray[np.int32]:
         """All item codes, most popular first, ties by code."""
         return (np.argsort(-self.popularity[1:], kind="stable") + 1).astype(np.int32)
@@ -165,7 +166,7 @@ class DataInfo:
         """The ids of the 100 most popular items, most popular first."""
         return self.vocabs["item"].decode(self.ranked_items[:N_POPULAR]).tolist()
 
-    @cached_property
+    @cached
     def trained_items(self) -> NDArray[np.int32]:
         """The codes of the items that had interactions, ascending: those a negative is drawn from."""
         return np.flatnonzero(self.items.current.codes[:, 0].numpy()).astype(np.int32)
@@ -176,7 +177,7 @@ class DataInfo:
             return self.n_vectors[0 if field.side == "user" else 1]
         return len(self.vocabs[field.name])
 
-    @cached_property
+    @cached
     def fingerprint(self) -> str:
         """A hash of schema and vocabularies: data encoded alike have it in common."""
         digest = hashlib.sha256(self.schema.to_json().encode())
@@ -365,6 +366,10 @@ class DataInfo:
         self._assign("item", item_data)
 
     def _assign(self, side: Side, data: object) -> None:
+        with _ASSIGNING.held():
+            object.__setattr__(self, "items" if side == "item" else "users", self._assigned(side, data))
+
+    def _assigned(self, side: Side, data: object) -> Table:
         frame = read_frame(data, [side], f"{side}_data")
         known = ["user", "item", "label", "time", *self.user_col, *self.item_col, *self.context_col]
         check_names(frame.columns, known, f"a column of the data that {side}_data can have")
@@ -382,7 +387,7 @@ class DataInfo:
         newest = changed[torch.from_numpy(last[at])]
         rows = Rows(table.rows.codes.clone(), table.rows.dense.clone())
         rows.codes[at], rows.dense[at] = newest.codes, newest.dense
-        object.__setattr__(self, "items" if side == "item" else "users", replace(table, rows=rows))
+        return replace(table, rows=rows)
 
     # ---- columns, as LibRecommender's users ask for them
 
@@ -426,7 +431,7 @@ class DataInfo:
         """All feature columns of items."""
         return self.schema.columns("item")
 
-    @cached_property
+    @cached
     def has_context(self) -> bool:
         """Whether there are context columns."""
         return bool(self.schema.features("context"))

@@ -6,13 +6,13 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
-from functools import cached_property
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recolib.caching import cached
 from recolib.checks import check_names
 from recolib.data.field import SEQUENCES, SIDES, Field, Group, Side, read_names
 from recolib.data.kinds import KINDS, kind_of, layout_of
@@ -61,7 +61,7 @@ class Schema:
         """The row of an unknown id without features, (1, C) and (1, D)."""
         return self._blank[side]
 
-    @cached_property
+    @cached
     def _blank(self) -> dict[Side, Rows]:
         return {side: Rows(*(self._blank_part(side, part) for part in PARTS)) for side in SIDES}
 
@@ -69,7 +69,7 @@ class Schema:
         values = [kind_of(field).blank(field) for field in self._by_part[side, part]]
         return torch.from_numpy(np.concatenate([np.empty(0, PARTS[part]), *values], dtype=PARTS[part]))[None]
 
-    @cached_property
+    @cached
     def _by_part(self) -> dict[tuple[Side, Part], tuple[Field, ...]]:
         return {
             (side, part): tuple(field for field in self.fields if field.side == side and layout_of(field).part == part)
@@ -77,11 +77,11 @@ class Schema:
             for part in PARTS
         }
 
-    @cached_property
+    @cached
     def _widths(self) -> dict[tuple[Side, Part], int]:
         return {place: sum(layout_of(field).width for field in fields) for place, fields in self._by_part.items()}
 
-    @cached_property
+    @cached
     def _spans(self) -> dict[str, slice]:
         spans: dict[str, slice] = {}
         for fields in self._by_part.values():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recolib.caching import cached
 from recolib.data.order import last_of, rows_by_code_and_time
 from recolib.data.rows import Codes, Rows
 from recolib.data.times import Times
@@ -47,7 +47,7 @@ class Table:
     owner: Codes
     history: History
 
-    @cached_property
+    @cached
     def n_ids(self) -> int:
         """How many ids are known."""
         return int(self.owner.max(initial=0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recolib.caching import cached
 from recolib.data.frame import Values, as_values
 
 N_SHOWN = 5
@@ -87,7 +87,7 @@ class Vocab:
             return Vocab(np.concatenate([self.values.astype(object), new.astype(object)]))
         return Vocab(np.concatenate([self.values, new]))
 
-    @cached_property
+    @cached
     def _index(self) -> pd.Index:
         return _index(self.values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -126,6 +127,7 @@ def evaluate(
     >>> sorted(evaluate(model, test, neg_sampling=True, metrics=["roc_auc", "ndcg"], k=5))
     ['ndcg', 'roc_auc']
     """
+    model = copy(model)  # which another thread may change meanwhile
     return Measurement.of(
         model,
         data,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol, overload
 
 import numpy as np
@@ -14,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recolib.caching import KeyedCache, cached
 from recolib.data.frame import Values
 from recolib.data.info import DataInfo
 from recolib.data.rows import Codes, Rows
-from recolib.inference.caching import KeyedCache
 from recolib.inference.cold_start import Segments
 from recolib.inference.neighbours import Neighbourhood, make_neighbourhood
 from recolib.inference.queries import user_rows
@@ -137,18 +136,21 @@ class Engine:
         """The states of all ids of a side by code, that of code 0 as the average; None if there are too many."""
         return self._encoded.get(side, lambda: self._encode(side, MAX_CACHED_NUMBERS))
 
-    @cached_property
+    @cached
     def items(self) -> NetworkState:
         """The states of all items by code, however many there are: lists need them."""
         states = self.encoded("item")
-        return self._encode("item") if states is None else states
+        if states is None:
+            states = self._encoded.get("all items", lambda: self._encode("item"))
+        assert states is not None
+        return states
 
-    @cached_property
+    @cached
     def catalogue(self) -> NetworkState:
         """The states of the known items, (1, n_items, …)."""
         return self.items[None, 1:]
 
-    @cached_property
+    @cached
     def item_frame(self) -> pd.DataFrame:
         """The features of all items; see ``DataInfo.item_frame``."""
         return self.data_info.item_frame()
@@ -230,7 +232,7 @@ class Engine:
         item_filter = ItemFilter(filter_consumed=filter_consumed, include_cold=include_cold_items)
         return self.top_k(UserBatch(codes, codes, users, item_filter), k).items
 
-    @cached_property
+    @cached
     def default_recs(self) -> Codes:
         """The codes of the mean user's 100 best items, best first."""
         unknown = np.zeros(1, np.int32)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from recolib.caching import cached
 from recolib.data.rows import Rows
 from recolib.nn.components import Component
 from recolib.nn.embedding import FieldEmbedding
@@ -106,7 +106,7 @@ class Network(nn.Module):
         ends = [constant, torch.ones_like(constant)]
         return torch.cat([*(part.vector for part in exact), torch.stack(ends[:: 1 if side == "user" else -1], -1)], -1)
 
-    @cached_property
+    @cached
     def numbers_per_pair(self) -> int:
         """About how many numbers ``score`` holds for each pair at once: those of the widest component."""
         return max(component.numbers_per_pair for component in self.terms)

@@ -6,7 +6,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from recolib.caching import cached
 from recolib.evaluation import evaluate
 from recolib.recommender import Recommender
 from recolib.testing.worlds import N_ITEMS, World, make_world
@@ -56,7 +56,7 @@ class Case:
         """Train a model on the world."""
         return model.fit(self.world.build()[0], self.sampled, verbose=0)
 
-    @cached_property
+    @cached
     def model(self) -> Recommender:
         """A trained model that promises do not change."""
         return self.fitted()
