@@ -94,6 +94,10 @@ class Retriever:
         has_cold = len(trained) < len(self._vectors.items)
         self._search = make(self._vectors.items[torch.from_numpy(trained - 1)] if has_cold else self._vectors.items)
 
+    def __reduce__(self) -> tuple[type[Retriever], tuple[Recommender, str, int]]:
+        """A pickle is the model, and the index is built anew."""
+        return Retriever, (self.model, self.index, self.n_candidates)
+
     def __repr__(self) -> str:
         """The model, the index and its size."""
         n_items, size = self._vectors.items.shape

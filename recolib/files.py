@@ -95,6 +95,15 @@ def write_file(file: Path, kind: str, header: Mapping[str, object], arrays: Arra
     Path
         The file.
     """
+    parts = packed(kind, header, arrays)
+    with replacing(file) as stream:
+        for part in parts:
+            stream.write(part)
+    return file
+
+
+def packed(kind: str, header: Mapping[str, object], arrays: Arrays) -> tuple[memoryview | bytes, ...]:
+    """The contents of a file, in parts."""
     about = {"format": FORMAT, "version": __version__, "kind": kind}
     entry = json.dumps({"sha256": NO_DIGEST.decode(), **about, "header": header})
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
@@ -102,10 +111,7 @@ def write_file(file: Path, kind: str, header: Mapping[str, object], arrays: Arra
     at = content.index(NO_DIGEST)  # the entry comes first, and the digest first in it
     digest = hashlib.sha256(content).hexdigest().encode()
     view = memoryview(content)
-    with replacing(file) as stream:
-        for part in (view[:at], digest, view[at + len(digest) :]):
-            stream.write(part)
-    return file
+    return view[:at], digest, view[at + len(digest) :]
 
 
 def read_file(file: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -123,9 +129,13 @@ def read_file(file: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, NDArra
     if not file.is_file():
         there = sorted(other.stem for other in file.parent.glob(f"*{SUFFIX}")) if file.parent.is_dir() else []
         raise FileNotFoundError(f"there is no file {file}; the folder has {there}")
-    whole = file.read_bytes()
+    return unpacked(file.read_bytes(), file, *kinds)
+
+
+def unpacked(whole: bytes, source: object, *kinds: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and arrays of the contents of a file, which messages call ``source``; see ``read_file``."""
     content = memoryview(whole)
-    with refusing(file):
+    with refusing(source):
         length = int.from_bytes(content[:8], "little")
         digest = DIGEST.search(content[: 8 + length])
         if digest is None:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from recolib.checks import SavedFunction, check_device, function_name
 from recolib.data.info import DataInfo
-from recolib.files import prefixed, read_file, refusing, require, under, write_file
+from recolib.files import Arrays, packed, prefixed, read_file, refusing, require, under, unpacked, write_file
 from recolib.settings import Settings, sizes_of
 
+PICKLE = "the pickle of a model"
 MAX_NESTING = 10
 """Lists within lists that a setting may have."""
 UNSAVED = ("data_info", "tf_sess_config")
@@ -92,10 +93,17 @@ class SavedModel:
         ValueError
             If a weight is infinite or NaN.
         """
+        return write_file(file, "model", *self._contents())
+
+    def to_bytes(self) -> bytes:
+        """What ``write`` would write."""
+        return b"".join(packed("model", *self._contents()))
+
+    def _contents(self) -> tuple[dict[str, object], Arrays]:
         for state in (self.state, self.best):
             _refuse_infinite(state)
         info, arrays = self.data_info.packed()
-        header = {
+        header: dict[str, object] = {
             "algorithm": self.algorithm,
             "settings": dict(self.settings),
             "records": list(self.records),
@@ -106,7 +114,7 @@ class SavedModel:
             header["run"] = dict(self.run)
         for prefix, state in (("state", self.state), ("best", self.best)):
             arrays = {**arrays, **prefixed(prefix, {name: tensor.cpu().numpy() for name, tensor in state.items()})}
-        return write_file(file, "model", header, arrays)
+        return header, arrays
 
     @classmethod
     def read(cls, file: Path) -> SavedModel:
@@ -119,8 +127,16 @@ class SavedModel:
         ValueError
             If it is damaged, of a newer format, no model's, or contradicts itself.
         """
-        header, arrays = read_file(file, "model")
-        with refusing(file):
+        return cls._of_contents(*read_file(file, "model"), file)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> SavedModel:
+        """What ``to_bytes`` gave, checked as ``read`` checks a file."""
+        return cls._of_contents(*unpacked(content, PICKLE, "model"), None)
+
+    @classmethod
+    def _of_contents(cls, header: dict[str, Any], arrays: Arrays, file: Path | None) -> SavedModel:
+        with refusing(file or PICKLE):
             state, best = (
                 {name: torch.from_numpy(array) for name, array in under(prefix, arrays).items()}
                 for prefix in ("state", "best")

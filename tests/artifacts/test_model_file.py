@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import pickle
 import resource
 import subprocess
 import sys
@@ -477,11 +476,6 @@ def test_a_file_in_nobodys_way_is_written_where_there_are_no_locks(tmp_path, mon
     monkeypatch.setattr(files.fcntl, "flock", refuse)
     assert fitted(FM).save(tmp_path, "it").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["it.safetensors"]
-
-
-def test_a_model_is_not_pickled_but_says_what_to_do():
-    with pytest.raises(TypeError, match=r"use model\.save and recolib\.load"):
-        pickle.dumps(fitted(FM))
 
 
 def test_a_file_of_another_algorithm_is_refused_by_name(tmp_path):
