@@ -13,6 +13,8 @@ from tqdm.auto import tqdm
 from recolib.caching import one_at_a_time
 from recolib.checks import check_bool, check_integer, check_number
 from recolib.data.dataset import DatasetFeat
+from recolib.data.field import Side
+from recolib.data.forgetting import NO_CODES, without
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import with_ids
@@ -20,6 +22,8 @@ from recolib.defaults import HELD_OUT, LIST_LENGTH, MOST_EPOCHS, N_MEASURED, PAT
 from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
 from recolib.evaluation.metrics import Metrics
 from recolib.exceptions import warn
+from recolib.forgetting import forgotten_state
+from recolib.inference.queries import Ids, read_codes
 from recolib.nn import Network, Precision
 from recolib.persistence import Persistent
 from recolib.predictor import check_verbose
@@ -447,3 +451,55 @@ class Recommender(Persistent):
         True
         """
         return self.grow(with_ids(self.data_info, "item", item_features))
+
+    @one_at_a_time
+    def forget(self, users: Ids | None = None, items: Ids | None = None) -> Self:
+        """Remove users and items: from vocabularies, tables, histories, weights and the optimiser's moments.
+
+        Asked for again they are unknown, and no file that is saved from now on has them, nor a feature value that
+        nobody else has. All other weights stay, as they were learnt from them, too; to be rid of that, train anew. Files
+        that were saved before, copies of the model, frames, sets and the former ``data_info`` are yours to remove.
+
+        Parameters
+        ----------
+        users, items
+            Ids. Of those that are not known there is a warning.
+
+        Returns
+        -------
+        Recommender
+            The model itself, with a ``data_info`` of fewer codes. For a further ``fit`` encode the remaining events by
+            ``build_testset``, or give them to ``update``: sets that were made before have the forgotten ones.
+
+        Raises
+        ------
+        ValueError
+            If nothing is named, or no user or no item would be left.
+
+        Examples
+        --------
+        >>> from recolib.algorithms import FM
+        >>> from recolib.data import DatasetPure
+        >>> from recolib.datasets import make_movies
+        >>> data, info = DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+        >>> model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+        >>> user = info.id2user[1]
+        >>> user in model.forget(users=user).data_info.user2id
+        False
+        """
+        info, named = self.data_info, {"user": users, "item": items}
+        codes = {
+            side: read_codes(info, cast("Side", side), ids, False, "there is nothing to forget of them")[1]
+            for side, ids in named.items()
+            if ids is not None
+        }
+        if not codes:
+            raise ValueError("forget needs users or items: name whom to forget")
+        model, rest = copy.copy(self), without(info, codes.get("user", NO_CODES), codes.get("item", NO_CODES))
+        model.data_info = rest.data_info
+        if self._state:
+            state = forgotten_state(self._state, info, rest)
+            network = network_of_state(model, model.components, state)
+            network.refresh_averages()
+            model._hold(network, state, self._records, self._is_whole)
+        return self._become(model)

@@ -25,7 +25,7 @@ RANKS = [
     {"inference", "artifacts"},
     {"wiring", "runs", "defaults"},
     {"predictor"},
-    {"persistence"},
+    {"persistence", "forgetting"},
     {"recommender"},
     {"algorithms", "ann"},
     {"loading", "testing"},

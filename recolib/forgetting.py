@@ -1,0 +1,48 @@
+"""What a model learnt, without some users and items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recolib.data.field import Side
+from recolib.data.forgetting import Forgotten
+from recolib.data.info import DataInfo
+from recolib.data.rows import Codes
+from recolib.nn.embedding import N_SPECIAL
+from recolib.nn.fields import NetworkSide
+from recolib.training.trainer import TrainState
+from recolib.wiring import TABLES
+
+SIDES: tuple[tuple[NetworkSide, tuple[Side, ...]], ...] = (("user", ("user", "context")), ("item", ("item",)))
+"""The sides of the network, and those of the data that each joins."""
+
+
+def forgotten_state(state: TrainState, old: DataInfo, new: Forgotten) -> dict[str, Tensor]:
+    """A ``Trainer.state`` with the rows of what stayed alone, in weights, averages and moments alike."""
+    result = dict(state)
+    for side, of_data in SIDES:
+        rows = torch.from_numpy(_rows(old, of_data, new.kept))
+        for name, tensor in state.items():
+            weight = name.partition(".")[2]
+            is_table = weight.startswith(tuple(f"{side}.{table}" for table in TABLES))
+            if tensor.dim() and (is_table or name == f"network.{side}.trained"):
+                result[name] = tensor[rows.to(tensor.device)]
+    return result
+
+
+def _rows(info: DataInfo, sides: Sequence[Side], kept: Mapping[str, Codes]) -> NDArray[np.int64]:
+    """The rows of a network's table that stay: of each field the special ones, then those of the codes that stay."""
+    fields = [field for side in sides for field in info.schema.codes(side)]
+    sizes = [len(info.vocabs[field.name]) for field in fields]
+    starts = [0, *accumulate(size + N_SPECIAL for size in sizes)]
+    parts = [
+        start + np.append(np.arange(N_SPECIAL), kept.get(field.name, np.arange(1, size + 1)) + N_SPECIAL - 1)
+        for field, size, start in zip(fields, sizes, starts, strict=False)
+    ]
+    return np.concatenate(parts).astype(np.int64)
