@@ -54,6 +54,10 @@ class OutOfRangeWarning(RecolibWarning):
     """Numbers of a dense column are so far outside training's range that they count as the farthest that is taken."""
 
 
+class NoNegativesWarning(RecolibWarning):
+    """Users consumed every item, so that there is no negative to measure their rows against."""
+
+
 def warn(message: str, category: type[RecolibWarning] = RecolibWarning) -> None:
     """Warn at the line that called the library."""
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]

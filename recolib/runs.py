@@ -20,6 +20,7 @@ from recolib.evaluation.measurement import check_labels
 from recolib.exceptions import warn
 from recolib.files import SUFFIX, file_of, local_path, refusing, require
 from recolib.nn import Network
+from recolib.sampling import check_num_neg
 from recolib.settings import MAY_BE_OPEN, Settings
 from recolib.training.batches import Examples
 from recolib.training.catalogue import CatalogueExamples
@@ -342,6 +343,8 @@ def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) ->
             f"loss_type={readable(settings.loss_type)} sets an observed item against negatives: pass neg_sampling=True"
         )
     check_labels(data, settings.task, neg_sampling)
+    if neg_sampling and isinstance(settings.num_neg, int):
+        check_num_neg(settings.num_neg, settings.data_info)
     if neg_sampling:
         unobserved = data.labels <= 0
         if unobserved.all():

@@ -159,6 +159,16 @@ def sampler_of(sampler: str | Sampler) -> Sampler:
     return checked
 
 
+def check_num_neg(num_neg: int, info: DataInfo) -> None:
+    """Raise unless the data has as many other items for each positive."""
+    n_others = len(info.trained_items) - 1
+    if num_neg > n_others > 0:
+        raise ValueError(
+            f"num_neg must be at most {n_others}, the number of items with interactions beside a positive one, got "
+            f"{num_neg}"
+        )
+
+
 def _check_draw(draw: object, info: DataInfo, name: str) -> None:
     """Draw three negatives for each of two rows."""
     if not callable(draw):

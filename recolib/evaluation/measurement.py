@@ -13,15 +13,15 @@ from scipy.special import expit
 
 from recolib.checks import check_bool, check_integer
 from recolib.data.building import encode_evaluation
-from recolib.data.consumed import consumed_by
+from recolib.data.consumed import Consumed, consumed_by
 from recolib.data.frame import read_frame
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.evaluation.metrics import Metric, Metrics, as_metrics
 from recolib.evaluation.relevance import EvalQueries
-from recolib.exceptions import UnknownIdWarning, warn
-from recolib.sampling import unconsumed, uniforms
+from recolib.exceptions import NoNegativesWarning, UnknownIdWarning, warn
+from recolib.sampling import check_num_neg, unconsumed, uniforms
 
 PAIRS_PER_BLOCK = 8192
 """Pairs that are scored together. In other blocks, float32 sums come out otherwise in their last bits, and nearly equal
@@ -80,7 +80,8 @@ def evaluate(
         ignored: each row counts once.
     neg_sampling
         Whether to add negatives for metrics of predictions: for each row with a label above 0, ``model.num_neg`` items
-        that its user consumed neither in training nor in ``data``. Rows with label 0 stay negatives.
+        that its user consumed neither in training nor in ``data``. Rows with label 0 stay negatives. A user who
+        consumed every item gets none, with a warning.
     eval_batch_size
         Pairs whose features are gathered at once, rounded up to a multiple of 8192. No value depends on it.
     metrics
@@ -114,7 +115,7 @@ def evaluate(
     ------
     ValueError
         If a metric is not one of the task, two have one name, the data was encoded for other data, the labels do not
-        suit the task, or a rating is to be measured without labels.
+        suit the task, a rating is to be measured without labels, or the catalogue has not as many items as negatives.
 
     Examples
     --------
@@ -127,7 +128,8 @@ def evaluate(
     >>> sorted(evaluate(model, test, neg_sampling=True, metrics=["roc_auc", "ndcg"], k=5))
     ['ndcg', 'roc_auc']
     """
-    model = copy(model)  # which another thread may change meanwhile
+    if "__copy__" in dir(type(model)):
+        model = copy(model)  # which another thread may change meanwhile
     return Measurement.of(
         model,
         data,
@@ -305,9 +307,10 @@ def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
     """The set with ``num_neg`` unconsumed items beside each of its positives, whose label becomes 1.
 
     The rows of the data come first, then the negatives. Rows without labels count as positives. What unknown users
-    consumed is known from the data alone.
+    consumed is known from the data alone. A user who consumed every item has no negatives.
     """
     info = data.data_info
+    check_num_neg(num_neg, info)
     data, keys = data.with_items_of(info), data.user_keys
     users, items = (
         np.where(keys >= UNKNOWN, keys, info.n_users - keys),
@@ -318,10 +321,27 @@ def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
     seen_items = np.concatenate([info.user_consumed.codes, items])
     consumed, _ = consumed_by(seen_users, seen_items, max(info.n_users, int(users.max())), info.n_items)
     positive = data.positives
+    beside = positive[_have_negatives(users[positive], consumed, info)]
     draw = unconsumed(info, consumed)
-    drawn = draw(users[positive], items[positive], uniforms(seed, 0, positive, num_neg))
-    both = data.take(np.concatenate([np.arange(len(data)), np.repeat(positive, num_neg)]))
-    both.item_rows[len(data) :] = data.items.at(drawn, data.times[positive]).reshape(-1)
+    drawn = draw(users[beside], items[beside], uniforms(seed, 0, beside, num_neg))
+    both = data.take(np.concatenate([np.arange(len(data)), np.repeat(beside, num_neg)]))
+    both.item_rows[len(data) :] = data.items.at(drawn, data.times[beside]).reshape(-1)
     both.labels[:] = 0.0
     both.labels[positive] = 1.0
     return both
+
+
+def _have_negatives(users: NDArray[np.int32], consumed: Consumed, info: DataInfo) -> NDArray[np.bool_]:
+    """Which users have an item that they did not consume, (n,); of the others there is a warning."""
+    is_trained = np.zeros(info.n_items + 1, bool)
+    is_trained[info.trained_items] = True
+    upto = np.append(0, np.cumsum(is_trained[consumed.codes]))
+    n_consumed = upto[consumed.starts[1:]] - upto[consumed.starts[:-1]]
+    has = n_consumed[users] < len(info.trained_items)
+    if not has.all():
+        warn(
+            f"{int((~has).sum())} of {len(has)} rows get no negatives: their {len(np.unique(users[~has]))} users "
+            "consumed every item",
+            NoNegativesWarning,
+        )
+    return has

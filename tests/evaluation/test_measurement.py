@@ -29,8 +29,9 @@ from recolib.data.building import encode_evaluation
 from recolib.data.frame import read_frame
 from recolib.data.rows import Rows
 from recolib.evaluation import measurement
-from recolib.evaluation.measurement import Measurement, evaluate, with_negatives
+from recolib.evaluation.measurement import Measurement, as_encoded, evaluate, with_negatives
 from recolib.evaluation.metrics import METRICS
+from recolib.exceptions import NoNegativesWarning
 from recolib.recommender import Recommender
 
 pytestmark = [
@@ -677,28 +678,26 @@ def test_negatives_avoid_all_that_a_user_ever_met_be_he_known_or_not(
     seen: list[Any], events: list[Any], num_neg: int, seed: int, labelled: bool
 ) -> None:
     train, frame = (pd.DataFrame(rows, columns=["user", "item", "label"]) for rows in (seen, events))
-    assume(train["item"].nunique() > 1)
+    assume(train["item"].nunique() > num_neg)
     info = DatasetPure.build_trainset(train)[1]
     data = encode(frame if labelled else frame[["user", "item"]], info)
-    both = with_negatives(data, num_neg, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoNegativesWarning)
+        both, again = (with_negatives(data, num_neg, seed) for _ in range(2))
 
     positive = frame["label"] > 0 if labelled else frame["label"] >= 0
-    n = len(frame)
-    assert len(both) == n + num_neg * positive.sum()
-    assert both.labels.tolist() == [*positive.astype(float), *[0.0] * (num_neg * positive.sum())]
+    n, catalogue = len(frame), set(train["item"])
+    met = {user: set(rows["item"]) for user, rows in pd.concat([train, frame]).groupby("user")}
+    beside = positive & np.array([bool(catalogue - met[user]) for user in frame["user"]], bool)
+    assert len(both) == n + num_neg * beside.sum()
+    assert both.labels.tolist() == [*positive.astype(float), *[0.0] * (num_neg * beside.sum())]
     np.testing.assert_array_equal(both.user_rows[:n], data.user_rows)
     np.testing.assert_array_equal(both.item_rows[:n], data.item_rows)
-    np.testing.assert_array_equal(both.user_rows[n:], np.repeat(data.user_rows[positive.to_numpy()], num_neg))
+    np.testing.assert_array_equal(both.user_rows[n:], np.repeat(data.user_rows[beside.to_numpy()], num_neg))
 
-    met = {user: set(rows["item"]) for user, rows in pd.concat([train, frame]).groupby("user")}
-    catalogue = set(train["item"])
-    askers = frame[positive].loc[lambda rows: rows.index.repeat(num_neg)]
-    for (user, item), code in zip(askers[["user", "item"]].to_numpy(), both.item_indices[n:], strict=True):
-        drawn = info.id2item[int(code)]
-        free = catalogue - met[user] or catalogue - {item}  # who met everything gets any other item
-        assert drawn in free
-
-    again = with_negatives(data, num_neg, seed)
+    askers = frame[beside].loc[lambda rows: rows.index.repeat(num_neg)]
+    for user, code in zip(askers["user"], both.item_indices[n:], strict=True):
+        assert info.id2item[int(code)] in catalogue - met[user]
     np.testing.assert_array_equal(again.item_rows, both.item_rows)
 
 
@@ -972,3 +971,43 @@ def test_loss_alone_is_measured_by_default(pure: Case) -> None:
     columns = refit(pure, eval_data=pure.test).history_.columns
     assert [column for column in columns if column.startswith("eval_")] == ["eval_loss"]
     assert not [column for column in refit(pure).history_.columns if column.startswith("eval_")]
+
+
+# ---- users without negatives, catalogues without enough
+
+
+def fitted_to(frame: pd.DataFrame, **settings):
+    data, info = DatasetPure.build_trainset(frame)
+    return FM("ranking", info, n_epochs=1, **settings).fit(data, neg_sampling=True, verbose=0)
+
+
+SMALL = pd.DataFrame({"user": ["all"] * 4 + ["b", "b", "c"], "item": [1, 2, 3, 4, 1, 2, 3], "label": 1})
+
+
+def test_a_user_who_consumed_everything_gets_no_negatives_and_is_told_of():
+    model = fitted_to(SMALL)
+    with pytest.warns(NoNegativesWarning, match="4 of 7 rows get no negatives: their 1 users consumed every item"):
+        pairs = with_negatives(as_encoded(SMALL, model.data_info), 3, seed=1)
+    names = model.data_info.id2user
+    negatives = [names[user] for user, label in zip(pairs.user_indices, pairs.labels, strict=True) if not label]
+    assert sorted(set(negatives)) == ["b", "c"]
+    assert len(negatives) == 3 * 3
+    assert pairs.labels.sum() == 7
+
+
+def test_everything_may_be_consumed_in_training_and_in_the_test_together():
+    train, test = SMALL.iloc[[0, 1, 4, 5, 6]], SMALL.iloc[[2, 3]]
+    frame = pd.concat([train, pd.DataFrame({"user": "d", "item": [4, 3], "label": 1})])
+    model = fitted_to(frame)
+    with pytest.warns(NoNegativesWarning, match="2 of 2 rows"):
+        evaluate(model, test, neg_sampling=True)
+    new = pd.DataFrame({"user": "new", "item": [1, 2, 3, 4], "label": 1})
+    with pytest.warns(NoNegativesWarning, match="4 of 4 rows"):
+        evaluate(model, new, neg_sampling=True)
+
+
+def test_more_negatives_than_the_catalogue_has_are_refused():
+    model = fitted_to(SMALL, num_neg=3)
+    model.num_neg = 4
+    with pytest.raises(ValueError, match=r"num_neg must be at most 3, .*, got 4"):
+        evaluate(model, SMALL, neg_sampling=True)

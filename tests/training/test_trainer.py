@@ -573,3 +573,15 @@ def test_a_failed_fit_without_the_average_leaves_the_one_there_was(world, monkey
     with pytest.raises(FloatingPointError):
         model.fit(world[0], neg_sampling=True, verbose=0)
     assert np.array_equal(all_scores(model), before)
+
+
+@pytest.mark.parametrize("num_neg", [None, 1, 10**9])
+def test_more_negatives_than_the_catalogue_has_are_refused_before_any_work(world, num_neg):
+    data, info = world
+    most = len(info.trained_items) - 1
+    model = FM("ranking", info, n_epochs=1, num_neg=most + (num_neg or 0))
+    if num_neg is None:
+        assert len(model.fit(data, neg_sampling=True, verbose=0).history_) == 1
+        return
+    with pytest.raises(ValueError, match=rf"num_neg must be at most {most}, .*, got {most + num_neg}"):
+        model.fit(data, neg_sampling=True, verbose=0)
