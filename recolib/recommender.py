@@ -457,8 +457,9 @@ class Recommender(Persistent):
         """Remove users and items: from vocabularies, tables, histories, weights and the optimiser's moments.
 
         Asked for again they are unknown, and no file that is saved from now on has them, nor a feature value that
-        nobody else has. All other weights stay, as they were learnt from them, too; to be rid of that, train anew. Files
-        that were saved before, copies of the model, frames, sets and the former ``data_info`` are yours to remove.
+        nobody else has. All other weights stay as they were learnt, from them as well: to be rid of that, train anew.
+        Files that were saved before, copies of the model, frames, sets and the former ``data_info`` are yours to
+        remove.
 
         Parameters
         ----------
