@@ -7,10 +7,14 @@ import io
 import multiprocessing
 import pickle
 import pickletools
+import sys
+import threading
+import time
 from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -169,3 +173,51 @@ def test_a_trained_model_keeps_what_shapes_its_weights(world: Any) -> None:
     with pytest.raises(ValueError, match=r"trained with its embed_size: make a new one"):
         model.set_params(embed_size=3)
     assert model.set_params(lr=0.5, embed_size=model.embed_size).fit(data, neg_sampling=True, verbose=0).lr == 0.5
+
+
+def test_copies_are_whole_beside_a_thread_that_changes_the_model(world: Any) -> None:
+    data, info = world
+    model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    stop, errors, interval = threading.Event(), list[Exception](), sys.getswitchinterval()
+
+    def change() -> None:
+        number = 10**6
+        while not stop.is_set():
+            number += 1
+            model.add_users(pd.DataFrame({"user": [number], "sex": ["F"]}))
+            if number % 20 == 0:
+                model.forget(users=range(number - 19, number + 1))
+
+    def copies() -> None:
+        while not stop.is_set():
+            other = copy.copy(model)
+            n = other.data_info.n_users
+            same = n == other.engine.data_info.n_users == len(other._state["network.user.trained"]) - 6
+            if not same:
+                errors.append(AssertionError(f"{n} users in the data, and others in weights or engine"))
+
+    threads = [threading.Thread(target=work) for work in (change, copies, copies)]
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        time.sleep(3)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    assert not errors, errors[0]
+
+
+def test_nothing_of_a_former_state_is_freed_before_the_new_one_is_whole(world: Any) -> None:
+    """To free a tensor lets other threads go on, which then saw half of a change."""
+    model, seen = FM("ranking", world[1]), list[Any]()
+
+    class Freed:
+        def __del__(self) -> None:
+            seen.append(vars(model)["second"])
+
+    model._take({"first": Freed(), "second": "old"})
+    model._take({"first": None, "second": "new"})
+    assert seen == ["new"]
