@@ -117,7 +117,7 @@ def _of_rows(settings: Settings, data: Interactions) -> Mapping[str, Any]:
         "batch_size": 256,
         "prior": RATING_PRIOR * float(data.labels.std()) if is_rating and settings.reg is None else 0.0,
         "embed_dropout": 0.0,
-        "use_bn": True,
+        "use_bn": not is_rating,
         "num_neg": 1,
     }
 
