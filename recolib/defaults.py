@@ -101,7 +101,7 @@ def _of_catalogue(settings: Settings, data: Interactions) -> Mapping[str, Any]:
         "loss_type": "softmax",
         "embed_size": 128,
         "lr": 0.005,
-        "batch_size": int(min(256, max(16, 2 ** round(math.log2(n_rows / 16))))),
+        "batch_size": _batch_size(n_rows / 16, 16),
         "prior": PRIOR if settings.reg is None else 0.0,
         "embed_dropout": (0.5, 0.0),
         "use_bn": False,
@@ -114,12 +114,17 @@ def _of_rows(settings: Settings, data: Interactions) -> Mapping[str, Any]:
         "loss_type": "squared" if is_rating else "cross_entropy",
         "embed_size": 16,
         "lr": 0.001,
-        "batch_size": 256,
+        "batch_size": _batch_size(len(data) / 128, 32),
         "prior": RATING_PRIOR * float(data.labels.std()) if is_rating and settings.reg is None else 0.0,
         "embed_dropout": 0.0,
         "use_bn": not is_rating,
         "num_neg": 1,
     }
+
+
+def _batch_size(wanted: float, least: int) -> int:
+    """A power of 2 near what is wanted, so that an epoch of small data has some steps."""
+    return min(256, max(least, 2 ** round(math.log2(max(1.0, wanted)))))
 
 
 def metric_of(task: str, neg_sampling: bool) -> str:

@@ -31,6 +31,7 @@ from recolib.runs import (
     Callback,
     Run,
     check_callbacks,
+    check_writable,
     checkpoint_file,
     first_epoch,
     follow,
@@ -206,6 +207,7 @@ class Recommender(Persistent):
         saved = read_run(resume, file, self, is_new)
         train_set = training_rows(train_data, self, neg_sampling)
         check_start(self, init_from, freeze_fm and saved is None, is_new)
+        check_writable(self, file)
         if metrics is not None and eval_data is None:
             warn("metrics without eval_data: nothing is measured")
         eval_set = None if eval_data is None else as_encoded(eval_data, self.data_info)

@@ -69,16 +69,8 @@ class Run:
         eval_set: Interactions | None,
         **measured: object,
     ) -> Run:
-        """The run with its fingerprint, sets by their digests; makes the folder of its checkpoint.
-
-        Raises
-        ------
-        TypeError
-            If a setting of the model cannot be saved.
-        OSError
-            If nothing can be written there.
-        """
-        schedule, stopping, file = self.plan.schedule, self.stopping, self.checkpoint
+        """The run with its fingerprint, sets by their digests."""
+        schedule, stopping = self.plan.schedule, self.stopping
         fingerprint = {
             "neg_sampling": neg_sampling,
             "shuffle": self.plan.shuffle,
@@ -89,11 +81,6 @@ class Run:
             "eval_data": None if eval_set is None else eval_set.digest(),
             **({} if eval_set is None else measured),
         }
-        plain_settings(model)
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if file.is_dir() or not os.access(file.parent, os.W_OK):
-                raise PermissionError(f"checkpoint={str(file)!r} cannot be written: choose another path")
         return replace(self, fingerprint=json.loads(json.dumps(fingerprint, default=np.generic.item)))
 
     def own(self, records: Sequence[Record]) -> Sequence[Record]:
@@ -241,6 +228,24 @@ def checkpoint_file(argument: str, path: object) -> Path:
         raise TypeError(f"{argument} must be a path such as 'runs/movies', got {path!r}")
     whole = local_path(cast("str | os.PathLike[str]", path), argument)
     return file_of(whole.parent, whole.name.removesuffix(SUFFIX), argument=argument)
+
+
+def check_writable(model: Settings, file: Path | None) -> None:
+    """Make the folder of a checkpoint, if there is to be one.
+
+    Raises
+    ------
+    TypeError
+        If a setting of the model cannot be saved.
+    OSError
+        If nothing can be written there.
+    """
+    if file is None:
+        return
+    plain_settings(model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise PermissionError(f"checkpoint={str(file)!r} cannot be written: choose another path")
 
 
 def read_run(resume: object, checkpoint: Path | None, model: Settings, is_new: bool) -> SavedModel | None:

@@ -240,7 +240,8 @@ class Settings:
         negatives of its own. Chosen: 3 against the catalogue and for ratings, if ``reg`` is None; else 0.
     batch_size
         Scored pairs a step: with sampling, ``batch_size // (1 + num_neg)`` positives. Against the catalogue it is in
-        user rows, each with all its positives. Chosen: a sixteenth of the user rows, between 16 and 256; else 256.
+        user rows, each with all its positives. Chosen: a sixteenth of the user rows, from 16 to 256; else a
+        128th of the rows, from 32 to 256.
     sampler
         Where negatives come from: ``"random"`` (any item but the positive), ``"unconsumed"`` (any item the
         user did not consume) or ``"popular"`` (in proportion to popularity to the power ¾); or a function of the
@@ -355,7 +356,7 @@ class Settings:
                 check_number(name, getattr(self, name), 0, open_low=True)
         check_number("initial_accumulator_value", self.initial_accumulator_value, 0, 3e38)
         for name in ("embed_dropout", "id_dropout"):
-            if getattr(self, name) is None:
+            if name in MAY_BE_OPEN and name not in given:
                 continue
             rates = _rates(name, getattr(self, name))
             for rate in rates:

@@ -12,8 +12,8 @@ from recolib.nn.embedding import FieldEmbedding
 from recolib.nn.network import Network
 
 Counts = NDArray[np.floating]
-SHRINK_ITEMS, SHRINK_USERS = 10.0, 15.0
-"""Rows of the mean that are added to those of an item, and of a user."""
+SHRINK = 0.5, 100.0
+"""The fewest and the most rows of the mean that are added to those of an id."""
 
 
 @torch.no_grad()
@@ -33,11 +33,11 @@ def start_from_counts(network: Network, data: Interactions, task: str, num_neg: 
         network.bias.fill_(-float(np.log(max(1, num_neg))))
         _put(network.item, log_shares(data))
         return
-    users, items = data.user_indices, data.item_indices
+    users, items, weights = data.user_indices, data.item_indices, _weights(data)
     if task == "rating":
-        mean, of_users, of_items = biases(users, items, data.labels, data.weights)
+        mean, of_users, of_items = biases(users, items, data.labels, weights)
     else:
-        mean, of_users, of_items = log_odds(users, items, data.labels, data.weights)
+        mean, of_users, of_items = log_odds(users, items, data.labels, weights)
     network.bias.fill_(mean)
     _put(network.user, of_users)
     _put(network.item, of_items)
@@ -46,41 +46,53 @@ def start_from_counts(network: Network, data: Interactions, task: str, num_neg: 
 def log_shares(data: Interactions) -> Counts:
     """The log of each item's share of the rows times the number of items, by code; one row is added to each."""
     trained = data.data_info.trained_items
-    counts = np.bincount(data.item_indices, data.weights, data.data_info.n_items + 1)[trained] + 1.0
+    counts = np.bincount(data.item_indices, _weights(data), data.data_info.n_items + 1)[trained] + 1.0
     shares = np.zeros(data.data_info.n_items + 1)
     shares[trained] = np.log(counts / counts.sum() * len(trained))
     return shares
 
 
 def biases(
-    users: NDArray[np.int32], items: NDArray[np.int32], labels: NDArray[np.float32], weights: NDArray[np.float32]
+    users: NDArray[np.int32], items: NDArray[np.int32], labels: NDArray[np.float32], weights: Counts
 ) -> tuple[float, Counts, Counts]:
-    """The mean label, and how far above it users and items are, by code, each shrunk to 0 by its number of rows.
+    """The mean label, and how far above it users and items are, by code, each shrunk to 0 the more the fewer rows it has.
 
     References
     ----------
     Koren, *Factor in the Neighbors*, ACM Transactions on Knowledge Discovery from Data 2010, section 2.1.
     """
     mean = float(np.average(labels, weights=weights))
-    of_items = _shrunk(items, labels - mean, weights, SHRINK_ITEMS)
-    return mean, _shrunk(users, labels - mean - of_items[items], weights, SHRINK_USERS), of_items
+    of_items = _shrunk(items, labels - mean, weights)
+    return mean, _shrunk(users, labels - mean - of_items[items], weights), of_items
 
 
 def log_odds(
-    users: NDArray[np.int32], items: NDArray[np.int32], labels: NDArray[np.float32], weights: NDArray[np.float32]
+    users: NDArray[np.int32], items: NDArray[np.int32], labels: NDArray[np.float32], weights: Counts
 ) -> tuple[float, Counts, Counts]:
     """The log-odds of a label of 1, and how far above them those of users and items are, as in ``biases``."""
     share = float(np.clip(np.average(labels, weights=weights), 1e-3, 1 - 1e-3))
     base = float(np.log(share / (1 - share)))
-    of_items, of_users = (
-        _logit(share + _shrunk(codes, labels - share, weights, shrink)) - base
-        for codes, shrink in ((items, SHRINK_ITEMS), (users, SHRINK_USERS))
-    )
+    of_items, of_users = (_logit(share + _shrunk(codes, labels - share, weights)) - base for codes in (items, users))
     return base, of_users, of_items
 
 
-def _shrunk(codes: NDArray[np.int32], values: Counts, weights: NDArray[np.float32], shrink: float) -> Counts:
-    return np.bincount(codes, values * weights) / (np.bincount(codes, weights) + shrink)
+def _weights(data: Interactions) -> Counts:
+    """How much each row counts beside the others, with mean 1."""
+    return data.weights / data.weights.mean(dtype=np.float64)
+
+
+def _shrunk(codes: NDArray[np.int32], values: Counts, weights: Counts) -> Counts:
+    """The mean value of each code, with as many zeros added as one row's variance is times that of the codes' means.
+
+    Both variances are estimated from the values, so that data with little noise is shrunk little.
+    """
+    counts = np.bincount(codes, weights)
+    means = np.bincount(codes, weights * values) / np.maximum(counts, 1e-9)
+    n_codes, n_rows = np.count_nonzero(counts), counts.sum()
+    within = float((weights * (values - means[codes]) ** 2).sum()) / max(1.0, n_rows - n_codes)
+    between = (float((counts * means**2).sum()) - n_codes * within) / n_rows
+    added = float(np.clip(within / max(between, 1e-9), *SHRINK))
+    return means * counts / (counts + added)
 
 
 def _logit(shares: Counts) -> Counts:

@@ -20,6 +20,7 @@ WORLD = make_world("ranking", "pure")
 
 def model_of(n_epochs: int = 3, **settings: Any) -> Recommender:
     common: dict[str, Any] = {"embed_size": 4, "lr": 0.05, "batch_size": 64, "ema": 0.9, "hidden_units": (6,)}
+    common["num_neg"] = 1
     return DeepFM("ranking", WORLD.build()[1], n_epochs=n_epochs, **{**common, **settings})
 
 

@@ -21,7 +21,7 @@ WORLD = World(two_tastes(40, 30), COLUMNS["sparse"])
 def fitted(algorithm: type[Recommender] = FM, **settings: Any) -> Recommender:
     data, info = WORLD.build()
     common = {"embed_size": 8, "n_epochs": 12, "lr": 0.02, "batch_size": 64}
-    return algorithm("ranking", info, **{**common, **settings}).fit(data, neg_sampling=True, verbose=0)
+    return algorithm("ranking", info, num_neg=1, **{**common, **settings}).fit(data, neg_sampling=True, verbose=0)
 
 
 def batches(share: float | tuple[float, float], epoch: int = 0, num_neg: int = 2) -> tuple[np.ndarray, np.ndarray]:

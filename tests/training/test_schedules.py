@@ -30,7 +30,7 @@ def rates_of(monkeypatch: pytest.MonkeyPatch, n_fits: int = 1, **arguments: Any)
 
     data, info = make_world("ranking", "pure").build()
     settings = {"embed_size": 4, "n_epochs": 3, "lr": LR, "batch_size": 128} | arguments.pop("settings", {})
-    model = FM("ranking", info, **settings)
+    model = FM("ranking", info, num_neg=1, **settings)
     with monkeypatch.context() as patch:
         patch.setattr(Optimizer, "step", noting)
         for _ in range(n_fits):
@@ -96,7 +96,7 @@ def test_a_schedule_of_ones_changes_no_bit():
     data, info = make_world("ranking", "pure").build()
     settings: dict[str, Any] = {"embed_size": 4, "n_epochs": 2, "lr": LR}
     models = [
-        FM("ranking", info, **settings).fit(data, True, verbose=0, lr_schedule=schedule)
+        FM("ranking", info, num_neg=1, **settings).fit(data, True, verbose=0, lr_schedule=schedule)
         for schedule in (None, lambda progress: 1.0)
     ]
     states = [model._state for model in models]
@@ -118,7 +118,7 @@ def test_a_schedule_of_ones_changes_no_bit():
 )
 def test_what_is_no_schedule_is_refused_before_any_work(schedule, kind, match):
     data, info = make_world("ranking", "pure").build()
-    model = FM("ranking", info)
+    model = FM("ranking", info, num_neg=1)
     with pytest.raises(kind, match=match):
         model.fit(data, neg_sampling=True, verbose=0, lr_schedule=schedule)
     assert not model._state

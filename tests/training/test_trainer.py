@@ -367,7 +367,9 @@ def test_the_gradient_of_reg_is_twice_the_row_for_each_time_it_stands_in_the_bat
 @pytest.mark.parametrize(("decay", "factor"), [(True, 0.96), (False, 1.0), (0.5, 0.5)])
 def test_the_learning_rate_falls_by_a_factor_an_epoch(world, decay, factor):
     data, info = world
-    model = FM("rating", info, lr=0.02, lr_decay=decay)
+    model = FM(
+        "rating", info, "squared", embed_size=4, batch_size=32, prior=0, embed_dropout=0, lr=0.02, lr_decay=decay
+    )
     trainer = Trainer(build_network(model, model.components), plan_of(model, neg_sampling=False, shuffle=True))
     used: list[float] = []
     before_steps(trainer, lambda: used.append(trainer.optimizer.rates.lr))
@@ -394,7 +396,9 @@ def globals_of_randomness() -> tuple:
 @pytest.mark.parametrize("lr", [0.01, 1e38], ids=["well", "diverging"])
 def test_fit_leaves_global_randomness_as_it_was(world, lr):
     data, info = world
-    model = DeepFM("ranking", info, n_epochs=2, lr=lr, dropout_rate=0.3, embed_dropout=0.2, hidden_units=(4,))
+    model = DeepFM(
+        "ranking", info, num_neg=1, n_epochs=2, lr=lr, dropout_rate=0.3, embed_dropout=0.2, hidden_units=(4,)
+    )
     before = globals_of_randomness()
     if lr == 1e38:
         with pytest.raises(FloatingPointError):
@@ -410,7 +414,7 @@ def test_fit_does_not_depend_on_global_randomness(world):
     for seed in (1, 2):
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
-        model = DeepFM("ranking", info, n_epochs=2, dropout_rate=0.3, embed_dropout=0.2, hidden_units=(4,))
+        model = DeepFM("ranking", info, num_neg=1, n_epochs=2, dropout_rate=0.3, embed_dropout=0.2, hidden_units=(4,))
         predictions.append(model.fit(data, neg_sampling=True, verbose=0).predict([1, 2, 3], [3, 2, 1]))
     assert np.array_equal(*predictions)
 
@@ -434,7 +438,7 @@ def failing_at(step: int, error: BaseException | float):
 def fitted(world, **more) -> FM:
     """A model of one epoch on half of the data; an epoch on all of it has 5 steps."""
     data, info = world
-    model = FM("ranking", info, lr=0.05, n_epochs=1, batch_size=2 * -(-len(data) // 5), **more)
+    model = FM("ranking", info, num_neg=1, lr=0.05, n_epochs=1, batch_size=2 * -(-len(data) // 5), **more)
     return model.fit(data.take(np.arange(len(data) // 2)), neg_sampling=True, verbose=0)
 
 
@@ -471,7 +475,7 @@ def test_a_loss_that_is_no_number_is_an_error_and_the_model_predicts_as_before(w
 def test_a_first_fit_that_fails_leaves_no_model(world, monkeypatch):
     data, info = world
     monkeypatch.setitem(RANKING_LOSSES, "cross_entropy", failing_at(3, float("nan")))
-    model = FM("ranking", info, n_epochs=3, batch_size=2 * len(data))
+    model = FM("ranking", info, num_neg=1, n_epochs=3, batch_size=2 * len(data))
     with pytest.raises(FloatingPointError, match="in epoch 3"):
         model.fit(data, neg_sampling=True, verbose=0)
     with pytest.raises(ValueError, match="call fit first"):

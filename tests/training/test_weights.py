@@ -181,7 +181,7 @@ def gradients(weights: Any, rows: Any, task: str, neg_sampling: bool, loss: str,
     if task == "ranking" and not neg_sampling:
         frame = frame.assign(label=np.arange(40) % 2)
     data, info = world.build(frame)
-    model = FM(task, info, loss, embed_size=4, init_std=0.3, use_bn=False)
+    model = FM(task, info, loss, embed_size=4, init_std=0.3, num_neg=1, prior=0)
     draw = SAMPLERS["random"](info) if neg_sampling else None
     model.n_epochs, model.lr, model.batch_size = 1, 1e-30, 10_000
     model.fit(data, neg_sampling, verbose=0)
@@ -252,7 +252,7 @@ def test_batches_carry_the_weights_of_their_rows(monkeypatch, at_once):
 def fitted(frame: pd.DataFrame, **more: Any) -> Recommender:
     data, info = DatasetPure.build_trainset(frame, weight_col="weight" if "weight" in frame else None)
     settings: dict[str, Any] = {"embed_size": 4, "n_epochs": 3, "lr": 0.05, "batch_size": 64, "ema": 0.9, **more}
-    return FM("ranking", info, **settings).fit(data, neg_sampling=True, verbose=0)
+    return FM("ranking", info, num_neg=1, **settings).fit(data, neg_sampling=True, verbose=0)
 
 
 def same(one: Recommender, other: Recommender) -> bool:
@@ -296,7 +296,7 @@ def test_heavy_rows_are_learnt_and_rows_of_weight_0_are_not():
 def test_weights_that_are_0_in_all_positives_are_refused():
     frame = two_tastes().assign(label=lambda frame: np.arange(len(frame)) % 2)
     data, info = DatasetPure.build_trainset(frame.assign(weight=1 - frame["label"]), weight_col="weight")
-    model = FM("ranking", info)
+    model = FM("ranking", info, num_neg=1)
     with (
         pytest.warns(UserWarning, match="rows with label 0 or below are left out"),
         pytest.raises(
@@ -311,7 +311,7 @@ def test_weights_that_were_edited_are_checked_again(bad):
     data, info = DatasetPure.build_trainset(two_tastes().assign(weight=2.0), weight_col="weight")
     data.weights[3] = bad
     with pytest.raises(ValueError, match="weights must be finite, at least 0"):
-        FM("ranking", info).fit(data, neg_sampling=True, verbose=0)
+        FM("ranking", info, num_neg=1).fit(data, neg_sampling=True, verbose=0)
 
 
 def test_measuring_ignores_weights():
