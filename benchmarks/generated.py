@@ -72,3 +72,24 @@ def tutorial_frame(n_items: int, n_users: int = 6000) -> pd.DataFrame:
         for number, (name, n_values) in enumerate(TUTORIAL_VALUES.items())
     }
     return pd.DataFrame(ids | features | {"label": 1})
+
+
+def tastes_frame(n_users: int, n_items: int, mean_size: int, n_factors: int = 16, n_tastes: int = 40) -> pd.DataFrame:
+    """Choices from a skewed catalogue by tastes that lie around some centres, each pair once.
+
+    A user's ``segment`` and an item's ``category`` tell the centre. A choice follows the fit of both vectors and the
+    item's popularity, which falls with its rank; the number of choices has a long tail.
+    """
+    rng = np.random.default_rng(SEED)
+    centres = rng.normal(0, 1, (n_tastes, n_factors))
+    segments, categories = (rng.integers(0, n_tastes, n) for n in (n_users, n_items))
+    users, items = (0.7 * centres[of] + 0.7 * rng.normal(0, 1, (len(of), n_factors)) for of in (segments, categories))
+    popularity = -0.8 * np.log(10 + rng.permutation(n_items))
+    sizes = np.clip(rng.lognormal(np.log(mean_size) - 0.32, 0.8, n_users), 8, n_items // 4).astype(np.int64)
+    rows: list[NDArray[np.int64]] = []
+    for user in range(n_users):
+        scores = 2 * items @ users[user] / np.sqrt(n_factors) + popularity + rng.gumbel(0, 1, n_items)
+        rows.append(np.argpartition(-scores, sizes[user])[: sizes[user]])
+    chosen, owners = np.concatenate(rows), np.repeat(np.arange(n_users), sizes)
+    frame = {"user": owners, "item": chosen, "label": 1, "segment": segments[owners], "category": categories[chosen]}
+    return pd.DataFrame(frame)

@@ -37,7 +37,11 @@ def answer(work: Callable[[Record], Iterable[Record]], *packages: str) -> None:
 
 
 def ask(
-    module: str, request: Mapping[str, object], python: str | Path = sys.executable, threads: int = 1
+    module: str,
+    request: Mapping[str, object],
+    python: str | Path = sys.executable,
+    threads: int = 1,
+    limit_s: float | None = None,
 ) -> list[Record]:
     """What a side answers, in a new process of that interpreter with that many threads.
 
@@ -45,6 +49,8 @@ def ask(
     ------
     RuntimeError
         If the process fails; with the end of its messages.
+    subprocess.TimeoutExpired
+        If it takes longer than the limit. It is killed then.
     """
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(
@@ -54,6 +60,7 @@ def ask(
         text=True,
         cwd=ROOT,
         env=environment,
+        timeout=limit_s,
     )
     if done.returncode:
         raise RuntimeError(f"{module} failed:\n{done.stderr[-TAIL:]}")

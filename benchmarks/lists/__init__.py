@@ -1,0 +1,1 @@
+"""Lists of many methods on many data sets: ``python -m benchmarks.lists``."""

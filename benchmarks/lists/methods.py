@@ -1,0 +1,187 @@
+"""The methods of ``benchmarks.lists``, and the settings that are tried on the validation part of each data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+Settings = dict[str, Any]
+LARGE = "ml-1m-random", "ml-1m-time", "catalogue"
+"""Data sets on which a method may have other settings to try, since all take long there."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method.
+
+    Attributes
+    ----------
+    title
+        What the page calls it.
+    module, model
+        The side that runs it, and which of its models.
+    settings
+        What is tried.
+    on_large
+        What is tried on large data sets; by default the same.
+    environment
+        The environment of ``make peers`` that it needs; "" is this one.
+    has_columns
+        Whether it gets the data set's features or context.
+    is_random
+        Whether seeds make a difference.
+    patience
+        Moments without a better validation figure before a training ends.
+    limit_s
+        Seconds from when on no more training begins.
+    """
+
+    title: str
+    module: str
+    model: str
+    settings: tuple[Settings, ...]
+    on_large: tuple[Settings, ...] = ()
+    environment: str = ""
+    has_columns: bool = False
+    is_random: bool = True
+    patience: int = 5
+    limit_s: float = 480
+
+    def tried(self, data_set: str) -> tuple[Settings, ...]:
+        """What is tried on a data set."""
+        return self.on_large if self.on_large and data_set in LARGE else self.settings
+
+
+# ---- others
+
+ALS: Settings = {"factors": 128, "iterations": 40, "step": 1}
+TRIED_ALS = (
+    *(
+        {**ALS, "alpha": alpha, "regularization": alpha * times}
+        for alpha, times in product((5, 10, 20, 40), (2.5, 5, 10))
+    ),
+    *(
+        {**ALS, "factors": factors, "alpha": alpha, "regularization": 5 * alpha}
+        for factors, alpha in product((32, 64, 256), (10, 20))
+    ),
+)
+BPR: Settings = {"factors": 64, "learning_rate": 0.05, "regularization": 0.01, "iterations": 300, "step": 5}
+TRIED_BPR = (
+    BPR,
+    {**BPR, "regularization": 0.03},
+    {**BPR, "regularization": 0.1},
+    {**BPR, "learning_rate": 0.02},
+    {**BPR, "learning_rate": 0.02, "regularization": 0.05},
+    {**BPR, "learning_rate": 0.1, "regularization": 0.05},
+    {**BPR, "factors": 32, "regularization": 0.05},
+    {**BPR, "factors": 128, "regularization": 0.05},
+)
+LIGHTGCN: Settings = {
+    "embedding_size": 64, "n_layers": 2, "reg_weight": 1e-4, "learning_rate": 0.02, "train_batch_size": 4096,
+    "epochs": 200, "step": 3,
+}  # fmt: skip
+TRIED_LIGHTGCN = (
+    LIGHTGCN,
+    {**LIGHTGCN, "n_layers": 3},
+    {**LIGHTGCN, "n_layers": 1},
+    {**LIGHTGCN, "reg_weight": 1e-3},
+    {**LIGHTGCN, "learning_rate": 5e-3},
+    {**LIGHTGCN, "embedding_size": 128},
+)
+LIGHTGCN_ON_LARGE = {**LIGHTGCN, "train_batch_size": 32_768}
+TRIED_LIGHTGCN_ON_LARGE = (
+    LIGHTGCN_ON_LARGE,
+    {**LIGHTGCN_ON_LARGE, "n_layers": 1},
+    {**LIGHTGCN_ON_LARGE, "reg_weight": 1e-3},
+)
+LIBRECOMMENDER: Settings = {"embed_size": 16, "lr": 1e-3, "batch_size": 1024, "n_epochs": 20, "step": 4}
+TRIED_LIBRECOMMENDER = (
+    LIBRECOMMENDER,
+    {**LIBRECOMMENDER, "lr": 3e-3},
+    {**LIBRECOMMENDER, "embed_size": 64},
+    {**LIBRECOMMENDER, "num_neg": 4},
+    {**LIBRECOMMENDER, "reg": 1e-3},
+    {**LIBRECOMMENDER, "dropout_rate": 0.2, "use_bn": False},
+)
+LIBRECOMMENDER_ON_LARGE = {**LIBRECOMMENDER, "batch_size": 2048, "step": 10}
+TRIED_LIBRECOMMENDER_ON_LARGE = (
+    LIBRECOMMENDER_ON_LARGE,
+    {**LIBRECOMMENDER_ON_LARGE, "embed_size": 64},
+    {**LIBRECOMMENDER_ON_LARGE, "dropout_rate": 0.2, "use_bn": False},
+)
+
+# ---- ours
+
+CATALOGUE: Settings = {
+    "num_neg": "all", "loss_type": "softmax", "embed_size": 128, "lr": 5e-3, "batch_size": 256,
+    "embed_dropout": (0.7, 0), "init_std": 0.05, "n_epochs": 200,
+}  # fmt: skip
+FM = {**CATALOGUE, "use_bn": False}
+TRIED_FM = (
+    FM,
+    {**FM, "embed_dropout": (0.5, 0)},
+    {**FM, "embed_size": 64, "embed_dropout": (0.5, 0)},
+    {**FM, "embed_size": 256, "embed_dropout": (0.8, 0)},
+    {**FM, "lr": 2e-3},
+    {**FM, "lr": 1e-2, "batch_size": 512},
+    {**FM, "batch_size": 64, "lr": 2e-3},
+    {**FM, "loss_type": "cross_entropy"},
+)
+DEEP = {**CATALOGUE, "embed_size": 64, "embed_dropout": (0.5, 0), "use_bn": False}
+TRIED_DEEP = (
+    {**DEEP, "hidden_units": (64,)},
+    {**DEEP, "hidden_units": (64, 32)},
+    {**DEEP, "hidden_units": (64,), "embed_dropout": (0.7, 0)},
+    {**DEEP, "hidden_units": (64,), "lr": 2e-3},
+)
+TRIED_STREAMS = tuple({**settings, "second_hidden_units": settings["hidden_units"]} for settings in TRIED_DEEP)
+TRIED = {"FM": TRIED_FM, "NFM": TRIED_DEEP, "DeepFM": TRIED_DEEP, "DCNv2": TRIED_DEEP, "FinalMLP": TRIED_STREAMS}
+VARIANTS = {
+    "defaults": ("ids, defaults", False, False),
+    "ids": ("ids, tuned", False, True),
+    "columns-defaults": ("features or context, defaults", True, False),
+    "columns": ("features or context, tuned", True, True),
+}
+
+
+def ours(model: str, variant: str) -> Method:
+    """One of recolib's algorithms, with ids alone or all columns, with its defaults or tuned."""
+    title, has_columns, is_tuned = VARIANTS[variant]
+    settings = TRIED[model] if is_tuned else ({},)
+    return Method(f"{model}, {title}", "benchmarks.own.lists", model, settings, has_columns=has_columns)
+
+
+IMPLICIT = "benchmarks.peers.implicit"
+METHODS = {
+    "popular": Method("popular", "benchmarks.own.baselines", "popular", ({},), is_random=False),
+    "ease": Method(
+        "EASE",
+        "benchmarks.own.baselines",
+        "ease",
+        tuple({"reg": reg} for reg in (20, 50, 100, 200, 500, 1000, 2000)),
+        is_random=False,
+    ),
+    "ials": Method("iALS (implicit)", IMPLICIT, "als", TRIED_ALS, environment="implicit", patience=4),
+    "bpr": Method("BPR (implicit)", IMPLICIT, "bpr", TRIED_BPR, environment="implicit", patience=4),
+    "lightgcn": Method(
+        "LightGCN (RecBole)",
+        "benchmarks.peers.recbole_lists",
+        "LightGCN",
+        TRIED_LIGHTGCN,
+        TRIED_LIGHTGCN_ON_LARGE,
+        environment="recbole",
+        patience=3,
+    ),
+    "librecommender": Method(
+        "DeepFM (LibRecommender)",
+        "benchmarks.peers.librecommender_lists",
+        "DeepFM",
+        TRIED_LIBRECOMMENDER,
+        TRIED_LIBRECOMMENDER_ON_LARGE,
+        environment="librecommender",
+        patience=2,
+    ),
+} | {f"{model.lower()}-{variant}": ours(model, variant) for model in TRIED for variant in VARIANTS}
+OURS = [name for name, method in METHODS.items() if method.module == "benchmarks.own.lists"]
+OTHERS = [name for name in METHODS if name not in OURS]
