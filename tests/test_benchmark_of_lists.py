@@ -76,15 +76,18 @@ def test_a_task_comes_back_from_its_file(tmp_path: Path, made: DataSet) -> None:
 def test_a_training_ends_after_its_patience_or_its_time(made: DataSet, tmp_path: Path) -> None:
     write(made, tmp_path)
     task = Task.read(tmp_path)
-    watch = Watch(task, {"patience": 2, "limit_s": 60})
+    watch = Watch(task, {"threads": 1, "patience": 2, "limit_s": 60})
     lists = task.top(lambda users: np.random.default_rng(0).random((len(users), task.n_items)))
     over = list[bool]()
     for epoch in range(3):
         assert not watch.is_over
-        watch.measure(epoch, 1.0, lambda: lists)
+        watch.measure(epoch, lambda: lists)
         over.append(watch.is_over)
     assert over == [False, False, True]  # the first is the best of equals
-    assert Watch(task, {"patience": 2, "limit_s": 0}).is_over
+    watch = Watch(task, {"threads": 1, "patience": 2, "limit_s": 0})
+    assert not watch.is_over
+    watch.measure(1, lambda: lists)
+    assert watch.is_over
 
 
 # ---- data sets
@@ -242,13 +245,13 @@ def test_a_run_that_takes_too_long_is_killed_and_kept_as_such(tmp_path: Path, mo
         ask("timeit", {}, limit_s=0.01)
 
     def slow(*_: object) -> list[Record]:
-        raise subprocess.TimeoutExpired("side", 600)
+        raise subprocess.TimeoutExpired("side", 1200)
 
     monkeypatch.setattr(runs, "ask", slow)
     run, about = make(MADE, {"settings": {"a": (1, 2)}, "seed": 0}, "python", 1)
     kept = Kept.read("set", "made", tmp_path)
     kept.add(run, about)
-    assert run["failed"] == "killed after 600 s"
+    assert run["failed"] == "killed after 1200 s"
     assert kept.chosen(MADE.settings) == []
     assert next(missing(kept, MADE, "frappe", 3)) == ({"a": (3, 4)}, 0)
 
@@ -283,7 +286,7 @@ def test_pages_show_what_was_measured(tmp_path: Path) -> None:
     choosing.write_text(page.CHOOSING.read_text("utf-8"), "utf-8")
     lists.write_text(page.LISTS.read_text("utf-8"), "utf-8")
     page.write_pages(tmp_path, choosing, lists)
-    assert "| FM, ids, tuned |" + " **.3100** |" * 6 in choosing.read_text("utf-8")
+    assert "| FM, ids, tuned |" + " **.3100** |" * 6 + " 4.0 | 1.0 |" in choosing.read_text("utf-8")
     text = lists.read_text("utf-8")
     assert "| FM, ids, tuned |" + " 4.0 |" * 6 in text
     assert "| iALS (implicit) |" + " - |" * 6 in text  # .25 is below 97 % of .3
@@ -293,7 +296,7 @@ def test_pages_show_what_was_measured(tmp_path: Path) -> None:
 
 def test_the_pages_are_those_of_the_results() -> None:
     results = page.read()
-    assert page.quality(results) in page.CHOOSING.read_text("utf-8")
+    assert page.summary(results) in page.CHOOSING.read_text("utf-8")
     text = page.LISTS.read_text("utf-8")
     assert page.conditions(results) in text
     for name in SETS:

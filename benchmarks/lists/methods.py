@@ -34,7 +34,7 @@ class Method:
     patience
         Moments without a better validation figure before a training ends.
     limit_s
-        Seconds from when on no more training begins.
+        Seconds of training and lists after which no more training begins.
     """
 
     title: str
@@ -46,7 +46,7 @@ class Method:
     has_columns: bool = False
     is_random: bool = True
     patience: int = 5
-    limit_s: float = 480
+    limit_s: float = 300
 
     def tried(self, data_set: str) -> tuple[Settings, ...]:
         """What is tried on a data set."""
@@ -95,20 +95,21 @@ TRIED_LIGHTGCN_ON_LARGE = (
     {**LIGHTGCN_ON_LARGE, "n_layers": 1},
     {**LIGHTGCN_ON_LARGE, "reg_weight": 1e-3},
 )
-LIBRECOMMENDER: Settings = {"embed_size": 16, "lr": 1e-3, "batch_size": 1024, "n_epochs": 20, "step": 4}
+LIBRECOMMENDER: Settings = {"embed_size": 16, "lr": 3e-3, "batch_size": 1024, "n_epochs": 60, "step": 4}
 TRIED_LIBRECOMMENDER = (
+    {**LIBRECOMMENDER, "lr": 1e-3},
     LIBRECOMMENDER,
-    {**LIBRECOMMENDER, "lr": 3e-3},
+    {**LIBRECOMMENDER, "lr": 1e-2},
     {**LIBRECOMMENDER, "embed_size": 64},
     {**LIBRECOMMENDER, "num_neg": 4},
     {**LIBRECOMMENDER, "reg": 1e-3},
     {**LIBRECOMMENDER, "dropout_rate": 0.2, "use_bn": False},
 )
-LIBRECOMMENDER_ON_LARGE = {**LIBRECOMMENDER, "batch_size": 2048, "step": 10}
+LIBRECOMMENDER_ON_LARGE = {**LIBRECOMMENDER, "batch_size": 2048, "n_epochs": 20, "step": 20}
 TRIED_LIBRECOMMENDER_ON_LARGE = (
     LIBRECOMMENDER_ON_LARGE,
+    {**LIBRECOMMENDER_ON_LARGE, "lr": 1e-2},
     {**LIBRECOMMENDER_ON_LARGE, "embed_size": 64},
-    {**LIBRECOMMENDER_ON_LARGE, "dropout_rate": 0.2, "use_bn": False},
 )
 
 # ---- ours

@@ -153,35 +153,42 @@ class Task:
 
 
 class Watch:
-    """Measures the lists at some moments of a training, and says when it is to end.
+    """Measures training and lists at some moments, and says when a training is to end.
+
+    Seconds are the processor's if there is one thread: other work on the machine changes them less than the clock's.
 
     Parameters
     ----------
     task
         What the lists are of.
     request
-        ``patience``: moments without a better validation figure before the end. ``limit_s``: seconds of the wall clock,
-        from when the watch was made, after which no more training begins.
+        ``threads``: how many compute. ``patience``: moments without a better validation figure before the end.
+        ``limit_s``: seconds of training and lists after which no more training begins.
     """
 
     def __init__(self, task: Task, request: Mapping[str, Any]) -> None:
         self.task = task
         self.patience, self.limit_s = request["patience"], request["limit_s"]
-        self.start = time.perf_counter()
+        self.clock = time.process_time if request["threads"] == 1 else time.perf_counter
+        self.begun = self.resumed = self.clock()
+        self.train_s = 0.0
         self.records: list[Record] = []
 
-    def measure(self, epoch: int, train_s: float, lists: Callable[[], Ints]) -> Record:
-        """A record of the lists after so many epochs and seconds of training."""
-        start = time.perf_counter()
+    def measure(self, epoch: int, lists: Callable[[], Ints]) -> Record:
+        """A record of the lists after so many epochs; what came before, but for earlier lists, was training."""
+        start = self.clock()
+        self.train_s += start - self.resumed
         made = lists()
-        seconds = {"train_s": train_s, "lists_s": time.perf_counter() - start}
+        seconds = {"train_s": self.train_s, "lists_s": self.clock() - start}
         self.records.append({"epoch": epoch, **seconds, **self.task.figures(made)})
+        self.resumed = self.clock()
         return self.records[-1]
 
     @property
     def is_over(self) -> bool:
-        """Whether training is to end."""
+        """Whether training is to end, which it does not before its first record."""
         valid = [record["valid"] for record in self.records]
-        if valid and len(valid) - 1 - int(np.argmax(valid)) >= self.patience:
-            return True
-        return time.perf_counter() - self.start > self.limit_s
+        if not valid:
+            return False
+        waited = len(valid) - 1 - int(np.argmax(valid))
+        return waited >= self.patience or self.clock() - self.begun > self.limit_s

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,20 +54,17 @@ def work(request: Record) -> Iterator[Record]:
     model: Recommender = getattr(algorithms, request["model"])(
         "ranking", info, seed=request["seed"], **request["settings"]
     )
-    watch = Watch(task, request)
 
     def after_epoch(record: dict[str, Any]) -> None:
-        spent.append(record["seconds"])
-        watch.measure(record["epoch"], sum(spent), lambda: lists_of(model, task, contexts))
+        watch.measure(record["epoch"], lambda: lists_of(model, task, contexts))
         if watch.is_over:
             raise EndOfTrainingError
 
-    spent: list[float] = []
-    start = time.perf_counter()
+    watch = Watch(task, request)
     with contextlib.suppress(EndOfTrainingError):
         model.fit(data, neg_sampling=True, verbose=0, callbacks=[after_epoch] if request["settings"] else [])
     if not request["settings"]:
-        watch.measure(len(model.history_), time.perf_counter() - start, lambda: lists_of(model, task, contexts))
+        watch.measure(len(model.history_), lambda: lists_of(model, task, contexts))
     yield from watch.records
     yield {"peak_mib": peak_mib()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +31,6 @@ def work(request: Record) -> Iterator[Record]:
     step = settings.pop("step")
     data, info = DatasetFeat.build_trainset(pd.DataFrame({"user": task.users, "item": task.items, "label": 1}))
     model = deepfm(info, request | {"settings": settings})
-    watch, seconds = Watch(task, request), list[float]()
     asked, at = np.unique(task.queries, return_inverse=True)
 
     def lists() -> Ints:
@@ -42,25 +41,17 @@ def work(request: Record) -> Iterator[Record]:
             made += [found[user] for user in users]
         return task.padded(made)[at]
 
-    class Block:
-        """Times an epoch: what LibRecommender's ``fit`` calls around each."""
+    epochs = itertools.count(1)
 
-        def __init__(self, *_: object) -> None:
-            self.start = 0.0
-
-        def __enter__(self) -> None:
-            self.start = time.perf_counter()
-
-        def __exit__(self, *_: object) -> None:
-            seconds.append(time.perf_counter() - self.start)
-
-    def print_metrics(**_: Any) -> None:
-        if len(seconds) % step == 0:
-            watch.measure(len(seconds), sum(seconds), lists)
+    def print_metrics(**_: Any) -> None:  # which is called after each epoch
+        epoch = next(epochs)
+        if epoch % step == 0:
+            watch.measure(epoch, lists)
         if watch.is_over:
             raise EndOfTrainingError
 
-    tf_trainer.time_block, tf_trainer.print_metrics = Block, print_metrics
+    tf_trainer.print_metrics = print_metrics
+    watch = Watch(task, request)
     with contextlib.suppress(EndOfTrainingError):
         model.fit(data, neg_sampling=True, verbose=2, shuffle=True)  # below 2 there are no metrics to print
     yield from watch.records
