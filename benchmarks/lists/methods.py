@@ -66,16 +66,13 @@ TRIED_ALS = (
         for factors, alpha in product((32, 64, 256), (10, 20))
     ),
 )
-BPR: Settings = {"factors": 64, "learning_rate": 0.05, "regularization": 0.01, "iterations": 300, "step": 5}
+BPR: Settings = {"factors": 64, "learning_rate": 0.01, "regularization": 0.01, "iterations": 500, "step": 5}
 TRIED_BPR = (
-    BPR,
-    {**BPR, "regularization": 0.03},
-    {**BPR, "regularization": 0.1},
-    {**BPR, "learning_rate": 0.02},
-    {**BPR, "learning_rate": 0.02, "regularization": 0.05},
-    {**BPR, "learning_rate": 0.1, "regularization": 0.05},
-    {**BPR, "factors": 32, "regularization": 0.05},
-    {**BPR, "factors": 128, "regularization": 0.05},
+    *(
+        {**BPR, "learning_rate": lr, "regularization": reg}
+        for lr, reg in product((0.005, 0.01, 0.02, 0.05), (0.003, 0.01, 0.03))
+    ),
+    *({**BPR, "factors": factors} for factors in (32, 128)),
 )
 LIGHTGCN: Settings = {
     "embedding_size": 64, "n_layers": 2, "reg_weight": 1e-4, "learning_rate": 0.02, "train_batch_size": 4096,
@@ -94,6 +91,7 @@ TRIED_LIGHTGCN_ON_LARGE = (
     LIGHTGCN_ON_LARGE,
     {**LIGHTGCN_ON_LARGE, "n_layers": 1},
     {**LIGHTGCN_ON_LARGE, "reg_weight": 1e-3},
+    {**LIGHTGCN_ON_LARGE, "learning_rate": 0.01},
 )
 LIBRECOMMENDER: Settings = {"embed_size": 16, "lr": 3e-3, "batch_size": 1024, "n_epochs": 60, "step": 4}
 TRIED_LIBRECOMMENDER = (
@@ -164,7 +162,7 @@ METHODS = {
         is_random=False,
     ),
     "ials": Method("iALS (implicit)", IMPLICIT, "als", TRIED_ALS, environment="implicit", patience=4),
-    "bpr": Method("BPR (implicit)", IMPLICIT, "bpr", TRIED_BPR, environment="implicit", patience=4),
+    "bpr": Method("BPR (implicit)", IMPLICIT, "bpr", TRIED_BPR, environment="implicit", patience=8),
     "lightgcn": Method(
         "LightGCN (RecBole)",
         "benchmarks.peers.recbole_lists",

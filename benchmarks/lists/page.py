@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -163,16 +164,17 @@ def plot(results: Results, file: Path) -> None:
         for panel, name in zip(figure.subplots(2, 3).flat, SETS, strict=True):
             for method in results[name]:
                 runs = of(results, name, method)
-                seconds, score = mean(runs, "train_s"), mean(runs, "ndcg")
+                score = mean(runs, "ndcg")
                 if method == "popular":
                     panel.axhline(score, color="lightgray", linestyle="--", zorder=0)
                     continue
                 family, _, variant = method.partition("-")
                 face = "none" if "defaults" in variant else COLORS[family]
                 style = {"color": COLORS[family], "marker": MARKERS[variant], "markerfacecolor": face, "ms": 5}
-                panel.plot(seconds, score, linestyle="", **style)
+                panel.plot(mean(runs, "train_s"), score, linestyle="", **style)
             panel.set_title(SETS[name].title, fontsize=9)
-            panel.set(xscale="log", xlabel="seconds of training", ylabel="nDCG@10")
+            seconds = [mean(of(results, name, method), "train_s") for method in results[name] if method != "popular"]
+            panel.set(xscale="log", xlim=whole_decades(seconds or [2]), xlabel="seconds of training", ylabel="nDCG@10")
             panel.grid(alpha=0.3)
         shown = {method.partition("-")[0] for one in results.values() for method in one} - {"popular"}
         names = {
@@ -190,8 +192,13 @@ def plot(results: Results, file: Path) -> None:
             Line2D([], [], linestyle="", marker="^", color="gray", label="ours, features or context"),
             Line2D([], [], marker="o", label="hollow: defaults", **hollow),
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
         figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None, dpi=150)
+
+
+def whole_decades(values: Sequence[float]) -> tuple[float, float]:
+    """Powers of ten around the values."""
+    return 10 ** math.floor(math.log10(min(values))), 10 ** math.ceil(math.log10(max(values)))
 
 
 def write_pages(folder: Path = FOLDER, choosing: Path = CHOOSING, lists: Path = LISTS) -> None:
