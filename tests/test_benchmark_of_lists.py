@@ -245,13 +245,13 @@ def test_a_run_that_takes_too_long_is_killed_and_kept_as_such(tmp_path: Path, mo
         ask("timeit", {}, limit_s=0.01)
 
     def slow(*_: object) -> list[Record]:
-        raise subprocess.TimeoutExpired("side", 1200)
+        raise subprocess.TimeoutExpired("side", 3600)
 
     monkeypatch.setattr(runs, "ask", slow)
     run, about = make(MADE, {"settings": {"a": (1, 2)}, "seed": 0}, "python", 1)
     kept = Kept.read("set", "made", tmp_path)
     kept.add(run, about)
-    assert run["failed"] == "killed after 1200 s"
+    assert run["failed"] == "killed after 3600 s"
     assert kept.chosen(MADE.settings) == []
     assert next(missing(kept, MADE, "frappe", 3)) == ({"a": (3, 4)}, 0)
 

@@ -15,11 +15,10 @@ test.
 
 Settings and epochs are those with the best nDCG@10 on the validation part. All settings of ``benchmarks.lists.methods``
 are tried with the first seed, and the chosen ones run with the others. Each run is a process, in an environment of its
-own if it is another library (``make peers``), begins no epoch after five minutes, and is killed after twenty. With one
-thread, seconds are the processor's. Runs are kept in
-``benchmarks/results/lists``, and what is there is not run again: remove a file to search anew, or pass ``--again`` to
-time what was chosen. At the end the tables and the picture are put into ``docs/choosing.md`` and
-``docs/list_quality.md``.
+own if it is another library (``make peers``), begins no epoch after five minutes, and is killed after an hour. With one
+thread, seconds are the processor's. Runs are kept in ``benchmarks/results/lists``, and what is there is not run again:
+remove a file to search anew, or pass ``--again`` to time what was chosen. At the end the tables and the picture are put
+into ``docs/choosing.md`` and ``docs/list_quality.md``.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ LIBRECOMMENDER_ON_LARGE = {**LIBRECOMMENDER, "batch_size": 2048, "n_epochs": 20,
 TRIED_LIBRECOMMENDER_ON_LARGE = (
     LIBRECOMMENDER_ON_LARGE,
     {**LIBRECOMMENDER_ON_LARGE, "lr": 1e-2},
-    {**LIBRECOMMENDER_ON_LARGE, "embed_size": 64},
+    {**LIBRECOMMENDER_ON_LARGE, "dropout_rate": 0.2, "use_bn": False},
 )
 
 # ---- ours

@@ -19,7 +19,7 @@ from benchmarks.rounds import machine
 FOLDER = RESULTS / "lists"
 FIRST_SEED = 0
 """The seed with which settings are tried."""
-KILLED_AFTER_S = 1200
+KILLED_AFTER_S = 3600
 DIGITS = 5
 Run = dict[str, Any]
 """``settings``, ``seed``, ``load``; ``best`` (the record of the moment that validates best), ``curve`` (epoch, seconds,
