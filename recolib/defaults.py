@@ -88,7 +88,8 @@ def _negatives(settings: Settings, data: Interactions) -> dict[str, Any]:
         return {}
     if settings.sampler == SHARED:
         return {"num_neg": N_SHARED}
-    if settings.sampler != "random" or settings.loss_type not in (None, *CATALOGUE_LOSSES):
+    counts_pairs = settings.batch_size is not None
+    if counts_pairs or settings.sampler != "random" or settings.loss_type not in (None, *CATALOGUE_LOSSES):
         return {"num_neg": 1}
     if len(data.data_info.trained_items) <= LARGE_CATALOGUE:
         return {"num_neg": ALL_ITEMS}

@@ -255,7 +255,7 @@ class Settings:
         likelihood, or ``"cross_entropy"``, which has the expectation of one random negative without its noise. With
         both σ(score) is the probability that of the item and a random one the item is the positive. ``evaluate`` then
         draws one negative. Chosen: ``"all"`` up to 20,000 items, else 4,096 with ``sampler="shared"``; 1 with another
-        loss or sampler.
+        loss or sampler, or with a ``batch_size``, which counts pairs.
     multi_sparse_combiner
         How the values of a multi-sparse field are pooled: ``"sum"``, ``"mean"``, or ``"sqrtn"``, the sum over √n.
         ``"normal"`` does not pool them.

@@ -55,7 +55,7 @@ def log_shares(data: Interactions) -> Counts:
 def biases(
     users: NDArray[np.int32], items: NDArray[np.int32], labels: NDArray[np.float32], weights: Counts
 ) -> tuple[float, Counts, Counts]:
-    """The mean label, and how far above it users and items are, by code, each shrunk to 0 the more the fewer rows it has.
+    """The mean label, and how far above it users and items are, by code; fewer rows are shrunk more.
 
     References
     ----------

@@ -70,9 +70,8 @@ def test_cross_entropy_is_what_one_random_negative_gives_on_average():
         model.seed = seed
         model.fit(data, neg_sampling=True, verbose=0)
         losses.append(model.history_["train_loss"].iloc[-1])
-    whole = FM(
-        "ranking", info, embed_size=4, n_epochs=1, init_std=0.5, lr=1e-30, num_neg="all", loss_type="cross_entropy"
-    )
+    settings: dict[str, Any] = {"embed_size": 4, "n_epochs": 1, "init_std": 0.5, "lr": 1e-30, "embed_dropout": 0}
+    whole = FM("ranking", info, "cross_entropy", num_neg="all", seed=0, **settings)
     whole.fit(data, neg_sampling=True, verbose=0)
     error = np.std(losses) / len(losses) ** 0.5
     assert whole.history_["train_loss"].iloc[0] == pytest.approx(np.mean(losses), abs=4 * error)
