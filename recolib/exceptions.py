@@ -26,6 +26,10 @@ class UnknownIdWarning(RecolibWarning):
     """Users or items are unknown: ``cold_start`` says how they are scored."""
 
 
+class OverfittingWarning(RecolibWarning):
+    """The last epochs of a fit made its first metric worse, and nothing stopped them."""
+
+
 class UnseenValueWarning(RecolibWarning):
     """Values of a category are not among those of training: they count as unknown."""
 

@@ -11,6 +11,7 @@ from typing import Any, Self, cast
 from tqdm.auto import tqdm
 
 from recolib.caching import one_at_a_time
+from recolib.checkpoints import check_writable, checkpoint_file, first_epoch, read_run, resume_run
 from recolib.checks import check_bool, check_integer, check_number
 from recolib.data.dataset import DatasetFeat
 from recolib.data.field import Side
@@ -27,18 +28,7 @@ from recolib.inference.queries import Ids, read_codes
 from recolib.nn import Network, Precision
 from recolib.persistence import Persistent
 from recolib.predictor import check_verbose
-from recolib.runs import (
-    Callback,
-    Run,
-    check_callbacks,
-    check_writable,
-    checkpoint_file,
-    first_epoch,
-    follow,
-    read_run,
-    resume_run,
-    training_rows,
-)
+from recolib.runs import Callback, Run, check_callbacks, follow, training_rows
 from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
 from recolib.training.stopping import EarlyStopping, check_stopping

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from recolib.artifacts.model_file import SavedModel, plain_settings
+from recolib.artifacts.model_file import SavedModel
 from recolib.checks import readable
 from recolib.data.interactions import Interactions
 from recolib.evaluation.measurement import check_labels
-from recolib.exceptions import warn
-from recolib.files import SUFFIX, file_of, local_path, refusing, require
+from recolib.evaluation.metrics import ALL
+from recolib.exceptions import OverfittingWarning, warn
 from recolib.nn import Network
 from recolib.sampling import check_num_neg
-from recolib.settings import MAY_BE_OPEN, Settings
+from recolib.settings import Settings
 from recolib.training.batches import Examples
 from recolib.training.catalogue import CatalogueExamples
 from recolib.training.losses import needs_negatives
@@ -31,7 +30,10 @@ from recolib.training.trainer import Plan, Trainer, TrainState, train
 
 Record = dict[str, float]
 Callback = Callable[[Record], object]
-DIGESTS = ("train_data", "eval_data")
+MEASURED = "eval_"
+"""How the names of metrics begin in a record."""
+WORSE_EPOCHS = 3
+"""Epochs in a row that were worse than the best one before of which a warning tells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +143,23 @@ class Run:
             f"the model is that of epoch {now}"
         )
 
+    def warn_if_worse(self, records: Sequence[Record]) -> None:
+        """Warn where the last epochs made the first metric worse, and nothing stopped them."""
+        own = self.own(records)
+        known = [f"{MEASURED}{metric}" for metric in ALL]  # of metrics of one's own the direction is not known here
+        name = next((name for name in own[-1] if name in known), None) if own else None
+        if name is None or self.stopping is not None:
+            return
+        values = [record[name] for record in own if name in record]
+        best = EarlyStopping(name.removeprefix(MEASURED)).best(values)
+        if best is not None and len(values) - 1 - best >= WORSE_EPOCHS:
+            metric = name.removeprefix(MEASURED)
+            warn(
+                f"{name} was best after epoch {own[best]['epoch']}, {values[best]:.4g}, and is {values[-1]:.4g} after "
+                f"the last: pass early_stopping=EarlyStopping({metric!r}), or train for fewer epochs",
+                OverfittingWarning,
+            )
+
 
 Hold = Callable[[Network, TrainState, Sequence[Record]], None]
 """Makes a model answer with a network, and its next ``fit`` go on from a state of it."""
@@ -201,129 +220,13 @@ def follow(
         run.write(model, records, trainer, best)
     hold(trainer.network, trainer.state(copy=False), records)
     run.log_stop_reason(records)
+    run.warn_if_worse(records)
 
 
 def check_callbacks(callbacks: object) -> None:
     """Raise unless these are functions in a list."""
     if not isinstance(callbacks, Sequence) or not all(callable(one) for one in cast("Sequence[object]", callbacks)):
         raise TypeError(f"callbacks must be a list of functions, got {callbacks!r}")
-
-
-def first_epoch(saved: SavedModel | None) -> int:
-    """How many epochs there were before the run that was saved."""
-    return 0 if saved is None or saved.run is None else saved.run["first_epoch"]
-
-
-def checkpoint_file(argument: str, path: object) -> Path:
-    """The file that ``path`` says, with or without its ending.
-
-    Raises
-    ------
-    TypeError
-        If it is no path.
-    ValueError
-        If it does not end in the plain name of a file.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{argument} must be a path such as 'runs/movies', got {path!r}")
-    whole = local_path(cast("str | os.PathLike[str]", path), argument)
-    return file_of(whole.parent, whole.name.removesuffix(SUFFIX), argument=argument)
-
-
-def check_writable(model: Settings, file: Path | None) -> None:
-    """Make the folder of a checkpoint, if there is to be one.
-
-    Raises
-    ------
-    TypeError
-        If a setting of the model cannot be saved.
-    OSError
-        If nothing can be written there.
-    """
-    if file is None:
-        return
-    plain_settings(model)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise PermissionError(f"checkpoint={str(file)!r} cannot be written: choose another path")
-
-
-def read_run(resume: object, checkpoint: Path | None, model: Settings, is_new: bool) -> SavedModel | None:
-    """The checkpoint of a run of this model, with its settings and data; None where a run is to begin.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none, and it is not the one that is to be written.
-    ValueError
-        If it is damaged, none of a run, or one of another algorithm, settings or data, or the model is not new.
-    """
-    if resume is None:
-        return None
-    file = checkpoint_file("resume", resume)
-    if checkpoint is not None and not file.exists() and file.resolve() == checkpoint.resolve():
-        return None
-    if not is_new:
-        raise ValueError("resume is for a model that was not trained before: make a new one with the same settings")
-    saved = SavedModel.read(file)
-    if saved.run is None:
-        raise ValueError(f"{file} holds a model, but no run to resume: load it, and fit it further")
-    if not saved.is_of(type(model)):
-        raise ValueError(f"{file} is a run of {saved.algorithm}, not of {type(model).__name__}")
-    there, here = dict(saved.settings), plain_settings(model)
-    here |= {name: there.get(name) for name in MAY_BE_OPEN if here.get(name, 0) is None}
-    _refuse_differences(file, there | {"device": None}, here | {"device": None})
-    if saved.data_info.fingerprint != model.data_info.fingerprint:
-        raise ValueError(f"{file} is a run on other data ({saved.data_info}) than this model's ({model.data_info})")
-    with refusing(file):
-        first = saved.run["first_epoch"]
-        require(
-            type(first) is int and first >= 0 and isinstance(saved.run["fingerprint"], dict), "a run says what it is"
-        )
-    return saved
-
-
-def resume_run(saved: SavedModel, run: Run, trainer: Trainer) -> tuple[list[Record], TrainState]:
-    """Bring a trainer to where a run was when it was saved; its records, and the best state so far.
-
-    Raises
-    ------
-    ValueError
-        If the run has other settings, or what is saved contradicts itself.
-    """
-    assert saved.file is not None
-    assert saved.run is not None
-    _refuse_differences(saved.file, saved.run["fingerprint"], run.fingerprint)
-    records = [dict(record) for record in saved.records]
-    with refusing(saved.file):
-        if saved.best:
-            trainer.restore(saved.best)
-        best_kept = trainer.epoch
-        trainer.restore(saved.state)
-        epochs = [record["epoch"] for record in run.own(records)]
-        first, n = run.plan.first_epoch, len(epochs)
-        require(0 < n <= run.plan.n_epochs and epochs == [*range(first + 1, first + n + 1)], "a run has its epochs")
-        restores = run.stopping is not None and run.stopping.restore_best
-        best = run.best_epoch(records) if restores else None
-        if trainer.epoch == epochs[-1]:
-            is_other = best is not None and best != trainer.epoch
-            require(bool(saved.best) == is_other and best_kept == (best if is_other else 0), "the best epoch is kept")
-        else:
-            require(run.is_over(records) and trainer.epoch == best and not saved.best, "a run ends at its best epoch")
-    state = saved.best if saved.best or best is None else trainer.state()
-    return records, state
-
-
-def _refuse_differences(file: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    differing = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-    if differing:
-        differences = [
-            f"{name} is of other rows"
-            if name in DIGESTS and there.get(name) and here.get(name)
-            else f"{name} was {there.get(name)!r} and is {here.get(name)!r}"
-            for name in differing
-        ]
-        raise ValueError(f"{file} is another run: {', '.join(differences)}; resume with the same, or begin anew")
 
 
 def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) -> Interactions:

@@ -23,7 +23,7 @@ RANKS = [
     {"training"},
     {"settings", "plots"},
     {"inference", "artifacts"},
-    {"wiring", "runs", "defaults"},
+    {"wiring", "runs", "checkpoints", "defaults"},
     {"predictor"},
     {"persistence", "forgetting"},
     {"recommender"},

@@ -24,6 +24,7 @@ WITHIN = {
     "check",
     "from_saved",
     "embed_dropout_rates",
+    "has_catalogue",
     "id_dropout_rates",
     "neighbourhood",
     "rank_items",

@@ -86,11 +86,11 @@ def test_misspelt_setting_is_refused() -> None:
         DeepFM("ranking", info, embed_dim=8)  # pyright: ignore[reportCallIssue]
 
 
-def test_signature_shows_every_setting_with_librecommenders_names_and_defaults() -> None:
+def test_signature_shows_every_setting_with_librecommenders_names_and_what_is_chosen_as_none() -> None:
     parameters = inspect.signature(DeepFM).parameters
     expected = {
-        "loss_type": "cross_entropy", "embed_size": 16, "n_epochs": 20, "lr": 0.001, "lr_decay": False, "epsilon": 1e-5,
-        "reg": None, "batch_size": 256, "sampler": "random", "num_neg": 1, "use_bn": True, "dropout_rate": None,
+        "loss_type": None, "embed_size": None, "n_epochs": None, "lr": None, "lr_decay": False, "epsilon": 1e-5,
+        "reg": None, "batch_size": None, "sampler": "random", "num_neg": None, "use_bn": None, "dropout_rate": None,
         "hidden_units": (128, 64, 32), "multi_sparse_combiner": "sqrtn", "seed": 42, "lower_upper_bound": None,
         "tf_sess_config": None,
     }  # fmt: skip

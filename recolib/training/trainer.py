@@ -246,25 +246,30 @@ class Trainer:
 
 
 def train(trainer: Trainer, examples: Examples | CatalogueExamples, verbose: int) -> Iterator[dict[str, float]]:
-    """Run the epochs of a trainer's plan, or those of them that are left, and after each give a record of it."""
-    plan = trainer.plan
+    """Run the epochs of a trainer's plan, or those of them that are left, and after each give a record of it.
+
+    What the caller adds to a record as ``eval_...`` is shown beside the next epoch's progress.
+    """
+    plan, record = trainer.plan, dict[str, float]()
     examples.mark_trained(trainer.network)
     examples.set_prior(trainer.network, plan.prior, plan.batch_size)
     for number in range(trainer.epoch - plan.first_epoch + 1, plan.n_epochs + 1):
         with tqdm(
             total=examples.n_events,
             desc=f"epoch {number}/{plan.n_epochs}",
+            postfix={name: value for name, value in record.items() if name.startswith("eval_")},
             unit=" rows",
             unit_scale=True,
             disable=not verbose,
         ) as bar:
             loss, seconds = trainer.run_epoch(examples, bar)
-        yield {
+        record = {
             "epoch": trainer.epoch,
             "train_loss": loss,
             "seconds": seconds,
             "rows_per_second": examples.n_pairs / seconds,
         }
+        yield record
 
 
 def check_state(state: TrainState, network: Network, optimizer: str) -> None:

@@ -19,6 +19,7 @@ from recolib import EarlyStopping
 from recolib.algorithms import FM, DeepFM
 from recolib.evaluation.measurement import Measurement
 from recolib.evaluation.metrics import METRICS
+from recolib.exceptions import OverfittingWarning
 from recolib.recommender import Recommender
 
 WORLD = make_world("ranking", "pure")
@@ -265,3 +266,42 @@ def test_it_is_frozen():
     with pytest.raises(AttributeError):
         EarlyStopping("ndcg").patience = 3  # type: ignore[misc]
     assert EarlyStopping("ndcg", np.int64(3)).patience == 3
+
+
+# ---- without it
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "worse"),
+    [
+        ("ndcg", [0.3, 0.5, 0.4, 0.4, 0.4], True),
+        ("ndcg", [0.3, 0.5, 0.4, 0.4, 0.6], False),
+        ("ndcg", [0.3, 0.4, 0.5, 0.4, 0.4], False),
+        ("log_loss", [0.5, 0.3, 0.4, 0.4, 0.4], True),
+        ("log_loss", [0.5, 0.4, 0.3, 0.2, 0.1], False),
+        ("mine", [0.5, 0.4, 0.3, 0.2, 0.1], False),
+    ],
+)
+def test_epochs_that_made_it_worse_are_told_of_where_nothing_stops_them(name, values, worse, monkeypatch):
+    play(monkeypatch, values, name)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit(model_of(len(values)), metrics=["ndcg"])
+    messages = [str(one.message) for one in told if one.category is OverfittingWarning]
+    assert len(messages) == worse
+    if worse:
+        assert f"eval_{name} was best after epoch 2" in messages[0]
+        assert f"EarlyStopping('{name}')" in messages[0]
+
+
+def test_with_early_stopping_nothing_is_told(monkeypatch):
+    play(monkeypatch, [0.5, 0.4, 0.4, 0.4, 0.4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OverfittingWarning)
+        fit(model_of(5), metrics=["ndcg"], early_stopping=EarlyStopping("ndcg", patience=4))
+
+
+def test_the_bar_of_an_epoch_shows_what_the_one_before_was_measured_as(monkeypatch, capsys):
+    play(monkeypatch, [0.25, 0.5])
+    fit(model_of(2), metrics=["ndcg"], verbose=1)
+    assert "eval_ndcg=0.25" in capsys.readouterr().err
