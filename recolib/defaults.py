@@ -100,7 +100,7 @@ def _of_catalogue(settings: Settings, data: Interactions) -> Mapping[str, Any]:
     n_rows = len(distinct_rows(data)[0])
     return {
         "loss_type": "softmax",
-        "embed_size": 128,
+        "embed_size": 64 if hasattr(settings, "hidden_units") else 128,
         "lr": 0.005,
         "batch_size": _batch_size(n_rows / 16, 16),
         "prior": PRIOR if settings.reg is None else 0.0,

@@ -221,7 +221,8 @@ class Settings:
         with each of them; only cross-entropy, and softmax against the catalogue, make it a probability. Rating uses
         squared error, or a function. Chosen: ``"softmax"`` against the catalogue, else ``"cross_entropy"``.
     embed_size
-        Size of the vectors. Chosen: 128 against the catalogue, which takes larger ones well; else 16.
+        Size of the vectors. Chosen: 128 against the catalogue, which takes larger ones well, 64 where there are
+        ``hidden_units``; else 16.
     n_epochs
         Passes over the data a ``fit``. Chosen: as many as help on a part of the data that is held out; see ``fit``.
     lr
