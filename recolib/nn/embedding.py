@@ -135,13 +135,13 @@ class FieldEmbedding(nn.Module):
             fields = self._present_alone(rows.codes, of_weights)
         elif self._has_slots:
             at, present = self._at(rows.codes), rows.codes != ABSENT
-            decay = self._decay(at, at.shape[:-1].numel())
+            decay = self._decay(at, rows.codes)
             decay = decay if isinstance(decay, float) and not decay else present * decay
             vectors, weights = lookup(self.vectors, self.weights, at, decay, of_weights)
             fields = self._pool(Fields(vectors * present.unsqueeze(-1), weights * present, present))
         else:
             at = self._at(rows.codes)
-            decay = self._decay(at, at.shape[:-1].numel())
+            decay = self._decay(at, rows.codes)
             vectors, weights = lookup(self.vectors, self.weights, at, decay, of_weights)
             fields = Fields(vectors, weights, self.present.expand(weights.shape))
         if self.layout.n_dense:
@@ -150,11 +150,11 @@ class FieldEmbedding(nn.Module):
             fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, always))
         return Fields(dropout(fields.vectors, self.dropout, self.training), fields.weights, fields.present)
 
-    def _decay(self, at: Tensor, n: int) -> Tensor | float:
-        """What part of itself each row that is looked up, for n rows of codes, adds to its gradient."""
+    def _decay(self, at: Tensor, codes: Tensor) -> Tensor | float:
+        """What part of itself each row that is looked up for some rows of codes adds to its gradient."""
         if not self.training:
             return 0.0
-        by_row = 2 * self.reg / max(1, n)
+        by_row = 2 * self.reg / max(1, codes.shape[:-1].numel())  # which an exported graph would take as fixed
         return by_row if self.prior is None else torch.add(by_row, self.prior[at], alpha=2 * self.prior_share)
 
     def set_prior(
@@ -212,7 +212,7 @@ class FieldEmbedding(nn.Module):
         flat = codes.reshape(-1, codes.shape[-1])
         row, column = (flat != ABSENT).nonzero(as_tuple=True)
         at = flat[row, column].clamp_min(AVERAGE) + self.offsets[column]
-        vectors, weights = lookup(self.vectors, self.weights, at, self._decay(at, len(flat)), of_weights)
+        vectors, weights = lookup(self.vectors, self.weights, at, self._decay(at, codes), of_weights)
         place, n = row * n_fields + self.numbers[column], len(flat) * n_fields
         counts = torch.bincount(place, minlength=n).view(-1, n_fields)
         scale = counts.clamp_min(1).to(weights.dtype) ** self.powers.to(weights.dtype)
