@@ -39,10 +39,11 @@ def forgotten_state(state: TrainState, old: DataInfo, new: Forgotten) -> dict[st
 def _rows(info: DataInfo, sides: Sequence[Side], kept: Mapping[str, Codes]) -> NDArray[np.int64]:
     """The rows of a network's table that stay: of each field the special ones, then those of the codes that stay."""
     fields = [field for side in sides for field in info.schema.codes(side)]
-    sizes = [len(info.vocabs[field.name]) for field in fields]
+    sizes = [info.n_values(field) for field in fields]
     starts = [0, *accumulate(size + N_SPECIAL for size in sizes)]
+    codes = (kept.get(field.name, np.arange(1, size + 1)) for field, size in zip(fields, sizes, strict=True))
     parts = [
-        start + np.append(np.arange(N_SPECIAL), kept.get(field.name, np.arange(1, size + 1)) + N_SPECIAL - 1)
-        for field, size, start in zip(fields, sizes, starts, strict=False)
+        start + np.append(np.arange(N_SPECIAL), some[some <= size] + N_SPECIAL - 1)  # ids behind share the unknown's
+        for some, size, start in zip(codes, sizes, starts, strict=False)
     ]
     return np.concatenate(parts).astype(np.int64)

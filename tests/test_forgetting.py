@@ -145,6 +145,26 @@ def test_unknown_ids_are_told_and_nothing_changes(model: DeepFM) -> None:
     assert model.recommend(n_rec=3, context={"hour": 3}, verbose=0).equals(before)
 
 
+def test_ids_without_a_vector_of_their_own_are_forgotten_too(frame: pd.DataFrame, tmp_path: Any) -> None:
+    """Those have features and no event."""
+    known = frame.drop_duplicates("item")[["item", "kind"]]
+    fresh = pd.DataFrame({"item": ["fresh-0", "fresh-1", "fresh-2"], "kind": [0, 1, 2]})
+    columns: dict[str, Any] = {"item_col": ["kind"], "sparse_col": ["kind"]}
+    events = frame[["user", "item", "label", "time"]]
+    data, info = DatasetFeat.build_trainset(events, **columns, item_features=pd.concat([known, fresh]))
+    model = FM("ranking", info, n_epochs=2, num_neg=1).fit(data, neg_sampling=True, verbose=0)
+    users, items = [OTHER] * 4, ["thing-01", "thing-39", "fresh-0", "fresh-2"]
+    before = model.predict(users, items)
+    model.forget(users=USER, items="fresh-1")
+    assert (model.data_info.n_vectors, model.data_info.n_items) == ((59, 40), 42)
+    for one in (model, load(model.save(tmp_path, "after"))):
+        np.testing.assert_allclose(one.predict(users, items), before, atol=1e-6)
+    model.forget(items=[ITEM, "fresh-0"])
+    np.testing.assert_allclose(model.predict(users[:2], items[:2]), before[:2], atol=1e-6)
+    model.update(events[events["user"] == OTHER].assign(item="fresh-2"), neg_sampling=True, verbose=0)
+    assert model.data_info.n_vectors == (59, 40) == (model.data_info.n_users, model.data_info.n_items)
+
+
 def test_ids_of_both_types_and_models_that_were_never_trained() -> None:
     frame = pd.DataFrame({"user": [1, "1", 2, "b", 2], "item": [1, 2, 3, 4, "x"], "label": 1})
     info = DatasetFeat.build_trainset(frame)[1]

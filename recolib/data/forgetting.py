@@ -66,9 +66,24 @@ def without(info: DataInfo, users: Codes, items: Codes) -> Forgotten:
     both = (of > UNKNOWN) & (what > UNKNOWN)
     by_user, by_item, liked = interactions(of[both], what[both], info.liked[both], len(kept["user"]), len(kept["item"]))
     new = replace(
-        info, vocabs=vocabs, **tables, user_consumed=by_user, item_consumed=by_item, liked=liked, ancestors=()
+        info,
+        vocabs=vocabs,
+        **tables,
+        user_consumed=by_user,
+        item_consumed=by_item,
+        liked=liked,
+        ancestors=(),
+        n_vectors=_n_vectors(info, kept),
     )
     return Forgotten(new, kept)
+
+
+def _n_vectors(info: DataInfo, kept: Mapping[str, Codes]) -> tuple[int, int] | None:
+    """How many of the users and of the items that stay have a vector of their own."""
+    if info.n_vectors is None:
+        return None
+    n_users, n_items = (int((kept[side] <= n).sum()) for side, n in zip(SIDES, info.n_vectors, strict=True))
+    return n_users, n_items
 
 
 def _values_kept(info: DataInfo, side: Side, rows: NDArray[np.int64]) -> dict[str, Codes]:
