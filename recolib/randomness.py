@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from recolib.caching import Lock
 
 TAKE_GENERATOR = """
-bernoulli bernoulli_ cauchy_ exponential_ geometric_ kaiming_normal_ kaiming_uniform_ log_normal_ multinomial normal
-normal_ poisson rand randint randn randperm random_ uniform_ _standard_gamma
+bernoulli bernoulli_ binomial cauchy_ exponential_ geometric_ kaiming_normal_ kaiming_uniform_ log_normal_ multinomial
+normal normal_ poisson rand randint randn randperm random_ uniform_ _standard_gamma
 """
 """Names of torch's functions and methods that draw from the ``generator`` that they are given."""
 DRAW_GLOBALLY = """
