@@ -194,7 +194,8 @@ def _settings(settings: Settings) -> list[str]:
         rows.append((name, said, "") if value == default else (f"**{name}**", f"**{said}**", shown(repr(default))))
     return [
         "## Settings",
-        "Those in bold are not the defaults.",
+        "Those in bold are not the defaults. Where the default is None, the first `fit` chose the value, "
+        "unless it was given.",
         table(["setting", "value", "default"], rows),
     ]
 

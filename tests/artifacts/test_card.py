@@ -117,9 +117,10 @@ def test_a_card_tells_of_the_data(model: Recommender, text: str) -> None:
     ]
 
 
-def test_a_card_marks_the_settings_that_were_changed(text: str) -> None:
+def test_a_card_marks_the_settings_that_were_changed(model: Recommender, text: str) -> None:
     settings = {row[0]: row[1:] for row in cells(text) if len(row) == 3}
-    assert settings["embed_size"] == ["8", "16"]
+    assert settings["embed_size"] == ["8", "None"]
+    assert settings["lr"] == [str(model.lr), "None"]  # which fit chose
     assert settings["hidden_units"] == ["(16, 8)", "(128, 64, 32)"]
     assert settings["seed"] == ["42", ""]
     assert "| **`embed_size`** | **`8`** |" in text
