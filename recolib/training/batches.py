@@ -191,12 +191,12 @@ def _objective(loss: Loss, labels: Tensor, weights: Tensor | None) -> Callable[[
 
 
 def batch_bounds(n: int, size: int) -> Sequence[tuple[int, int]]:
-    """Where batches of ``size`` begin and end; a last batch of one joins the one before it.
+    """Where batches of ``size`` begin and end; a last batch of one joins the one before it, if there is one.
 
-    Batch norm cannot take a single row; n is at least 2.
+    Batch norm cannot take a single row.
     """
     bounds = [(begin, min(begin + size, n)) for begin in range(0, n, size)]
-    if n - bounds[-1][0] == 1:
+    if len(bounds) > 1 and n - bounds[-1][0] == 1:
         bounds[-2:] = [(bounds[-2][0], n)]
     return bounds
 

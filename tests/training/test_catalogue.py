@@ -199,6 +199,16 @@ def test_items_that_change_stand_in_the_catalogue_as_they_are_now():
     FM("ranking", info, **SETTINGS, n_epochs=1).fit(data, True, verbose=0)
 
 
+@pytest.mark.parametrize("more", [{}, {"num_neg": 4, "sampler": "shared"}])
+@pytest.mark.parametrize("cls", [FM, AFM, DeepFM])
+def test_one_user_row_is_enough(cls, more):
+    model = fitted(cls, **more)
+    before = model.predict(100, "i0")
+    model.update(pd.DataFrame({"user": 100, "item": ["i0", "i1", "i2"], "label": 1}), neg_sampling=True, verbose=0)
+    assert model.predict(100, "i0") != before
+    assert all(tensor.isfinite().all() for tensor in model.engine.network.state_dict().values())
+
+
 # ---- what is refused
 
 
