@@ -19,7 +19,7 @@ from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.fields import NetworkSide
 from recolib.nn.pretraining import start_from_pairs
 from recolib.randomness import seeded
-from recolib.sampling import sampler_of
+from recolib.sampling import SAMPLERS, sampler_of
 from recolib.settings import Settings
 from recolib.training.batches import Examples
 from recolib.training.catalogue import CATALOGUE_LOSSES, CatalogueExamples
@@ -35,6 +35,8 @@ LR_DECAY = 0.96
 TABLES = "vectors.weight", "weights.weight"
 OF_WEIGHTS = "network", "average"
 """The parts of a state that hold weights; all others are an optimiser's moments."""
+EVENLY = "random", "unconsumed", SAMPLERS["random"], SAMPLERS["unconsumed"]
+"""Samplers whose negatives say nothing of how popular items are."""
 MUST_AGREE = ("task", "embed_size", "multi_sparse_combiner")
 """Settings that a model shares with the FM that it starts from."""
 
@@ -85,8 +87,7 @@ def started_network(
 ) -> Network:
     """The network that a first ``fit`` on some data begins with."""
     network = build_network(settings, components, fm)
-    is_random = settings.has_catalogue or settings.sampler in ("random", "unconsumed")
-    if fm is None and (is_random or not neg_sampling):
+    if fm is None and (not neg_sampling or settings.has_catalogue or settings.sampler in EVENLY):
         num_neg = settings.num_neg if isinstance(settings.num_neg, int) and not settings.has_catalogue else 1
         start_from_counts(network, data, settings.task, num_neg if neg_sampling else None)
     return network

@@ -67,7 +67,9 @@ def huber(scores: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tens
 @pytest.mark.parametrize("name", RANKING_LOSSES)
 def test_a_loss_by_its_function_trains_the_same_bits_as_by_its_name(name: str) -> None:
     data, info = world_of("ranking")
-    one, other = (FM("ranking", info, loss, **QUICK).fit(data, True, 0) for loss in (name, RANKING_LOSSES[name]))
+    one, other = (
+        FM("ranking", info, loss, num_neg=1, **QUICK).fit(data, True, 0) for loss in (name, RANKING_LOSSES[name])
+    )
     assert one.history_["train_loss"].tolist() == other.history_["train_loss"].tolist()
 
 
@@ -80,7 +82,9 @@ def test_a_loss_of_ones_own_trains_as_the_same_one_of_recolibs() -> None:
 def test_a_rating_is_trained_with_a_loss_of_ones_own() -> None:
     data, info = world_of("rating")
     one, other = (FM("rating", info, loss, **QUICK).fit(data, False, 0) for loss in (huber, "squared"))
-    assert one.history_["train_loss"].iloc[-1] < 0.6 * other.history_["train_loss"].iloc[-1]
+    losses = [model.history_["train_loss"] for model in (one, other)]
+    assert losses[0].iloc[0] < 0.6 * losses[1].iloc[0]  # of one error it is at most half
+    assert losses[0].iloc[-1] < 0.8 * losses[0].iloc[0]
 
 
 @pytest.mark.parametrize("name", RANKING_LOSSES)
@@ -146,7 +150,9 @@ def own_unconsumed(info: DataInfo) -> Any:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_by_its_function_draws_what_it_draws_by_its_name(name: str) -> None:
     data, info = world_of("ranking")
-    one, other = (FM("ranking", info, sampler=it, **QUICK).fit(data, True, 0) for it in (name, SAMPLERS[name]))
+    one, other = (
+        FM("ranking", info, sampler=it, num_neg=1, **QUICK).fit(data, True, 0) for it in (name, SAMPLERS[name])
+    )
     assert one.history_["train_loss"].tolist() == other.history_["train_loss"].tolist()
 
 
