@@ -185,16 +185,18 @@ def test_copies_are_whole_beside_a_thread_that_changes_the_model(world: Any) -> 
         while not stop.is_set():
             number += 1
             model.add_users(pd.DataFrame({"user": [number], "sex": ["F"]}))
+            event = pd.DataFrame({"user": [number], "item": info.popular_items[:1], "label": [1], "sex": ["F"]})
+            model.grow(DatasetFeat.merge_trainset(event, model.data_info)[1])  # which gives them a row of their own
             if number % 20 == 0:
                 model.forget(users=range(number - 19, number + 1))
 
     def copies() -> None:
         while not stop.is_set():
             other = copy.copy(model)
-            n = other.data_info.n_users
-            same = n == other.engine.data_info.n_users == len(other._state["network.user.trained"]) - 6
+            info, n_rows = other.data_info, len(other._state["network.user.trained"])
+            same = info.n_users == other.engine.data_info.n_users and info.n_vectors == (n_rows - 6, 40)
             if not same:
-                errors.append(AssertionError(f"{n} users in the data, and others in weights or engine"))
+                errors.append(AssertionError(f"{info} in the data, and others in weights or engine"))
 
     threads = [threading.Thread(target=work) for work in (change, copies, copies)]
     sys.setswitchinterval(1e-5)
