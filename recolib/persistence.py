@@ -21,7 +21,7 @@ from recolib.files import file_of, prefixed, refusing
 from recolib.inference.engine import Engine
 from recolib.nn import Component, FieldSpec, Network, Precision
 from recolib.predictor import Predictor
-from recolib.settings import sizes_of
+from recolib.settings import open_settings, sizes_of
 from recolib.training.trainer import TrainState
 from recolib.wiring import check_file_state, grown_state, network_of_state, to_predictions
 
@@ -352,6 +352,7 @@ class Persistent(Predictor):
                 "from: merge with the data_info of that model"
             )
         state = saved.state if full_assign else predicting(saved.state)
+        self.set_params(**{name: saved.settings[name] for name in open_settings(self) if name in saved.settings})
         with refusing(saved.file):
             state = grown_state(self, state, saved.data_info, self.data_info)
             network = network_of_state(self, self.components, state)
