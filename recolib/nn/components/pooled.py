@@ -68,8 +68,12 @@ class Pooled(Component[PooledState]):
         self.rest = Perceptron(*after, *mlp(hidden_units, use_bn, dropout))
 
     def start_at_zero(self) -> None:
-        """Start with an output of zero."""
-        self.rest.start_at_zero()
+        """Start with an output of zero where batch norm makes it large.
+
+        Without, products of small vectors begin near zero, and layers of zeros behind them would leave them there.
+        """
+        if self.norm is not None:
+            self.rest.start_at_zero()
 
     @property
     def numbers_per_pair(self) -> int:
