@@ -223,3 +223,16 @@ def test_another_word_than_all_is_no_number_of_negatives():
     _, info = DatasetPure.build_trainset(two_tastes())
     with pytest.raises(TypeError, match="num_neg must be an integer, got 'every'"):
         FM("ranking", info, num_neg="every")
+
+
+@pytest.mark.parametrize("cls", [FM, NFM, DeepFM])
+def test_one_user_is_enough(cls):
+    data, info = DatasetPure.build_trainset(pd.DataFrame({"user": 1, "item": [*"abcabd"], "label": 1}))
+    model = cls("ranking", info, **SETTINGS | {"lr": 1e-3}, n_epochs=1, use_bn=True)
+    model.fit(data, neg_sampling=True, verbose=0)
+    assert {*model.recommend_user(1, 2, filter_consumed=False)[1]} == {"a", "b"}
+
+
+def test_a_perceptron_over_products_of_small_vectors_grows_them_against_a_prior():
+    model = fitted(NFM, embed_size=128, n_epochs=30, prior=1, lr=0.02, init_std=0.03, use_bn=False)
+    assert model.engine.network.user.vectors.weight.std() > 0.03

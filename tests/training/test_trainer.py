@@ -108,6 +108,7 @@ def test_a_last_batch_of_one_row_joins_the_one_before_it():
     assert list(batch_bounds(10, 4)) == [(0, 4), (4, 8), (8, 10)]
     assert list(batch_bounds(5, 4)) == [(0, 5)]
     assert list(batch_bounds(3, 4)) == [(0, 3)]
+    assert list(batch_bounds(1, 4)) == [(0, 1)]
 
 
 def test_one_row_is_too_few_for_fit():
