@@ -619,11 +619,13 @@ ODD: dict[str, Callable[[], Odd]] = {
         {"user_col": ["user.values", "user.values.text"], "sparse_col": ["user.values", "user.values.text"]},
     ),
     # rows
-    "a_user_who_consumed_everything": lambda: Odd(log(user=[1, 1, 1, 1, 2, 2, 2, 3, 3], item=[*"abcdabcab"])),
-    "one_user": lambda: Odd(log(user="only", sex="m"), SEX, users=["only"]),
+    "a_user_who_consumed_everything": lambda: Odd(
+        log(user=[1, 1, 1, 1, 2, 2, 2, 3, 3], item=[*"abcdabcab"]), warns="^4 of 9 rows get no negatives"
+    ),
+    "one_user": lambda: Odd(log(user="only", sex="m"), SEX, users=["only"], warns="^9 of 9 rows get no negatives"),
     "one_item": lambda: Odd(log(item="only", label=np.arange(9)), items=["only"], negatives=False),
     "one_row_a_user": lambda: Odd(log(user=np.arange(9))),
-    "two_rows": lambda: Odd(log().head(2), AGE),
+    "two_rows": lambda: Odd(log().head(2), AGE, warns="^2 of 2 rows get no negatives"),
     "rows_that_stand_there_twice": lambda: Odd(pd.concat([log(), log()]), SEX),
     # labels
     "fractions_as_labels": lambda: Odd(log(label=[0.5, 4.5, 3.25, 1, 2, 3, 4, 5, 0.1]), negatives=False),
@@ -693,6 +695,8 @@ def asked(model: Recommender, odd: Odd) -> list[object]:
         )
     metrics = ["log_loss", "roc_auc", "ndcg", "coverage"] if odd.negatives else ["rmse", "mae"]
     measures = evaluate(model, odd.frame, neg_sampling=odd.negatives, metrics=metrics, k=2, filter_consumed=False)
+    if odd.negatives and all(consumed[user] == set(items) for user in users):
+        assert np.isnan(measures.pop("roc_auc"))  # there is no negative
     assert all(np.isfinite(value) for value in measures.values())
     return [
         predictions.tolist(),

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:no context given")
 def pretrained(world: World, task: str, negative: bool = False, **more: Any) -> FM:
     data, info = world.build()
     settings: dict[str, Any] = {"embed_size": SIZE, "n_epochs": 4, "lr": 0.05, "batch_size": 64, "init_std": 0.2}
-    model = FM(task, info, **settings | more).fit(data, neg_sampling=task == "ranking", verbose=0)
+    model = FM(task, info, **settings | {"use_bn": True} | more).fit(data, neg_sampling=task == "ranking", verbose=0)
     if negative:
         with torch.no_grad():
             model.engine.network.components[1].norm.weight[::2] *= -1.5  # pyright: ignore
@@ -74,7 +74,8 @@ def test_a_model_starts_with_the_scores_of_the_fm(cls, settings, negative, world
         assert (network(fm).components[1].pair_factors()[0] < 0).any()
     expected = scores(fm, world)
     assert len(expected) > 20
-    np.testing.assert_allclose(scores(started(cls, fm, world, **settings), world), expected, rtol=0, atol=2e-6)
+    # w0 is the mean rating: scores near 0 have the rounding of terms of 3
+    np.testing.assert_allclose(scores(started(cls, fm, world, **settings), world), expected, rtol=0, atol=4e-6)
 
 
 @pytest.mark.parametrize(("cls", "settings"), PRESERVING)
