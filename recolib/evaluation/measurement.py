@@ -68,6 +68,7 @@ def evaluate(
     *,
     filter_consumed: bool = True,
     include_cold_items: bool = False,
+    num_neg: int | None = None,
 ) -> dict[str, float]:
     """Measure a fitted model.
 
@@ -103,6 +104,9 @@ def evaluate(
         items again, False measures what they would get.
     include_cold_items
         Whether lists may have items with features and no interaction, as in ``recommend_user``.
+    num_neg
+        How many negatives ``neg_sampling`` adds. By default as many as the model was trained with, and one where it was
+        trained against the catalogue; models that are compared must have the same.
 
     Returns
     -------
@@ -141,6 +145,7 @@ def evaluate(
         seed,
         filter_consumed,
         include_cold_items,
+        num_neg,
     ).measure(model)
 
 
@@ -179,10 +184,13 @@ class Measurement:
         seed: int,
         filter_consumed: bool,
         include_cold_items: bool = False,
+        num_neg: int | None = None,
     ) -> Measurement:
         """Check the arguments of ``evaluate``, and prepare the data; of the model only settings are used."""
         measured = check_measure(model.task, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed)
         check_bool("include_cold_items", include_cold_items)
+        if num_neg is not None:
+            check_integer("num_neg", num_neg, 1)
         encoded = as_encoded(data, model.data_info)
         of_lists = any(metric.of_lists for metric in measured)
         of_pairs = not all(metric.of_lists for metric in measured)
@@ -190,7 +198,7 @@ class Measurement:
         queries = EvalQueries.of(encoded, sample_user_num, seed) if of_lists else None
         pairs = None
         if of_pairs:
-            pairs = with_negatives(encoded, _n_negatives(model), seed) if neg_sampling else encoded
+            pairs = with_negatives(encoded, num_neg or _n_negatives(model), seed) if neg_sampling else encoded
         return cls(measured, pairs, queries, eval_batch_size, k, filter_consumed, include_cold_items)
 
     def measure(self, model: Scorer) -> dict[str, float]:

@@ -1011,3 +1011,20 @@ def test_more_negatives_than_the_catalogue_has_are_refused():
     model.num_neg = 4
     with pytest.raises(ValueError, match=r"num_neg must be at most 3, .*, got 4"):
         evaluate(model, SMALL, neg_sampling=True)
+
+
+def test_models_of_different_negatives_are_measured_on_the_same_ones_when_asked(pure):
+    metric = ["balanced_accuracy", "log_loss", "roc_auc"]
+    by_three = evaluate(pure.model, pure.test, True, metrics=metric, num_neg=3)
+    other = copy.copy(pure.model)
+    other.num_neg = 3
+    assert evaluate(other, pure.test, True, metrics=metric) == by_three
+    assert evaluate(other, pure.test, True, metrics=metric, num_neg=pure.model.num_neg) != by_three
+
+
+@pytest.mark.parametrize(
+    ("num_neg", "error"), [(0, ValueError), (1.5, TypeError), ("all", TypeError), (10**6, ValueError)]
+)
+def test_what_is_no_number_of_negatives_is_refused(pure, num_neg, error):
+    with pytest.raises(error, match="num_neg"):
+        evaluate(pure.model, pure.test, True, num_neg=num_neg)
