@@ -203,7 +203,7 @@ class CatalogueExamples:
         prior *= n_steps / self.n_events
         users = [self.user_table.codes[self.user_rows], self.context.codes]
         network.user.set_prior(prior, users, of_weights=False)
-        times = n_steps * self._rates(self.n_events / n_steps)
+        times = n_steps * self._rates(n_steps)
         network.item.set_prior(prior, [self.items.codes], times, of_weights=False)
 
     def epoch(
@@ -220,7 +220,7 @@ class CatalogueExamples:
         if self.id_dropout_rates[0]:
             of_user = uniforms(seed, epoch, np.arange(len(self)), 1, purpose=DROPPING_IDS)[:, 0]
             drop = torch.from_numpy(of_user < self.id_dropout_rates[0]).to(order.device)
-        mass, rates = self._mass(), self._rates(self.n_events / len(bounds))
+        mass, rates = self._mass(), self._rates(len(bounds))
         for step, (begin, end) in enumerate(bounds):
             batch = self._batch(order[begin:end])
             if self.n_drawn is not None:
@@ -261,13 +261,17 @@ class CatalogueExamples:
         counts = torch.bincount(self.columns, minlength=len(self.items)).cpu().numpy()
         return np.cumsum(0.5 * counts / counts.sum() + 0.5 / len(counts))
 
-    def _rates(self, n_positives: float) -> Tensor:
-        """How likely each item is to be among those of a batch with so many positives, (M,)."""
+    def _rates(self, n_batches: int) -> Tensor:
+        """How likely each item is to be drawn, or a positive, in one of an epoch's batches, (M,)."""
         if self.n_drawn is None:
             return torch.ones(len(self.items), device=self.columns.device)
         counts = torch.bincount(self.columns, minlength=len(self.items)).double()
-        share = counts / counts.sum()
-        missing = self.n_drawn * torch.log1p(-(0.5 * share + 0.5 / len(share))) + n_positives * torch.log1p(-share)
+        not_drawn = self.n_drawn * torch.log1p(-(0.5 * counts / counts.sum() + 0.5 / len(counts)))
+        n_rows, size = float(len(self)), len(self) / n_batches  # a batch takes its rows without putting any back
+        others = n_rows - counts
+        not_own = torch.lgamma(others + 1) - torch.lgamma((others - size).clamp_min(0) + 1)
+        not_own += math.lgamma(n_rows - size + 1) - math.lgamma(n_rows + 1)
+        missing = torch.where(others < size, -math.inf, not_drawn + not_own)
         return -torch.expm1(missing).float()
 
 

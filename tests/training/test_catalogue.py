@@ -13,8 +13,10 @@ from worlds import KINDS, make_world, two_tastes
 
 import recolib
 from recolib import AFM, FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStopping
+from recolib.evaluation import evaluate
 from recolib.nn import blocks
 from recolib.training import catalogue
+from recolib.training.batches import Examples, batch_bounds
 from recolib.training.catalogue import CATALOGUE_LOSSES, LEVEL, CatalogueExamples, Positives, distinct_rows
 
 CPU = torch.device("cpu")
@@ -236,3 +238,87 @@ def test_one_user_is_enough(cls):
 def test_a_perceptron_over_products_of_small_vectors_grows_them_against_a_prior():
     model = fitted(NFM, embed_size=128, n_epochs=30, prior=1, lr=0.02, init_std=0.03, use_bn=False)
     assert model.engine.network.user.vectors.weight.std() > 0.03
+
+
+# ---- items drawn for the batch
+
+
+@pytest.mark.parametrize("name", CATALOGUE_LOSSES)
+def test_drawn_items_estimate_the_loss_of_the_whole_catalogue(name):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(3, 40, generator=generator, dtype=torch.float64)
+    rows, columns = torch.tensor([0, 0, 1, 2]), torch.tensor([3, 9, 9, 30])
+    rates = torch.linspace(0.2, 0.9, 40, dtype=torch.float64)
+    whole = CATALOGUE_LOSSES[name](scores, Positives(rows, columns))
+    estimates = []
+    for _ in range(3000):
+        there = torch.rand(40, generator=generator) < rates
+        there[columns] = True  # the batch's own positives are always among them
+        items = there.nonzero().squeeze(1)
+        at = torch.searchsorted(items, columns)
+        estimates.append(CATALOGUE_LOSSES[name](scores[:, items], Positives(rows, at, rates=rates[items])))
+    assert float(torch.stack(estimates).mean()) == pytest.approx(float(whole), rel=0.05)
+
+
+@pytest.mark.parametrize("name", CATALOGUE_LOSSES)
+def test_items_that_are_sure_to_be_there_make_the_loss_of_the_whole_catalogue(name):
+    scores, positives, _ = some_positives()
+    sure = replace(positives, rates=torch.ones(7, dtype=torch.float64))
+    torch.testing.assert_close(CATALOGUE_LOSSES[name](scores, sure), CATALOGUE_LOSSES[name](scores, positives))
+
+
+def test_an_item_is_among_those_of_a_batch_as_often_as_its_rate_says():
+    data, _ = DatasetPure.build_trainset(two_tastes(n_users=60, n_items=40))
+    examples = CatalogueExamples.of(data, CPU, n_drawn=6)
+    network = FM("ranking", data.data_info, **SETTINGS, n_epochs=1).fit(data, True, verbose=0).engine.network
+    n, seen = 600, torch.zeros(len(examples.items))
+    bounds = [(at, at + 1) for at in range(len(examples))]
+    for epoch in range(n // len(examples)):
+        for parts in examples.epoch(
+            network, CATALOGUE_LOSSES["softmax"], 0, epoch, torch.arange(len(examples)), bounds
+        ):
+            seen[torch.searchsorted(examples.items.codes[:, 0], parts[0].items.codes[0, :, 0])] += 1
+    expected = examples._rates(len(bounds))
+    assert (seen / n - expected).abs().max() < 0.12
+    assert float(seen.mean() / n) == pytest.approx(float(expected.mean()), rel=0.1)
+
+
+@pytest.mark.parametrize("cls", [FM, NFM, DeepFM, AFM])
+def test_tastes_are_found_with_items_drawn_for_each_batch(cls):
+    data, info = DatasetPure.build_trainset(two_tastes())
+    model = cls("ranking", info, sampler="shared", num_neg=6, lr=0.02, batch_size=8, n_epochs=40, prior=0)
+    model.fit(data, neg_sampling=True, verbose=0)
+    found = evaluate(model, two_tastes(), True, metrics=["roc_auc"], filter_consumed=False)
+    assert found["roc_auc"] > 0.85
+
+
+def test_what_is_drawn_for_a_batch_goes_by_seed_epoch_and_step_alone():
+    one, same_again, other = (fitted(num_neg=3, sampler="shared", seed=seed) for seed in (1, 1, 2))
+    assert same(one, same_again)
+    assert not same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"num_neg": "all", "sampler": "shared"}, "num_neg='all' draws nothing"),
+        ({"loss_type": "bpr", "sampler": "shared", "num_neg": 4}, "sampler='shared' has loss_type 'softmax' or"),
+    ],
+)
+def test_what_has_no_items_drawn_for_a_batch_is_refused(settings, match):
+    _, info = DatasetPure.build_trainset(two_tastes())
+    with pytest.raises(ValueError, match=match):
+        FM("ranking", info, **settings)
+
+
+def test_each_vector_has_its_prior_once_an_epoch():
+    data, _ = make_world("ranking", "all kinds").build()
+    for examples in (CatalogueExamples.of(data, CPU), Examples.of(data, None, 0, CPU)):
+        network = fitted(kind="all kinds", n_epochs=1).engine.network
+        examples.set_prior(network, 2.0, batch_size=8)
+        n_steps = len(batch_bounds(len(examples), 8))
+        users = network.user.offsets[0] + examples.user_table.codes[examples.user_rows][:, 0].long()
+        looked_up = torch.bincount(users)
+        total = network.user.prior[: len(looked_up)] * looked_up
+        expected = 2.0 * n_steps / len(data)  # in the scale of a step, in which each loss counts as much
+        torch.testing.assert_close(total[looked_up > 0], torch.full_like(total[looked_up > 0], expected))
