@@ -43,6 +43,11 @@ HOLDING_OUT = (3,)
 """Sets what is held out apart from other draws."""
 
 
+def open_settings(settings: Settings) -> list[str]:
+    """The names of the settings that a first ``fit`` has still to choose."""
+    return [name for name in MAY_BE_OPEN if hasattr(settings, name) and getattr(settings, name) is None]
+
+
 def settle(
     settings: Settings, data: Interactions, neg_sampling: bool, stops: bool, saved: Mapping[str, object]
 ) -> None:

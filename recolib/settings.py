@@ -199,11 +199,6 @@ def _rates(name: str, value: float | Sequence[float]) -> tuple[float, float]:
     return value[0], value[1]
 
 
-def open_settings(settings: Settings) -> list[str]:
-    """The names of the settings that a first ``fit`` has still to choose."""
-    return [name for name in MAY_BE_OPEN if hasattr(settings, name) and getattr(settings, name) is None]
-
-
 @dataclass_transform(kw_only_default=True)
 @dataclass(eq=False, repr=False)
 class Settings:
