@@ -150,8 +150,11 @@ class Examples:
                 embedding.mark_trained(torch.full_like(rows[:1, :1], UNKNOWN))
 
     def set_prior(self, network: Network, prior: float, batch_size: int) -> None:
-        """Penalise each vector and linear weight once an epoch, beside the sum of all events' losses."""
-        prior *= len(batch_bounds(len(self), batch_size)) / self.n_events
+        """Penalise each vector and linear weight once an epoch, beside the sum of all events' losses.
+
+        An epoch of some of the data's rows has their share of the penalty.
+        """
+        prior *= len(batch_bounds(len(self), batch_size)) / max(self.n_events, self.data.data_info.data_size)
         users = self.user_table.codes[self.user_rows]
         network.user.set_prior(prior, [users, self.context.codes])
         negatives = 0.0 if self.draw is None else self.num_neg * self.n_events / len(self.item_table)

@@ -132,6 +132,8 @@ class CatalogueExamples:
         The M items that have interactions.
     n_drawn
         How many items are drawn for each batch; None: all items are there.
+    n_liked
+        How many pairs of a user and an item are positive in all of the data.
     """
 
     n_events: int
@@ -144,6 +146,7 @@ class CatalogueExamples:
     items: Rows
     id_dropout_rates: tuple[float, float]
     n_drawn: int | None = None
+    n_liked: int = 0
 
     @classmethod
     def of(
@@ -171,6 +174,7 @@ class CatalogueExamples:
             data.items.rows[torch.from_numpy(trained)].to(device).wide(),
             id_dropout_rates,
             n_drawn,
+            int(data.data_info.liked.sum()),
         )
 
     def __len__(self) -> int:
@@ -197,10 +201,11 @@ class CatalogueExamples:
     def set_prior(self, network: Network, prior: float, batch_size: int) -> None:
         """Penalise each vector once an epoch, beside the sum of all events' losses.
 
-        Linear weights are left free: their level is that of a softmax, and an item's share of the events.
+        Linear weights are left free: their level is that of a softmax, and an item's share of the events. An epoch of
+        some of the data's positives has their share of the penalty.
         """
         n_steps = len(batch_bounds(len(self), batch_size))
-        prior *= n_steps / self.n_events
+        prior *= n_steps / max(self.n_events, self.n_liked)
         users = [self.user_table.codes[self.user_rows], self.context.codes]
         network.user.set_prior(prior, users, of_weights=False)
         times = n_steps * self._rates(n_steps)

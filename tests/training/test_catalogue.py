@@ -322,3 +322,14 @@ def test_each_vector_has_its_prior_once_an_epoch():
         total = network.user.prior[: len(looked_up)] * looked_up
         expected = 2.0 * n_steps / len(data)  # in the scale of a step, in which each loss counts as much
         torch.testing.assert_close(total[looked_up > 0], torch.full_like(total[looked_up > 0], expected))
+
+
+def test_an_epoch_of_some_rows_has_their_share_of_the_prior():
+    data, info = make_world("ranking", "pure").build()
+    few = data.take(np.arange(10))
+    network = fitted(n_epochs=1).engine.network
+    for some in (CatalogueExamples.of(few, CPU), Examples.of(few, None, 0, CPU)):
+        some.set_prior(network, 2.0, batch_size=1000)
+        looked_up = torch.bincount(network.user.offsets[0] + some.user_table.codes[some.user_rows][:, 0].long())
+        total = float((network.user.prior[: len(looked_up)] * looked_up)[looked_up > 0][0])
+        assert total == pytest.approx(2.0 / info.data_size)
