@@ -39,6 +39,8 @@ RATING_PRIOR = 3.5
 """The prior of ratings by their standard deviation: vectors grow with its root, and losses with its square."""
 LIST_LENGTH = 100
 """The length of these lists: longer than what is recommended, since figures of ten items are noise on small data."""
+UPDATED_SHARE = 0.1
+"""The share of new events among all from which on an update trains for all of its epochs."""
 HOLDING_OUT = (3,)
 """Sets what is held out apart from other draws."""
 
@@ -131,6 +133,15 @@ def _of_rows(settings: Settings, data: Interactions) -> Mapping[str, Any]:
 def _batch_size(wanted: float, least: int) -> int:
     """A power of 2 near what is wanted, so that an epoch of small data has some steps."""
     return min(256, max(least, 2 ** round(math.log2(max(1.0, wanted)))))
+
+
+def epochs_of_update(n_epochs: int, share: float) -> int:
+    """How many epochs to train on new events alone that are a share of all, against the catalogue.
+
+    A step on a few events moves all items by about as much as one on many. After five updates of two events, of 44,679,
+    20 epochs each took nDCG@10 on MovieLens 100K from .306 to .242; after 20 such updates of one epoch it was .300.
+    """
+    return max(1, round(n_epochs * min(1.0, share / UPDATED_SHARE)))
 
 
 def metric_of(task: str, neg_sampling: bool) -> str:

@@ -19,7 +19,17 @@ from recolib.data.forgetting import NO_CODES, without
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import with_ids
-from recolib.defaults import HELD_OUT, LIST_LENGTH, MOST_EPOCHS, N_MEASURED, PATIENCE, hold_out, metric_of, settle
+from recolib.defaults import (
+    HELD_OUT,
+    LIST_LENGTH,
+    MOST_EPOCHS,
+    N_MEASURED,
+    PATIENCE,
+    epochs_of_update,
+    hold_out,
+    metric_of,
+    settle,
+)
 from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
 from recolib.evaluation.metrics import Metrics
 from recolib.exceptions import warn
@@ -293,7 +303,9 @@ class Recommender(Persistent):
 
         What was learnt stays: known rows keep their vectors and what the optimiser knows of them, new ones start as the
         mean of their column. Then ``n_epochs`` are trained on the new events alone; set ``model.n_epochs`` before to
-        train less. For other arguments of ``fit``, merge and ``grow`` in steps of their own; see there.
+        train less. Against the catalogue, where each step moves all items, these are fewer if the new events are less
+        than a tenth of all: one epoch where they are a few. For other arguments of ``fit``, merge and ``grow`` in steps
+        of their own; see there.
 
         Parameters
         ----------
@@ -332,7 +344,10 @@ class Recommender(Persistent):
         features["weight_col"] = weight_col
         data, info = DatasetFeat.merge_trainset(train_data, self.data_info, merge_behavior, **features)
         grown = self._grown(info)
+        if neg_sampling and self.has_catalogue:
+            grown.n_epochs = epochs_of_update(self.n_epochs, len(data) / info.data_size)
         grown.fit(data, neg_sampling, verbose, eval_data=eval_data, metrics=metrics, k=k)
+        grown.n_epochs = self.n_epochs
         return self._become(grown)
 
     @one_at_a_time

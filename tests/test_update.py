@@ -14,6 +14,10 @@ from worlds import COLUMNS, World, rated, two_tastes
 
 import recolib
 from recolib import FM, DataInfo, DatasetFeat, DatasetPure, DeepFM, NotFittedError
+from recolib.data import random_split
+from recolib.datasets import make_movies
+from recolib.defaults import epochs_of_update
+from recolib.evaluation import evaluate
 from recolib.recommender import Recommender
 
 pytestmark = pytest.mark.filterwarnings("ignore:no context given", "ignore:.*lists are shorter")
@@ -408,3 +412,21 @@ def test_a_file_that_says_wrong_numbers_of_vectors_is_refused(n_vectors):
     assert DataInfo.unpacked(header, arrays).n_vectors == info.n_vectors == (info.n_users, info.n_items)
     with pytest.raises((ValueError, TypeError)):
         DataInfo.unpacked(header | {"n_vectors": n_vectors}, arrays)
+
+
+@pytest.mark.parametrize(("share", "n_epochs"), [(1e-6, 1), (0.01, 2), (0.05, 10), (0.1, 20), (0.9, 20)])
+def test_against_the_catalogue_few_new_events_are_trained_for_few_epochs(share, n_epochs):
+    assert epochs_of_update(20, share) == n_epochs
+
+
+def test_updates_of_two_events_leave_what_was_learnt():
+    frame = make_movies(n_users=150, n_items=80, n_ratings=4000)
+    train, test = random_split(frame, test_size=0.25, seed=1)
+    data, info = DatasetPure.build_trainset(train.head(len(train) - 20))
+    model = FM("ranking", info, n_epochs=15).fit(data, neg_sampling=True, verbose=0)
+    before = evaluate(model, test, True, metrics=["ndcg"])["ndcg"]
+    for at in range(20, 0, -2):
+        model.update(train.iloc[len(train) - at : len(train) - at + 2], neg_sampling=True, verbose=0)
+    assert model.n_epochs == 15
+    assert len(model.history_) == 25
+    assert evaluate(model, test, True, metrics=["ndcg"])["ndcg"] > 0.95 * before
