@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from recolib.artifacts.model_file import SavedModel, plain_settings
+from recolib.defaults import open_settings
 from recolib.files import SUFFIX, file_of, local_path, refusing, require
 from recolib.runs import Record, Run
-from recolib.settings import MAY_BE_OPEN, Settings
+from recolib.settings import Settings
 from recolib.training.trainer import Trainer, TrainState
 
 DIGESTS = ("train_data", "eval_data")
@@ -78,7 +79,7 @@ def read_run(resume: object, checkpoint: Path | None, model: Settings, is_new: b
     if not saved.is_of(type(model)):
         raise ValueError(f"{file} is a run of {saved.algorithm}, not of {type(model).__name__}")
     there, here = dict(saved.settings), plain_settings(model)
-    here |= {name: there.get(name) for name in MAY_BE_OPEN if here.get(name, 0) is None}
+    here |= {name: there.get(name) for name in open_settings(model)}
     _refuse_differences(file, there | {"device": None}, here | {"device": None})
     if saved.data_info.fingerprint != model.data_info.fingerprint:
         raise ValueError(f"{file} is a run on other data ({saved.data_info}) than this model's ({model.data_info})")

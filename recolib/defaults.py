@@ -85,8 +85,7 @@ def choose(settings: Settings, data: Interactions, neg_sampling: bool) -> dict[s
     sampler, num_neg = negatives.get("sampler", settings.sampler), negatives.get("num_neg", settings.num_neg)
     has_catalogue = neg_sampling and (num_neg == ALL_ITEMS or sampler == SHARED)
     values = _of_catalogue(settings, data) if has_catalogue else _of_rows(settings, data)
-    left_open = [name for name in values if hasattr(settings, name) and getattr(settings, name) is None]
-    return negatives | {name: values[name] for name in left_open if name not in negatives}
+    return {name: values[name] for name in open_settings(settings) if name in values} | negatives
 
 
 def _negatives(settings: Settings, data: Interactions) -> dict[str, Any]:

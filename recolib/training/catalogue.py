@@ -225,11 +225,12 @@ class CatalogueExamples:
         if self.id_dropout_rates[0]:
             of_user = uniforms(seed, epoch, np.arange(len(self)), 1, purpose=DROPPING_IDS)[:, 0]
             drop = torch.from_numpy(of_user < self.id_dropout_rates[0]).to(order.device)
-        mass, rates = self._mass(), self._rates(len(bounds))
+        drawing = None if self.n_drawn is None else (self.n_drawn, self._mass(), self._rates(len(bounds)))
         for step, (begin, end) in enumerate(bounds):
             batch = self._batch(order[begin:end])
-            if self.n_drawn is not None:
-                point = uniforms(seed, epoch, np.arange(self.n_drawn), 1, purpose=(*DRAWING_ITEMS, step))[:, 0]
+            if drawing is not None:
+                n, mass, rates = drawing
+                point = uniforms(seed, epoch, np.arange(n), 1, purpose=(*DRAWING_ITEMS, step))[:, 0]
                 drawn = np.searchsorted(mass, point * mass[-1], side="right").clip(max=len(mass) - 1)
                 batch = batch.among(torch.from_numpy(drawn).to(order.device), rates)
             items = self._items(batch.items, seed, epoch, step)
