@@ -17,7 +17,8 @@ from recolib.data.interactions import Interactions
 from recolib.data.order import rows_by_code_and_time
 from recolib.sampling import uniforms
 from recolib.settings import ALL_ITEMS, MAY_BE_OPEN, SHARED, Settings
-from recolib.training.catalogue import CATALOGUE_LOSSES, distinct_rows
+from recolib.training.catalogue import distinct_rows
+from recolib.training.catalogue_losses import CATALOGUE_LOSSES, IMPLICIT
 
 LARGE_CATALOGUE = 20_000
 """Items from which on negatives are drawn for each batch instead of all items being there."""
@@ -94,7 +95,7 @@ def _negatives(settings: Settings, data: Interactions) -> dict[str, Any]:
         return {}
     if settings.sampler == SHARED:
         return {"num_neg": N_SHARED}
-    counts_pairs = settings.batch_size is not None
+    counts_pairs = settings.batch_size is not None and settings.loss_type != IMPLICIT
     if counts_pairs or settings.sampler != "random" or settings.loss_type not in (None, *CATALOGUE_LOSSES):
         return {"num_neg": 1}
     if len(data.data_info.trained_items) <= LARGE_CATALOGUE:
@@ -110,7 +111,7 @@ def _of_catalogue(settings: Settings, data: Interactions) -> Mapping[str, Any]:
         "lr": 0.005,
         "batch_size": _batch_size(n_rows / 16, 16),
         "prior": PRIOR if settings.reg is None else 0.0,
-        "embed_dropout": (0.5, 0.0),
+        "embed_dropout": 0.0 if settings.loss_type == IMPLICIT else (0.5, 0.0),
         "use_bn": False,
     }
 

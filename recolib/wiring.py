@@ -22,10 +22,11 @@ from recolib.randomness import seeded
 from recolib.sampling import SAMPLERS, sampler_of
 from recolib.settings import Settings
 from recolib.training.batches import Examples
-from recolib.training.catalogue import CATALOGUE_LOSSES, CatalogueExamples
+from recolib.training.catalogue import CatalogueExamples
+from recolib.training.catalogue_losses import IMPLICIT, catalogue_loss
 from recolib.training.losses import loss_of
 from recolib.training.schedules import Schedule
-from recolib.training.start import start_from_counts
+from recolib.training.start import start_from_counts, start_from_shares
 from recolib.training.trainer import Plan, TrainState, check_state, check_weights
 
 Components = Callable[[FieldSpec], Sequence[Component[Any]]]
@@ -88,6 +89,9 @@ def started_network(
     """The network that a first ``fit`` on some data begins with."""
     network = build_network(settings, components, fm)
     if fm is None and (not neg_sampling or settings.has_catalogue or settings.sampler in EVENLY):
+        if settings.loss_type == IMPLICIT:
+            start_from_shares(network, data, settings.unobserved_weight)
+            return network
         num_neg = settings.num_neg if isinstance(settings.num_neg, int) and not settings.has_catalogue else 1
         start_from_counts(network, data, settings.task, num_neg if neg_sampling else None)
     return network
@@ -139,8 +143,9 @@ def plan_of(
 ) -> Plan:
     """The plan that a model's settings make for a ``fit``."""
     decay, whole = settings.lr_decay, neg_sampling and settings.has_catalogue
+    named = str(settings.loss_type)
     return Plan(
-        loss=CATALOGUE_LOSSES[str(settings.loss_type)] if whole else loss_of(settings.loss_type, settings.task),
+        loss=catalogue_loss(named, settings.unobserved_weight) if whole else loss_of(settings.loss_type, settings.task),
         batch_size=max(1, settings.batch_size // (1 + int(settings.num_neg)))
         if neg_sampling and not whole
         else settings.batch_size,

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from recolib.caching import cached
 from recolib.data.rows import Rows
 from recolib.nn.components import Component
 from recolib.nn.embedding import FieldEmbedding
@@ -85,10 +84,26 @@ class Network(nn.Module):
         """Logits (B, n) of user rows (B, 1, C) and item rows (B or 1, n, C)."""
         if not self.training:  # sides are encoded once, and exactly
             return self.score(self.encode("user", user), self.encode("item", item))
+        return self.score(*self._encode_batch(user, item))
+
+    def product(self, user: Rows, item: Rows) -> tuple[Tensor, Tensor]:
+        """In training, vectors of both sides whose inner products are the logits, if ``trains_as_product``."""
+        user_state, item_state = self._encode_batch(user, item)
+        of_user, of_item = self.vectors("user", user_state), self.vectors("item", item_state)
+        assert of_user is not None
+        assert of_item is not None
+        return of_user, of_item
+
+    @property
+    def trains_as_product(self) -> bool:
+        """Whether logits are inner products of both sides in training, too."""
+        return all(component.trains_as_product for component in self.terms)
+
+    def _encode_batch(self, user: Rows, item: Rows) -> tuple[NetworkState, NetworkState]:
         for component in self.terms:
             component.begin_batch()
         with self._autocast():
-            return self._sum(self.encode("user", user), self.encode("item", item))
+            return self.encode("user", user), self.encode("item", item)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """Matrix products in bfloat16, if that is the precision."""
@@ -106,7 +121,7 @@ class Network(nn.Module):
         ends = [constant, torch.ones_like(constant)]
         return torch.cat([*(part.vector for part in exact), torch.stack(ends[:: 1 if side == "user" else -1], -1)], -1)
 
-    @cached
+    @property
     def numbers_per_pair(self) -> int:
         """About how many numbers ``score`` holds for each pair at once: those of the widest component."""
         return max(component.numbers_per_pair for component in self.terms)

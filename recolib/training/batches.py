@@ -29,18 +29,17 @@ class Part:
 
     Attributes
     ----------
-    users, items
-        Rows of the sides, (B, 1, C) and (B, n, C), or (1, n, C) for items that all users are scored with.
+    n_rows
+        How many rows of users there are.
     n
         How many events they are of.
-    objective
-        From scores (B, n) to the mean loss of the events.
+    loss
+        From a network to the mean loss of the events.
     """
 
-    users: Rows
-    items: Rows
+    n_rows: int
     n: int
-    objective: Callable[[Tensor], Tensor]
+    loss: Callable[[Network], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +109,7 @@ class Examples:
         """The batches of the events ``order[begin:end]``, each in one part, with an epoch's negatives."""
         batches = self.batches(order, self.candidates(seed, epoch), bounds, self.dropped_ids(seed, epoch))
         for users, items, labels, weights in batches:
-            yield [Part(users, items, len(labels), _objective(loss, labels, weights))]
+            yield [_part(loss, users, items, labels, weights)]
 
     def candidates(self, seed: int, epoch: int) -> Tensor:
         """The item rows of each event, its own first, then an epoch's negatives, (N, 1 + num_neg)."""
@@ -189,8 +188,8 @@ class Examples:
         return users, self.item_table[candidates[at]], labels
 
 
-def _objective(loss: Loss, labels: Tensor, weights: Tensor | None) -> Callable[[Tensor], Tensor]:
-    return lambda scores: loss(scores, labels, weights)
+def _part(loss: Loss, users: Rows, items: Rows, labels: Tensor, weights: Tensor | None) -> Part:
+    return Part(len(labels), len(labels), lambda network: loss(network(users, items), labels, weights))
 
 
 def batch_bounds(n: int, size: int) -> Sequence[tuple[int, int]]:

@@ -9,109 +9,27 @@ the whole batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Rows
 from recolib.nn.network import Network
 from recolib.sampling import uniforms
 from recolib.training.batches import DROPPING_IDS, Part, batch_bounds, weights_of
+from recolib.training.catalogue_losses import CatalogueLoss, Implicit, Positives
 
 DRAWING_ITEMS = (2,)
 """Sets what is drawn for batches apart from other draws."""
 NUMBERS_AT_ONCE = 2**24
 """Numbers of one hidden layer that are held at once, 64 MB: more user rows go through the network part by part."""
-
-
-@dataclass(frozen=True, eq=False)
-class Positives:
-    """The positives of some user rows.
-
-    Attributes
-    ----------
-    rows, columns
-        The user row and the item of each, as a row and a column of the scores, (P,).
-    weights
-        How much each counts, (P,); None where all count alike.
-    rates
-        How likely each column's item was to be among those drawn for the batch, (n,); None where all items are there.
-    """
-
-    rows: Tensor
-    columns: Tensor
-    weights: Tensor | None = None
-    rates: Tensor | None = None
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.rows)
-
-    def of(self, part: slice) -> Positives:
-        """Those of some of the user rows, which count from 0 then."""
-        first, last = torch.searchsorted(self.rows, self.rows.new_tensor([part.start, part.stop])).tolist()
-        weights = None if self.weights is None else self.weights[first:last]
-        return Positives(self.rows[first:last] - part.start, self.columns[first:last], weights, self.rates)
-
-
-CatalogueLoss = Callable[[Tensor, Positives], Tensor]
-"""Scores (G, n) of user rows with all items, or those drawn, and which are positive -> the mean over the positives."""
-
-LEVEL = 0.1
-"""How much the level of a row's scores counts in ``softmax``, which alone would leave it open."""
-
-
-def softmax(scores: Tensor, positives: Positives) -> Tensor:
-    """Mean of −log of the positive's share of a softmax over all items: the exact multinomial likelihood.
-
-    A constant added to a row changes nothing of it. A small second term, the square of the row's log Σ exp less the log
-    of the number of items, sets this constant: σ(score) is then the probability that the item is the positive one of
-    two, itself and a random one. Rows have weights of their own that can follow it, so that lists stay what they were.
-
-    References
-    ----------
-    Liang et al., *Variational Autoencoders for Collaborative Filtering*, WWW 2018; the second term as in Devlin et al.,
-    *Fast and Robust Neural Network Joint Models for Statistical Machine Translation*, ACL 2014; corrections for drawn
-    items as in Bengio and Senécal, *Adaptive Importance Sampling*, IEEE Transactions on Neural Networks 2008.
-    """
-    own = scores[positives.rows, positives.columns]
-    if positives.rates is None:
-        n_items = float(scores.shape[1])
-        total = scores.logsumexp(1)
-    else:  # each drawn item stands for as many as were not drawn; a row's own positives are there in any case
-        n_items = float((1 / positives.rates).sum())
-        corrected = scores - positives.rates.log()
-        total = corrected.index_put((positives.rows, positives.columns), own).logsumexp(1)
-    level = (total - math.log(n_items)).square()
-    return _mean((total + LEVEL * level)[positives.rows] - own, positives)
-
-
-def cross_entropy(scores: Tensor, positives: Positives) -> Tensor:
-    """Mean binary cross-entropy of each positive beside the mean over the other items.
-
-    It has the expectation of one random negative for each positive, without its noise.
-    """
-    own = scores[positives.rows, positives.columns]
-    if positives.rates is None:
-        others = (F.softplus(scores).sum(1)[positives.rows] - F.softplus(own)) / (scores.shape[1] - 1)
-    else:
-        stands_for = 1 / positives.rates
-        total, of_own = F.softplus(scores) @ stands_for, stands_for[positives.columns]
-        others = (total[positives.rows] - F.softplus(own) * of_own) / (stands_for.sum() - of_own)
-    return _mean(0.5 * (F.softplus(-own) + others), positives)
-
-
-def _mean(losses: Tensor, positives: Positives) -> Tensor:
-    return losses.mean() if positives.weights is None else (losses * positives.weights).mean()
-
-
-CATALOGUE_LOSSES: dict[str, CatalogueLoss] = {"softmax": softmax, "cross_entropy": cross_entropy}
+MANY_SCORES = 2**21
+"""Scores of a batch beyond which it is faster not to make them, if the loss can do without: they leave the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +139,7 @@ class CatalogueExamples:
         bounds: Sequence[tuple[int, int]],
     ) -> Iterator[list[Part]]:
         """The batches of the user rows ``order[begin:end]``, each in parts whose hidden layers fit into memory."""
-        width, drop = max(term.numbers_per_pair for term in network.terms), None
+        drop, dim, is_product = None, network.user.vectors.embedding_dim, network.trains_as_product
         if self.id_dropout_rates[0]:
             of_user = uniforms(seed, epoch, np.arange(len(self)), 1, purpose=DROPPING_IDS)[:, 0]
             drop = torch.from_numpy(of_user < self.id_dropout_rates[0]).to(order.device)
@@ -234,7 +152,11 @@ class CatalogueExamples:
                 drawn = np.searchsorted(mass, point * mass[-1], side="right").clip(max=len(mass) - 1)
                 batch = batch.among(torch.from_numpy(drawn).to(order.device), rates)
             items = self._items(batch.items, seed, epoch, step)
-            size = max(1, NUMBERS_AT_ONCE // (width * items.codes.shape[1]))
+            n_scores = (end - begin) * items.codes.shape[1]
+            if isinstance(loss, Implicit) and n_scores > MANY_SCORES and is_product and 2 * (end - begin) >= dim:
+                yield [self._whole(loss, batch, items, drop)]
+                continue
+            size = max(1, NUMBERS_AT_ONCE // (network.numbers_per_pair * items.codes.shape[1]))
             yield [self._part(loss, batch, slice(at, at + size), items, drop) for at in range(0, end - begin, size)]
 
     def _batch(self, groups: Tensor) -> _Batch:
@@ -245,12 +167,24 @@ class CatalogueExamples:
         return _Batch(groups, Positives(rows, self.columns[at], weights))
 
     def _part(self, loss: CatalogueLoss, batch: _Batch, part: slice, items: Rows, drop: Tensor | None) -> Part:
-        groups = batch.groups[part]
+        users, positives = self._users(batch.groups[part], drop), batch.positives.of(part)
+        return Part(len(users), len(positives), lambda network: loss(network(users, items), positives))
+
+    def _whole(self, loss: Implicit, batch: _Batch, items: Rows, drop: Tensor | None) -> Part:
+        """A batch without the scores of its pairs."""
+        users, positives = self._users(batch.groups, drop), batch.positives
+
+        def of_vectors(network: Network) -> Tensor:
+            user, item = network.product(users, items)
+            return loss.of_vectors(user.squeeze(1), item.squeeze(0), positives)
+
+        return Part(len(users), len(positives), of_vectors)
+
+    def _users(self, groups: Tensor, drop: Tensor | None) -> Rows:
         users = self.user_table[self.user_rows[groups].unsqueeze(1)].join(self.context[groups.unsqueeze(1)]).wide()
         if drop is not None:
             users.codes[..., 0].masked_fill_(drop[groups].unsqueeze(1), UNKNOWN)
-        positives = batch.positives.of(part)
-        return Part(users, items, len(positives), lambda scores: loss(scores, positives))
+        return users
 
     def _items(self, chosen: Tensor | None, seed: int, epoch: int, step: int) -> Rows:
         items, rate = self.items if chosen is None else self.items[chosen], self.id_dropout_rates[1]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from recolib.checks import SavedFunction, function_name
 from recolib.randomness import seeded
+from recolib.training.catalogue_losses import IMPLICIT
 
 
 class Loss(Protocol):
@@ -133,7 +134,7 @@ def needs_negatives(loss_type: str | Loss, task: str) -> bool:
         If it is a function of a saved model, of which only the name is known.
     """
     if isinstance(loss_type, str):
-        return task == "ranking" and loss_type in NEED_NEGATIVES
+        return task == "ranking" and loss_type in (*NEED_NEGATIVES, IMPLICIT)
     if isinstance(loss_type, SavedFunction):
         loss_type()
     try:

@@ -10,6 +10,7 @@ from recolib.data.interactions import Interactions
 from recolib.nn.components.linear import Linear
 from recolib.nn.embedding import FieldEmbedding
 from recolib.nn.network import Network
+from recolib.training.catalogue import distinct_rows
 
 Counts = NDArray[np.floating]
 SHRINK = 0.5, 100.0
@@ -41,6 +42,21 @@ def start_from_counts(network: Network, data: Interactions, task: str, num_neg: 
     network.bias.fill_(mean)
     _put(network.user, of_users)
     _put(network.item, of_items)
+
+
+@torch.no_grad()
+def start_from_shares(network: Network, data: Interactions, unobserved_weight: float) -> None:
+    """Start the items' linear weights where squared error of every pair has them if nothing else is known.
+
+    A pair of a user row and an item is 1 if it is positive, and 0 with the weight of what was not observed.
+    """
+    if not any(isinstance(term, Linear) for term in network.terms):
+        return
+    for term in network.terms:
+        term.start_at_zero()
+    counts = np.bincount(data.item_indices, _weights(data), data.data_info.n_items + 1)
+    n_rows = len(distinct_rows(data)[0])
+    _put(network.item, counts / np.maximum(counts + unobserved_weight * n_rows, 1e-9))
 
 
 def log_shares(data: Interactions) -> Counts:

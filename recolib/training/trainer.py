@@ -156,9 +156,9 @@ class Trainer:
         if len(parts) == 1:
             loss = self._backward(parts[0], 1.0)
         else:
-            n_rows, losses = sum(len(part.users) for part in parts), list[Tensor]()
+            n_rows, losses = sum(part.n_rows for part in parts), list[Tensor]()
             for part in parts:
-                share = len(part.users) / n_rows
+                share = part.n_rows / n_rows
                 network.user.reg = network.item.reg = plan.reg * share
                 network.item.prior_share = share  # each part looks the items up again
                 losses.append(self._backward(part, part.n / n))
@@ -177,7 +177,7 @@ class Trainer:
 
     def _backward(self, part: Part, share: float) -> Tensor:
         """The loss of a part that is a share of its batch, after its gradient was added."""
-        loss = objective = part.objective(self.network(part.users, part.items))
+        loss = objective = part.loss(self.network)
         penalty = self.network.penalty()
         if isinstance(penalty, Tensor):
             objective = objective + penalty

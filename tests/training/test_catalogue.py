@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,16 @@ from worlds import KINDS, make_world, two_tastes
 
 import recolib
 from recolib import AFM, FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStopping
+from recolib.data.rows import Rows
 from recolib.evaluation import evaluate
 from recolib.nn import blocks
 from recolib.training import catalogue
 from recolib.training.batches import Examples, batch_bounds
-from recolib.training.catalogue import CATALOGUE_LOSSES, LEVEL, CatalogueExamples, Positives, distinct_rows
+from recolib.training.catalogue import CatalogueExamples, distinct_rows
+from recolib.training.catalogue_losses import CATALOGUE_LOSSES, LEVEL, Implicit, Positives, catalogue_loss, softmax
 
 CPU = torch.device("cpu")
+WEIGHT = 0.3
 SETTINGS: dict[str, Any] = {"num_neg": "all", "loss_type": "softmax", "embed_size": 6, "lr": 0.05, "batch_size": 8}
 SETTINGS |= {"prior": 0, "embed_dropout": 0}
 
@@ -54,14 +57,33 @@ def test_losses_are_those_of_a_loop_over_positives_and_items(name):
         if name == "softmax":
             level = scores[row].logsumexp(0) - math.log(7)
             expected.append(LEVEL * level.square() - F.log_softmax(scores[row], 0)[column])
+        elif name == "implicit":
+            expected.append((1 - own).square())
         else:
             expected.append((F.softplus(-own) + F.softplus(others).mean()) / 2)
-    mean = (torch.stack(expected) * torch.from_numpy(weights)).mean()
-    torch.testing.assert_close(CATALOGUE_LOSSES[name](scores, positives), mean)
-    (gradient,) = torch.autograd.grad(CATALOGUE_LOSSES[name](scores, positives), scores)
+    every = WEIGHT * scores.square().sum() / 7 if name == "implicit" else 0.0
+    mean = (torch.stack(expected) * torch.from_numpy(weights)).mean() + every
+    torch.testing.assert_close(catalogue_loss(name, WEIGHT)(scores, positives), mean)
+    (gradient,) = torch.autograd.grad(catalogue_loss(name, WEIGHT)(scores, positives), scores)
     torch.testing.assert_close(gradient, torch.autograd.grad(mean, scores)[0])
-    plain = CATALOGUE_LOSSES[name](scores, replace(positives, weights=None))
-    torch.testing.assert_close(plain, torch.stack(expected).mean())
+    plain = catalogue_loss(name, WEIGHT)(scores, replace(positives, weights=None))
+    torch.testing.assert_close(plain, torch.stack(expected).mean() + every)
+
+
+@pytest.mark.parametrize("is_drawn", [False, True])
+def test_squared_error_of_inner_products_needs_no_scores(is_drawn):
+    generator = torch.Generator().manual_seed(1)
+    users, items = (torch.randn(n, 3, generator=generator, dtype=torch.float64, requires_grad=True) for n in (4, 7))
+    _, positives, _ = some_positives()
+    if is_drawn:
+        positives = replace(positives, rates=torch.linspace(0.2, 1, 7, dtype=torch.float64))
+    loss = Implicit(WEIGHT)
+    by_scores, by_vectors = loss(users @ items.T, positives), loss.of_vectors(users, items, positives)
+    torch.testing.assert_close(by_vectors, by_scores)
+    for mine, theirs in zip(
+        torch.autograd.grad(by_vectors, (users, items)), torch.autograd.grad(by_scores, (users, items)), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_cross_entropy_is_what_one_random_negative_gives_on_average():
@@ -117,6 +139,37 @@ def test_a_batch_in_parts_steps_as_a_whole_one(cls, monkeypatch):
     assert parts.history_["train_loss"].tolist() == pytest.approx(whole.history_["train_loss"].tolist(), rel=1e-4)
 
 
+@pytest.mark.parametrize("more", [{}, {"sampler": "shared", "num_neg": 4}, {"id_dropout": 0.3, "reg": 0.01}])
+def test_a_batch_without_its_scores_steps_as_one_with_them(more, monkeypatch):
+    settings = {"loss_type": "implicit", "n_epochs": 2, "optimizer": "sgd", "lr": 0.01, "init_std": 0.1, **more}
+    with_scores = fitted(FM, "all kinds", **settings)
+    made = []
+    monkeypatch.setattr(Implicit, "__call__", lambda *args: made.append(args))
+    monkeypatch.setattr(catalogue, "MANY_SCORES", 0)
+    without = fitted(FM, "all kinds", **settings)
+    assert not made
+    for name, tensor in with_scores.engine.network.state_dict().items():
+        torch.testing.assert_close(without.engine.network.state_dict()[name], tensor, rtol=1e-3, atol=1e-5)
+    assert without.history_["train_loss"].tolist() == pytest.approx(with_scores.history_["train_loss"].tolist())
+
+
+@pytest.mark.parametrize(("cls", "more"), [(DeepFM, {}), (FM, {"use_bn": True}), (FM, {"dropout_rate": 0.2})])
+def test_what_is_no_inner_product_in_training_has_its_scores_made(cls, more, monkeypatch):
+    monkeypatch.setattr(catalogue, "MANY_SCORES", 0)
+    model = fitted(cls, "all kinds", loss_type="implicit", lr=0.02, **more)
+    assert not model.engine.network.train().trains_as_product
+    assert model.history_["train_loss"].iloc[-1] < model.history_["train_loss"].iloc[0]
+
+
+def test_squared_error_of_all_pairs_starts_where_items_alone_have_it_least():
+    data, info = DatasetPure.build_trainset(two_tastes())
+    settings = {**SETTINGS, "loss_type": "implicit", "init_std": 1e-8, "optimizer": "sgd"}
+    model = FM("ranking", info, **{**settings, "n_epochs": 1, "lr": 1e-12}).fit(data, neg_sampling=True, verbose=0)
+    events = np.bincount(data.item_indices, minlength=info.n_items + 1)[1:]
+    start = model.engine.network.item.weights.weight.detach()[2 : 2 + info.n_items, 0]
+    np.testing.assert_allclose(start.numpy(), events / (events + model.unobserved_weight * info.n_users), rtol=1e-5)
+
+
 @pytest.mark.parametrize("use_bn", [False, True])
 @pytest.mark.parametrize("cls", [NFM, DeepFM])
 def test_layers_in_blocks_of_pairs_train_as_uncut_ones(cls, use_bn, monkeypatch):
@@ -135,7 +188,7 @@ def test_layers_in_blocks_of_pairs_train_as_uncut_ones(cls, use_bn, monkeypatch)
 @pytest.mark.parametrize("loss", CATALOGUE_LOSSES)
 @pytest.mark.parametrize("cls", [FM, NFM, AFM, DeepFM])
 def test_both_tastes_are_found(cls, loss):
-    model = fitted(cls, "all kinds", loss_type=loss, n_epochs=25, init_std=0.1)
+    model = fitted(cls, "all kinds", loss_type=loss, n_epochs=25, init_std=0.1, lr=0.02)
     assert model.history_["train_loss"].iloc[-1] < model.history_["train_loss"].iloc[0]
     lists = model.recommend_user([100, 101], 4, context={"hour": 1}, filter_consumed=False)
     assert all(int(item[1:]) % 2 == 0 for item in lists[100])
@@ -164,7 +217,7 @@ def test_weights_count_and_rows_of_weight_0_do_not():
 
     def loss(examples: CatalogueExamples) -> float:
         rows = torch.repeat_interleave(torch.arange(len(examples)), examples.starts.diff())
-        return float(catalogue.softmax(scores, Positives(rows, examples.columns, examples.weights)))
+        return float(softmax(scores, Positives(rows, examples.columns, examples.weights)))
 
     assert loss(one) == pytest.approx(loss(other), rel=1e-5)
 
@@ -217,7 +270,7 @@ def test_one_user_row_is_enough(cls, more):
 @pytest.mark.parametrize("loss", ["bpr", "max_margin", "hinge", "focal", lambda scores, labels, weights: scores.mean()])
 def test_losses_without_a_form_over_the_catalogue_are_refused(loss):
     _, info = DatasetPure.build_trainset(two_tastes())
-    with pytest.raises(ValueError, match="num_neg='all' has loss_type 'softmax' or 'cross_entropy', got"):
+    with pytest.raises(ValueError, match="num_neg='all' has loss_type 'softmax' or 'cross_entropy' or 'implicit', got"):
         FM("ranking", info, loss, num_neg="all")
 
 
@@ -246,17 +299,17 @@ def test_a_perceptron_over_products_of_small_vectors_grows_them_against_a_prior(
 @pytest.mark.parametrize("name", CATALOGUE_LOSSES)
 def test_drawn_items_estimate_the_loss_of_the_whole_catalogue(name):
     generator = torch.Generator().manual_seed(0)
-    scores = torch.randn(3, 40, generator=generator, dtype=torch.float64)
-    rows, columns = torch.tensor([0, 0, 1, 2]), torch.tensor([3, 9, 9, 30])
+    scores = torch.randn(1, 40, generator=generator, dtype=torch.float64)
+    rows, columns = torch.zeros(4, dtype=torch.int64), torch.tensor([3, 9, 9, 30])
     rates = torch.linspace(0.2, 0.9, 40, dtype=torch.float64)
-    whole = CATALOGUE_LOSSES[name](scores, Positives(rows, columns))
+    whole = catalogue_loss(name, WEIGHT)(scores, Positives(rows, columns))
     estimates = []
     for _ in range(3000):
         there = torch.rand(40, generator=generator) < rates
-        there[columns] = True  # the batch's own positives are always among them
+        there[columns] = True  # the row's own positives are always among them
         items = there.nonzero().squeeze(1)
         at = torch.searchsorted(items, columns)
-        estimates.append(CATALOGUE_LOSSES[name](scores[:, items], Positives(rows, at, rates=rates[items])))
+        estimates.append(catalogue_loss(name, WEIGHT)(scores[:, items], Positives(rows, at, rates=rates[items])))
     assert float(torch.stack(estimates).mean()) == pytest.approx(float(whole), rel=0.05)
 
 
@@ -264,7 +317,9 @@ def test_drawn_items_estimate_the_loss_of_the_whole_catalogue(name):
 def test_items_that_are_sure_to_be_there_make_the_loss_of_the_whole_catalogue(name):
     scores, positives, _ = some_positives()
     sure = replace(positives, rates=torch.ones(7, dtype=torch.float64))
-    torch.testing.assert_close(CATALOGUE_LOSSES[name](scores, sure), CATALOGUE_LOSSES[name](scores, positives))
+    torch.testing.assert_close(
+        catalogue_loss(name, WEIGHT)(scores, sure), catalogue_loss(name, WEIGHT)(scores, positives)
+    )
 
 
 def test_an_item_is_among_those_of_a_batch_as_often_as_its_rate_says():
@@ -274,10 +329,13 @@ def test_an_item_is_among_those_of_a_batch_as_often_as_its_rate_says():
     n, seen = 600, torch.zeros(len(examples.items))
     bounds = [(at, at + 1) for at in range(len(examples))]
     for epoch in range(n // len(examples)):
-        for parts in examples.epoch(
-            network, CATALOGUE_LOSSES["softmax"], 0, epoch, torch.arange(len(examples)), bounds
-        ):
-            seen[torch.searchsorted(examples.items.codes[:, 0], parts[0].items.codes[0, :, 0])] += 1
+        for parts in examples.epoch(network, softmax, 0, epoch, torch.arange(len(examples)), bounds):
+
+            def scored(users: Rows, items: Rows) -> torch.Tensor:
+                seen[torch.searchsorted(examples.items.codes[:, 0], items.codes[0, :, 0])] += 1
+                return torch.zeros(len(users), items.codes.shape[1])
+
+            parts[0].loss(cast("Any", scored))
     expected = examples._rates(len(bounds))
     assert (seen / n - expected).abs().max() < 0.12
     assert float(seen.mean() / n) == pytest.approx(float(expected.mean()), rel=0.1)
@@ -302,6 +360,7 @@ def test_what_is_drawn_for_a_batch_goes_by_seed_epoch_and_step_alone():
     ("settings", "match"),
     [
         ({"num_neg": "all", "sampler": "shared"}, "num_neg='all' draws nothing"),
+        ({"loss_type": "implicit", "num_neg": 4}, "'implicit' is of all pairs, and num_neg=4 are negatives of each"),
         ({"loss_type": "bpr", "sampler": "shared", "num_neg": 4}, "sampler='shared' has loss_type 'softmax' or"),
     ],
 )

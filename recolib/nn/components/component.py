@@ -65,6 +65,11 @@ class Component(nn.Module, Generic[S]):
     made_of_pairs: ClassVar[bool] = False
 
     @property
+    def trains_as_product(self) -> bool:
+        """Whether ``inner_product`` holds of the states of training, too."""
+        return False
+
+    @property
     def numbers_per_pair(self) -> int:
         """About how many numbers ``score`` holds for each pair at once: the width of its widest layer."""
         return 128

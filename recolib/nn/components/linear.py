@@ -35,6 +35,11 @@ class Linear(Component[LinearState]):
         self.factors = nn.Parameter(torch.ones(spec.n_positions)) if per_field else None
 
     @property
+    def trains_as_product(self) -> bool:
+        """It does."""
+        return True
+
+    @property
     def numbers_per_pair(self) -> int:
         """The sum."""
         return 1

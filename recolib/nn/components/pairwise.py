@@ -105,6 +105,11 @@ class Pairwise(Component[PairwiseState]):
         return True
 
     @property
+    def trains_as_product(self) -> bool:
+        """Without batch norm and dropout of the pair vector."""
+        return not self.needs_vector
+
+    @property
     def numbers_per_pair(self) -> int:
         """The inner product; in training the pair vector, where it must be made."""
         return len(self.ones) if self.training and self.needs_vector and not self.norm_is_all else 1
