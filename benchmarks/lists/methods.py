@@ -112,30 +112,30 @@ TRIED_LIBRECOMMENDER_ON_LARGE = (
 
 # ---- ours
 
-CATALOGUE: Settings = {
-    "num_neg": "all", "loss_type": "softmax", "embed_size": 128, "lr": 5e-3, "batch_size": 256,
-    "embed_dropout": (0.7, 0), "init_std": 0.05, "n_epochs": 200,
-}  # fmt: skip
-FM = {**CATALOGUE, "use_bn": False}
+CATALOGUE: Settings = {"num_neg": "all", "n_epochs": 200}
+"""What else is left open is what ``fit`` chooses."""
 TRIED_FM = (
-    FM,
-    {**FM, "embed_dropout": (0.5, 0)},
-    {**FM, "embed_size": 64, "embed_dropout": (0.5, 0)},
-    {**FM, "embed_size": 256, "embed_dropout": (0.8, 0)},
-    {**FM, "lr": 2e-3},
-    {**FM, "lr": 1e-2, "batch_size": 512},
-    {**FM, "batch_size": 64, "lr": 2e-3},
-    {**FM, "loss_type": "cross_entropy"},
+    CATALOGUE,
+    {**CATALOGUE, "prior": 1.0},
+    {**CATALOGUE, "prior": 6.0},
+    {**CATALOGUE, "prior": 10.0},
+    {**CATALOGUE, "prior": 6.0, "embed_dropout": (0.3, 0)},
+    {**CATALOGUE, "prior": 1.0, "embed_dropout": (0.7, 0)},
+    {**CATALOGUE, "embed_size": 256, "embed_dropout": (0.7, 0)},
+    {**CATALOGUE, "lr": 2e-3},
+    {**CATALOGUE, "loss_type": "implicit"},
+    {**CATALOGUE, "loss_type": "implicit", "prior": 6.0, "unobserved_weight": 0.5},
 )
-DEEP = {**CATALOGUE, "embed_size": 64, "embed_dropout": (0.5, 0), "use_bn": False}
-TRIED_DEEP = (
-    {**DEEP, "hidden_units": (64,)},
-    {**DEEP, "hidden_units": (64, 32)},
-    {**DEEP, "hidden_units": (64,), "embed_dropout": (0.7, 0)},
-    {**DEEP, "hidden_units": (64,), "lr": 2e-3},
+TRIED_FM_ON_LARGE = (
+    CATALOGUE,
+    {**CATALOGUE, "prior": 6.0},
+    {**CATALOGUE, "embed_size": 256, "embed_dropout": (0.7, 0)},
+    {**CATALOGUE, "loss_type": "implicit"},
 )
-TRIED_STREAMS = tuple({**settings, "second_hidden_units": settings["hidden_units"]} for settings in TRIED_DEEP)
-TRIED = {"FM": TRIED_FM, "NFM": TRIED_DEEP, "DeepFM": TRIED_DEEP, "DCNv2": TRIED_DEEP, "FinalMLP": TRIED_STREAMS}
+DEEP = {**CATALOGUE, "hidden_units": (64,)}
+TRIED_DEEP = (DEEP, {**DEEP, "prior": 6.0}, {**DEEP, "dropout_rate": 0.3})
+TRIED_DEEP_ON_LARGE = (DEEP,)
+OUR_MODELS = "FM", "NFM", "DeepFM", "DCNv2", "FinalMLP"
 VARIANTS = {
     "defaults": ("ids, defaults", False, False),
     "ids": ("ids, tuned", False, True),
@@ -147,8 +147,10 @@ VARIANTS = {
 def ours(model: str, variant: str) -> Method:
     """One of recolib's algorithms, with ids alone or all columns, with its defaults or tuned."""
     title, has_columns, is_tuned = VARIANTS[variant]
-    settings = TRIED[model] if is_tuned else ({},)
-    return Method(f"{model}, {title}", "benchmarks.own.lists", model, settings, has_columns=has_columns)
+    if not is_tuned:
+        return Method(f"{model}, {title}", "benchmarks.own.lists", model, ({},), has_columns=has_columns)
+    settings, on_large = (TRIED_FM, TRIED_FM_ON_LARGE) if model == "FM" else (TRIED_DEEP, TRIED_DEEP_ON_LARGE)
+    return Method(f"{model}, {title}", "benchmarks.own.lists", model, settings, on_large, has_columns=has_columns)
 
 
 IMPLICIT = "benchmarks.peers.implicit"
@@ -181,6 +183,6 @@ METHODS = {
         environment="librecommender",
         patience=2,
     ),
-} | {f"{model.lower()}-{variant}": ours(model, variant) for model in TRIED for variant in VARIANTS}
+} | {f"{model.lower()}-{variant}": ours(model, variant) for model in OUR_MODELS for variant in VARIANTS}
 OURS = [name for name, method in METHODS.items() if method.module == "benchmarks.own.lists"]
 OTHERS = [name for name in METHODS if name not in OURS]
