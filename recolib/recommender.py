@@ -24,10 +24,10 @@ from recolib.defaults import (
     LIST_LENGTH,
     MOST_EPOCHS,
     N_MEASURED,
-    PATIENCE,
     epochs_of_update,
     hold_out,
     metric_of,
+    patience_of,
     settle,
 )
 from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
@@ -262,7 +262,7 @@ class Recommender(Persistent):
         metric = metric_of(self.task, neg_sampling)
         arguments: dict[str, Any] = {"metrics": [metric], "k": LIST_LENGTH, "eval_user_num": N_MEASURED}
         arguments |= {"init_from": init_from, "freeze_fm": freeze_fm}
-        stopping = EarlyStopping(metric, PATIENCE)
+        stopping = EarlyStopping(metric, patience_of(self))
         if verbose:
             tqdm.write(f"{len(held)} rows are held out to choose n_epochs")
         return scout.fit(rest, neg_sampling, verbose, shuffle, held, early_stopping=stopping, **arguments)

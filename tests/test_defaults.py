@@ -8,7 +8,7 @@ import pytest
 from worlds import two_tastes
 
 import recolib
-from recolib import FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStopping, FinalMLP
+from recolib import FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStopping, FinalMLP, WideDeep
 from recolib.data import random_split
 from recolib.datasets import make_movies
 from recolib.defaults import LARGE_CATALOGUE, MOST_EPOCHS, N_SHARED, choose, hold_out
@@ -54,6 +54,16 @@ def test_with_nothing_set_ratings_are_no_worse_than_biases(algorithm):
         predicted = mean + test["item"].map(item).fillna(0) + test["user"].map(user).fillna(0)
         low = min(low, float(((predicted - test["label"]) ** 2).mean() ** 0.5))
     assert evaluate(model, test, neg_sampling=False)["loss"] < low * 1.005
+
+
+@pytest.mark.parametrize("algorithm", [NFM, WideDeep])
+def test_vectors_that_reach_a_rating_through_a_perceptron_alone_are_not_taken_to_zero(algorithm):
+    users, items = np.divmod(np.arange(40 * 30), 30)
+    frame = pd.DataFrame({"user": users, "item": items, "label": np.where((users + items) % 2, 5.0, 1.0)})
+    train, test = random_split(frame, test_size=0.2, seed=1)  # means say nothing, pairs all
+    data, info = DatasetPure.build_trainset(train)
+    model = algorithm("rating", info).fit(data, neg_sampling=False, verbose=0)
+    assert evaluate(model, test, neg_sampling=False)["loss"] < 1.0
 
 
 # ---- what is chosen
