@@ -133,8 +133,9 @@ TRIED_FM_ON_LARGE = (
     {**CATALOGUE, "loss_type": "implicit"},
 )
 DEEP = {**CATALOGUE, "hidden_units": (64,)}
-TRIED_DEEP = (DEEP, {**DEEP, "prior": 6.0}, {**DEEP, "dropout_rate": 0.3})
-TRIED_DEEP_ON_LARGE = (DEEP,)
+WIDE = {**DEEP, "embed_size": 128, "dropout_rate": 0.5}
+TRIED_DEEP = (DEEP, {**DEEP, "prior": 6.0}, WIDE)
+TRIED_DEEP_ON_LARGE = (WIDE,)
 OUR_MODELS = "FM", "NFM", "DeepFM", "DCNv2", "FinalMLP"
 VARIANTS = {
     "defaults": ("ids, defaults", False, False),
