@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from recolib.caching import cached
 from recolib.data.rows import Rows
 from recolib.nn.components import Component
 from recolib.nn.embedding import FieldEmbedding
@@ -121,9 +122,9 @@ class Network(nn.Module):
         ends = [constant, torch.ones_like(constant)]
         return torch.cat([*(part.vector for part in exact), torch.stack(ends[:: 1 if side == "user" else -1], -1)], -1)
 
-    @property
+    @cached
     def numbers_per_pair(self) -> int:
-        """About how many numbers ``score`` holds for each pair at once: those of the widest component."""
+        """About how many numbers ``score`` holds in evaluation for each pair at once: those of the widest component."""
         return max(component.numbers_per_pair for component in self.terms)
 
     def embedding(self, side: NetworkSide) -> FieldEmbedding:

@@ -139,6 +139,7 @@ class CatalogueExamples:
         bounds: Sequence[tuple[int, int]],
     ) -> Iterator[list[Part]]:
         """The batches of the user rows ``order[begin:end]``, each in parts whose hidden layers fit into memory."""
+        width = max(term.numbers_per_pair for term in network.terms)
         drop, dim, is_product = None, network.user.vectors.embedding_dim, network.trains_as_product
         if self.id_dropout_rates[0]:
             of_user = uniforms(seed, epoch, np.arange(len(self)), 1, purpose=DROPPING_IDS)[:, 0]
@@ -156,7 +157,7 @@ class CatalogueExamples:
             if isinstance(loss, Implicit) and n_scores > MANY_SCORES and is_product and 2 * (end - begin) >= dim:
                 yield [self._whole(loss, batch, items, drop)]
                 continue
-            size = max(1, NUMBERS_AT_ONCE // (network.numbers_per_pair * items.codes.shape[1]))
+            size = max(1, NUMBERS_AT_ONCE // (width * items.codes.shape[1]))
             yield [self._part(loss, batch, slice(at, at + size), items, drop) for at in range(0, end - begin, size)]
 
     def _batch(self, groups: Tensor) -> _Batch:
