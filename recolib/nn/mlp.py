@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from recolib.nn.dropout import Dropout
 from recolib.nn.fields import FieldSpec, NetworkSide
+from recolib.nn.products import linear
 
 Step = Callable[[Tensor], Tensor]
 
@@ -178,9 +179,12 @@ class Perceptron(nn.Sequential):
         for layer, before, after in zip(layers, [None, *layers], [*layers[1:], None], strict=False):
             if isinstance(layer, nn.Linear):
                 weight, bias = fold_after(layer, after if isinstance(after, BatchNorm) else None)
-                steps.append(partial(F.linear, weight=weight, bias=bias))
+                steps.append(partial(linear, weight=weight, bias=bias))
             elif isinstance(layer, nn.ReLU):
-                steps.append(torch.relu_)
+                if steps and isinstance(steps[-1], partial):
+                    steps[-1] = partial(steps[-1], relu=True)  # pyright: ignore[reportCallIssue]
+                else:
+                    steps.append(torch.relu_)
             elif before is None:  # a batch norm after no Linear
                 steps.append(layer)
         return steps

@@ -7,9 +7,9 @@ from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recolib.nn.fields import Fields, NetworkSide, State
+from recolib.nn.products import N_ROWS, linear
 
 S = TypeVar("S", bound=State)
 
@@ -156,9 +156,13 @@ def linear_of_products(user: Tensor, item: Tensor, weight: Tensor) -> Tensor:
 
     For a catalogue the user is folded into the weight (H, K).
     """
-    if item.shape[0] == 1:
-        return item @ (weight * user).mT
-    return F.linear(user * item, weight)
+    if item.shape[0] > 1:
+        return linear(user * item, weight)
+    folded = weight * user
+    if torch.is_grad_enabled() or item.shape[1] < N_ROWS:
+        return item @ folded.mT
+    products = [linear(item, one) for one in folded]
+    return products[0] if len(products) == 1 else torch.cat(products)
 
 
 def cross_fields(user: Tensor, item: Tensor, matrix: Tensor) -> Tensor:

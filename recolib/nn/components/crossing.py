@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from recolib.nn.components.component import Component
 from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import SideLinear, glorot
+from recolib.nn.products import linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +67,17 @@ class CrossLayers(Component[CrossState]):
         """All layers of the pair, (B, n)."""
         product = user.product + item.product
         x0 = torch.cat([state.vectors.expand(*product.shape[:-1], -1) for state in (user, item)], -1)  # (B, n, d)
-        x = torch.addcmul(x0, x0, self.behind(product))
+        x = torch.addcmul(x0, x0, _through(self.behind, product))
         for layer in self.later:
-            x = torch.addcmul(x, x0, layer(x))
+            x = torch.addcmul(x, x0, _through(layer, x))
         return self.direction(x).squeeze(-1)
+
+
+def _through(layers: nn.Module, x: Tensor) -> Tensor:
+    for layer in layers.children():
+        assert isinstance(layer, nn.Linear)
+        x = linear(x, layer.weight, layer.bias)
+    return x
 
 
 def _affine(width: int, rank: int | None) -> list[nn.Linear]:

@@ -102,7 +102,7 @@ class Pooled(Component[PooledState]):
             pairs = torch.addcmul(own, user.total, item.total)
             return self.first(self.dropout(pairs if self.norm is None else self.norm(pairs)))
         weight, _ = fold(self.norm, self.first)
-        return own + linear_of_products(user.total, item.total, weight)
+        return own.add_(linear_of_products(user.total, item.total, weight))
 
     def _over_pairs(self, user: PooledState, item: PooledState) -> Tensor:
         """All layers in blocks. The first two batch norms follow from the states, unless dropout is between them."""

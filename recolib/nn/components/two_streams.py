@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from recolib.nn.components.component import Component, linear_of_products
 from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import Perceptron, SideLinear, after_linear, glorot, mlp
+from recolib.nn.products import linear
 
 S = TypeVar("S", bound=State)
 
@@ -108,7 +109,8 @@ class Streams(Component[S]):
     def fuse(self, left: Tensor, right: Tensor) -> Tensor:
         """The score of a pair, (B, n), from the outputs of both first layers, (B, n, H) each."""
         left, right = self.left.rest(left), self.right.rest(right)
-        turned = torch.einsum("...hi,hij->...hj", left.unflatten(-1, self.heads.shape[:2]), self.heads).flatten(-2)
+        parts = left.split(self.heads.shape[1], -1)
+        turned = torch.cat([linear(part, head.T) for part, head in zip(parts, self.heads, strict=True)], -1)
         return (self.left.last(left) + self.right.last(right)).squeeze(-1) + (turned * right).sum(-1)
 
 
