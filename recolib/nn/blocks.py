@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recolib.nn.dropout import Dropout, PairDropout
 from recolib.nn.mlp import BatchNorm
+from recolib.nn.products import linear, weight_gradient
 
 N_USERS, N_ITEMS = 16, 384
 """Users and items of a block in float32, 1.5 MB of 64 numbers; in bfloat16 twice as many items."""
@@ -84,6 +85,16 @@ class Weights(NamedTuple):
 Layer = nn.Module | Weights
 
 
+@cache
+def _keep_freed_memory() -> None:
+    """Let the C library keep what a block frees for the next one, up to 64 MB.
+
+    To give it back to the system and to ask for it again takes as long as a block's products. glibc keeps twice as much
+    as the largest piece of up to 32 MB that was freed so far.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
+
+
 @dataclass(frozen=True)
 class _Step:
     """A linear layer, and what comes before it: ReLU or none, and dropout or none."""
@@ -118,6 +129,7 @@ def over_pairs(layers: Iterable[Layer], join: Join, *parts: Tensor) -> Tensor:
     device = parts[0].device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else parts[0].dtype
     n_users, n_items = torch.broadcast_shapes(*[part.shape[:2] for part in parts])
+    _keep_freed_memory()
     with torch.autocast(device, enabled=False):
         piece = _Piece(join, list(parts))
         relu, dropout = False, None
@@ -196,7 +208,7 @@ class _Blocks(torch.autograd.Function):
         sums, squares = torch.zeros_like(pivot), torch.zeros_like(pivot)
         for number, (users, items) in enumerate(_blocks(shape, output.dtype)):
             inputs = _inputs(join, steps, weights, [_cut(part, users, items) for part in parts], users, items)
-            block = _product(inputs[-1], *weights[-2:])
+            block = linear(inputs[-1], weights[-2], weights[-1])
             output[users, items] = block
             if moments:
                 pivot = block.mean((0, 1), dtype=pivot.dtype) if number == 0 else pivot
@@ -255,47 +267,21 @@ def _inputs(
     """What each linear layer of a block sees."""
     inputs: list[Tensor] = []
     for number, step in enumerate(steps):
-        current = _product(inputs[-1], *weights[2 * number - 2 : 2 * number]) if inputs else join(*parts)
-        if step.relu:
-            current.relu_()
+        if inputs:
+            current = linear(inputs[-1], weights[2 * number - 2], weights[2 * number - 1], step.relu)
+        else:
+            current = join(*parts)
+            if step.relu:
+                current.relu_()
         if step.dropout is not None:
             current *= step.dropout.kept(users, items, current.dtype)
         inputs.append(current)
     return inputs
 
 
-def _by_convolution(input: Tensor, weight: Tensor) -> bool:
-    """Whether to multiply in float32 by a convolution of width 1.
-
-    MKL has no AVX-512 for products of matrices on AMD. oneDNN has it for convolutions, which take half the time there.
-    """
-    return input.dtype == torch.float32 and len(input) >= N_USERS and len(weight) > 1
-
-
-def _channels(pairs: Tensor) -> Tensor:
-    """(g, m, H) as a convolution sees it, (g, H, 1, m); in memory it is the same."""
-    return pairs.unsqueeze(1).permute(0, 3, 1, 2)
-
-
-def _pairs(channels: Tensor) -> Tensor:
-    return channels.permute(0, 2, 3, 1).squeeze(1)
-
-
-def _product(input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A linear layer, (g, m, H) -> (g, m, H'), in new memory."""
-    if _by_convolution(input, weight):
-        return _pairs(F.conv2d(_channels(input), weight[:, :, None, None], bias))
-    return F.linear(input, weight, bias)
-
-
 def _product_gradients(gradient: Tensor, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Of a linear layer's input and weight."""
-    if _by_convolution(input, weight):
-        channels, kernel, plain = _channels(input), weight[:, :, None, None], ((1, 1), (0, 0), (1, 1), False, (0, 0), 1)
-        of_input, of_weight, _ = torch.ops.aten.convolution_backward(
-            _channels(gradient), channels, kernel, None, *plain, (True, True, False)
-        )
-        return _pairs(of_input), of_weight[:, :, 0, 0]
+    rows = gradient.flatten(0, 1)
     if len(weight) == 1:
-        return gradient * weight, (gradient.flatten() @ input.flatten(0, 1)).unsqueeze(0)
-    return gradient @ weight, gradient.flatten(0, 1).T @ input.flatten(0, 1)
+        return gradient * weight, (rows.flatten() @ input.flatten(0, 1)).unsqueeze(0)
+    return linear(gradient, weight.T), weight_gradient(rows, input.flatten(0, 1))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recolib.nn.fields import Fields, NetworkSide, State
-from recolib.nn.products import N_ROWS, linear
+from recolib.nn.products import N_MULTIPLIED, linear
 
 S = TypeVar("S", bound=State)
 
@@ -159,7 +159,7 @@ def linear_of_products(user: Tensor, item: Tensor, weight: Tensor) -> Tensor:
     if item.shape[0] > 1:
         return linear(user * item, weight)
     folded = weight * user
-    if torch.is_grad_enabled() or item.shape[1] < N_ROWS:
+    if torch.is_grad_enabled() or item.numel() * len(weight) < N_MULTIPLIED:
         return item @ folded.mT
     products = [linear(item, one) for one in folded]
     return products[0] if len(products) == 1 else torch.cat(products)

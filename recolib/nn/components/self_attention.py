@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recolib.nn.components.attentive import MASKED_LOGIT
 from recolib.nn.components.component import Component
 from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import glorot
-from recolib.nn.products import linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ class AttentionLayer(nn.Module):
 
     def project(self, fields: Tensor) -> Tensor:
         """Queries, keys, values and residuals of fields, (..., F, n_in) -> (..., F, P, H, A)."""
-        return linear(fields, self.weight.flatten(0, 2)).unflatten(-1, self.weight.shape[:-1])
+        return F.linear(fields, self.weight.flatten(0, 2)).unflatten(-1, self.weight.shape[:-1])
 
     def attend(self, projected: Tensor, present: Tensor) -> Tensor:
         """The output for each field, (..., F, P, H, A) and (..., F) -> (..., F, n_out)."""
