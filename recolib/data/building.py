@@ -88,18 +88,18 @@ def build_training(
 
 
 def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
-    """Encode further events for evaluation: known ids point at their current rows, unknown ids at new ones.
+    """Encode further events for evaluation: each points at rows of what the frame says of its user and its item.
 
-    A new row is that of the unknown id with the features that the frame gives.
+    Where the frame says nothing, a known id has its present features, and an unknown one none.
     """
     n = len(frame)
     labels = np.full(n, np.nan, np.float32)
     if "label" in frame.columns:
         labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
-    users, user_rows = _known_or_new(frame, info, "user")
-    items, item_rows = _known_or_new(frame, info, "item")
-    context = overlay(blank_rows(info.schema, "context", n), frame, info.schema, info.vocabs, "context")
     times, weights = times_of(frame), equal_weights(n)
+    users, user_rows = _shown_side(frame, info, "user", times)
+    items, item_rows = _shown_side(frame, info, "item", times)
+    context = overlay(blank_rows(info.schema, "context", n), frame, info.schema, info.vocabs, "context")
     return Interactions(info, users, items, user_rows, item_rows, labels, context, times, weights)
 
 
@@ -156,18 +156,17 @@ def _warn_of_missing(side: Side, n_trained: int, feature_codes: Codes) -> None:
         warn(f"{n_without} {side}s of the data are not in {side}_features: their features are unknown")
 
 
-def _known_or_new(frame: Frame, info: DataInfo, side: Side) -> tuple[Table, Codes]:
-    """A side's table as it is now, with rows of the unknown ids behind it, and the row of each event."""
+def _shown_side(frame: Frame, info: DataInfo, side: Side, times: Times) -> tuple[Table, Codes]:
+    """A side's table with rows of what a frame says of known and unknown ids behind it, and the row of each event."""
     positions, ids = factorize(read_column(frame, side), side, ids=True)
-    numbers = info.vocabs[side].encode(ids)[positions]
-    table = info.table(side)
-    unknown = np.flatnonzero(numbers == UNKNOWN)
-    warn_of_twins(f"column {side!r}", ids[info.vocabs[side].encode(ids) == UNKNOWN], info.vocabs[side])
-    unknown_ids = positions[unknown].astype(np.int32)
-    numbers[unknown] = len(table.rows) + np.arange(len(unknown))
-    blank = table.rows[torch.zeros(len(unknown), dtype=torch.long)]
-    new = overlay(blank, frame[unknown.tolist()], info.schema, info.vocabs, side) if len(unknown) else blank
-    return table.now(new, unknown_ids), numbers
+    codes, table = info.vocabs[side].encode(ids), info.table(side)
+    is_new = codes == UNKNOWN
+    warn_of_twins(f"column {side!r}", ids[is_new], info.vocabs[side])
+    owners = np.where(is_new, -np.cumsum(is_new), codes).astype(np.int32)[positions]
+    now = table.rows[torch.from_numpy(np.maximum(owners, UNKNOWN))]
+    shown = overlay(now, frame, info.schema, info.vocabs, side)
+    says_all = all(column in frame.columns for column in info.schema.columns(side))
+    return table.with_events(owners, shown, times, keep_history=says_all and "time" in frame.columns)
 
 
 def source_of(field: Field, frame: Frame, feature_frames: Sources) -> Frame:

@@ -31,13 +31,14 @@ class _Dataset:
     ) -> Interactions:
         """Encode a frame for evaluation; ``build_testset`` is the same method.
 
-        Known ids have their features from training, unknown ids those that the frame gives.
+        Each event has the features that its row gives, which were true at that time; where it gives none, known ids
+        have what training knew last, and unknown ids nothing.
 
         Parameters
         ----------
         eval_data
-            A frame with ``user``, ``item`` and the context columns of the data, if it has any. Without ``label`` every
-            row counts as an observed interaction. Weights are ignored.
+            A frame with ``user``, ``item``, the context columns of the data, if it has any, and any of its feature
+            columns. Without ``label`` every row counts as an observed interaction. Weights are ignored.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
         data_info

@@ -32,8 +32,8 @@ class Interactions:
     data_info
         The data that the codes belong to.
     users, items
-        The feature rows of the data when the set was made. In an evaluation set rows of unknown ids follow, and
-        there is no history.
+        The feature rows of the data when the set was made. In an evaluation set rows follow of what its events show
+        and these do not, and of unknown ids.
     user_rows, item_rows
         Row numbers in these tables, shape (N,).
     labels

@@ -23,7 +23,7 @@ from recolib.data.order import last_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.schema import Schema
 from recolib.data.table import Table, changing_events, differ, table_of_events
-from recolib.data.times import Times
+from recolib.data.times import Times, before_all
 from recolib.data.unseen import warn_of_unseen
 from recolib.data.vocab import Vocab
 from recolib.exceptions import warn
@@ -187,7 +187,7 @@ def _merged_side(
     shown = fill(rows[torch.from_numpy(codes[events])], schema, side, of_events)
     until_now = np.flatnonzero(changes[seen] & had_vector[seen] & ~np.isin(seen, history.codes))
     whose = [history.codes.astype(np.int32), seen[until_now].astype(np.int32), codes[events]]
-    when = [history.times, np.full(len(until_now), _before_all(times)), times[events]]
+    when = [history.times, np.full(len(until_now), before_all(times)), times[events]]
     table, row_of = table_of_events(
         rows[:n],
         np.concatenate(whose),
@@ -204,10 +204,6 @@ def _warn_of_missing(schema: Schema, side: Side, new: Codes, own: Mapping[str, A
     missing = [field.name for field in schema.features(side) if field.name not in own]
     if len(new) and missing:
         warn(f"{len(new)} new {side}s come without {missing}: these features are unknown")
-
-
-def _before_all(times: Times) -> int | float:
-    return np.iinfo(np.int64).min if times.dtype.kind == "i" else -np.inf
 
 
 def _has(frame: Frame, field: Field) -> bool:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from recolib.caching import cached
 from recolib.data.order import last_of, rows_by_code_and_time
-from recolib.data.rows import Codes, Rows
-from recolib.data.times import Times
+from recolib.data.rows import UNKNOWN, Codes, Rows
+from recolib.data.times import Times, before_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,15 @@ class History:
     codes: NDArray[np.int64]
     times: Times
     rows: NDArray[np.int64]
+
+    def behind(self, always: Codes, codes: Codes, times: Times, rows: Codes) -> History:
+        """The history with more changes, and with codes that had their present row until then."""
+        before = np.full(len(always), before_all(times), times.dtype)
+        whose, since = np.concatenate([self.codes, always, codes]), [self.times, before, times]
+        when = np.concatenate([some for some in since if len(some)])
+        which = np.concatenate([self.rows, always, rows]).astype(np.int64)
+        order = np.lexsort((when, whose))  # stable: of equal times the later row of the log counts as later
+        return History(whose[order].astype(np.int64), when[order], which[order])
 
 
 NO_HISTORY = History(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
@@ -57,10 +66,36 @@ class Table:
         """The present features, in the order of codes, those of the unknown id first."""
         return self.rows[: self.n_ids + 1]
 
-    def now(self, new: Rows, unknown: Codes) -> Table:
-        """The same rows without their history, and behind them new rows of unknown ids, numbered from 0."""
-        rows = Rows.cat([self.rows, new]) if len(new) else self.rows
-        return Table(rows, np.append(self.owner, -1 - unknown), NO_HISTORY)
+    def with_events(self, owners: Codes, shown: Rows, times: Times, keep_history: bool) -> tuple[Table, Codes]:
+        """The table with what the events of an evaluation set show, and the row of each.
+
+        What is true now stays row c of code c. Rows of events that show anything else follow, each once.
+
+        Parameters
+        ----------
+        owners
+            The code of each event, −1, −2, … of unknown ids, shape (N,).
+        shown
+            The features that the event shows, shape (N, ...).
+        times
+            When it happened, shape (N,).
+        keep_history
+            Whether the history so far counts. Without it, row c held until the first of the events.
+        """
+        now = np.maximum(owners, UNKNOWN)
+        own = np.flatnonzero((owners < 0) | differ(shown, self.rows[torch.from_numpy(now)]))
+        history = self.history if keep_history else NO_HISTORY
+        changed = np.unique(owners[own][owners[own] > UNKNOWN])
+        rows, new = now, shown[torch.from_numpy(own)]
+        bits = np.column_stack([owners[own], _bytes(new)])
+        _, first, version = np.unique(bits, axis=0, return_index=True, return_inverse=True)
+        rows[own] = len(self.rows) + version.reshape(-1)
+        if len(changed) or len(history.codes):
+            fresh = np.setdiff1d(changed, history.codes)
+            events = np.flatnonzero(np.isin(owners, np.append(changed, history.codes)))
+            history = history.behind(fresh, owners[events], times[events], rows[events])
+        more = Rows.cat([self.rows, new[torch.from_numpy(first)]]) if len(own) else self.rows
+        return Table(more, np.append(self.owner, owners[own[first]]), history), rows
 
     def at(self, codes: Codes, times: Times) -> Codes:
         """The row of each code at each time; its first row if the time is earlier.

@@ -104,3 +104,8 @@ def _moments(dates: pd.Series, name: str) -> Times:
         with suppress(ValueError, OverflowError):
             return dates.dt.as_unit(unit).to_numpy(f"datetime64[{unit}]").astype(np.int64)
     raise ValueError(f"column {name!r} has dates that 64 bits of microseconds do not reach")
+
+
+def before_all(times: Times) -> int | float:
+    """A moment before all others of this type."""
+    return np.iinfo(np.int64).min if times.dtype.kind == "i" else -np.inf

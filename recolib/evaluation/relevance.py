@@ -9,18 +9,18 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.data.interactions import Interactions
-from recolib.data.rows import UNKNOWN, Codes, Rows
+from recolib.data.rows import Codes, Rows
 
 
 @dataclass(frozen=True, eq=False)
 class EvalQueries:
-    """Q queries for a list: the distinct pairs of a user and a context in the positive rows of a set.
+    """Q queries for a list: the distinct pairs of a user's row and a context in the positive rows of a set.
 
     Attributes
     ----------
     users
-        For each query a row of the user's side with the context, (Q, C). Unknown users are scored as the average, as
-        ``cold_start="average"`` does it.
+        For each query a row of the user's side with the context, (Q, C): the features are those that its events show.
+        Unknown users are scored as the average, as ``cold_start="average"`` does it.
     codes
         The users' codes, 0 for unknown users, (Q,).
     n_relevant
@@ -49,16 +49,15 @@ class EvalQueries:
         if n_users is not None and n_users < len(who):
             who = np.random.default_rng(seed).choice(who, n_users, replace=False)
             data = data.take(np.flatnonzero(np.isin(data.user_keys, who)))
-        last, query = _distinct(data)
+        first, query = _distinct(data)
         stride = data.data_info.n_items + 1 - min(int(data.item_keys.min()), 0)
         item = data.item_keys.astype(np.int64)
         item[item < 0] += stride  # unknown items stand behind the known
         pairs = np.unique(query * stride + item)
-        asking = data.take(last)
+        asking = data.take(first)
         codes = asking.user_indices
-        row = np.where(codes > UNKNOWN, codes, asking.user_rows)  # what is true now; of unknown users the latest
-        rows = data.users.rows[torch.from_numpy(row)].averaged(codes).join(asking.context)
-        return cls(rows, codes, np.bincount(pairs // stride, minlength=len(last)), stride, pairs)
+        rows = data.users.rows[torch.from_numpy(asking.user_rows)].averaged(codes).join(asking.context)
+        return cls(rows, codes, np.bincount(pairs // stride, minlength=len(first)), stride, pairs)
 
     def hits(self, items: Codes) -> NDArray[np.bool_]:
         """Which items of each query's list (Q, k) are relevant; 0 is no item."""
@@ -68,12 +67,9 @@ class EvalQueries:
 
 
 def _distinct(data: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The latest row of each distinct (user, context), and the number of each row's."""
+    """A row of each distinct (row of a user, context), and the number of each row's."""
     dense = data.context.dense.numpy() + 0.0  # no zero is negative
-    number = np.unique(data.user_keys, return_inverse=True)[1].reshape(-1)
+    number = np.unique(data.user_rows, return_inverse=True)[1].reshape(-1)
     for column in np.hstack([data.context.codes.numpy(), dense.view(np.int32)]).T:
         number = np.unique(number * 2**32 + column, return_inverse=True)[1].reshape(-1)
-    order = np.argsort(data.times, kind="stable")
-    last = np.empty(number.max() + 1, np.int64)
-    last[number[order]] = order  # a later event overwrites an earlier one
-    return last, number
+    return np.unique(number, return_index=True)[1], number

@@ -420,7 +420,7 @@ def test_all_lists_of_new_items_may_be_missing():
     DatasetFeat.build_trainset(log([1, 2], tags=[["a", "b"], ["b"]]), **columns)
     known_and_new = log([1, 1], item=[100, 999], tags=objects(["a"], None))
     test = DatasetFeat.build_testset(known_and_new)
-    assert test.items.rows.codes[test.item_rows].tolist() == [[1, 1, 2], [0, UNKNOWN, ABSENT]]
+    assert test.items.rows.codes[test.item_rows].tolist() == [[1, 1, ABSENT], [0, UNKNOWN, ABSENT]]
 
 
 def test_a_group_has_one_vocabulary_and_its_pad_is_an_empty_slot():
