@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -41,13 +42,14 @@ def check_number(name: str, value: object, low: float, high: float = float("inf"
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise unless ``value`` is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}{suggestion(value, choices)}")
 
 
 def check_choice_or_function(name: str, value: object, choices: Collection[str]) -> None:
     """Raise unless ``value`` is one of ``choices``, or a function."""
     if not (value in choices if isinstance(value, str) else callable(value)):
-        raise ValueError(f"{name} must be one of {list(choices)} or a function, got {value!r}")
+        hint = suggestion(value, choices)
+        raise ValueError(f"{name} must be one of {list(choices)} or a function, got {value!r}{hint}")
 
 
 def check_bool(name: str, value: object) -> None:
@@ -80,13 +82,67 @@ def check_names(names: Collection[str], known: Sequence[str], what: str) -> None
             raise ValueError(f"{name!r} is not {what}; {hint}")
 
 
+SAME = (
+    "embed_size embedding_size embedding_dim embed_dim emb_size emb_dim factors n_factors num_factors latent_dim dim",
+    "n_epochs epochs epoch num_epochs max_epochs n_iter num_iter iterations",
+    "lr learning_rate eta alpha",
+    "reg l2 l2_reg weight_decay regularization lambda",
+    "num_neg n_neg neg_num num_negatives n_negatives negatives neg_ratio num_negs",
+    "seed random_state random_seed",
+    "hidden_units hidden_size hidden_sizes hidden_layers layers layer_sizes dnn_hidden_units mlp_dims",
+    "batch_size bs batch train_batch_size",
+    "loss_type loss loss_fn objective criterion",
+    "use_bn batch_norm batchnorm bn",
+    "dropout_rate dropout drop_rate dropout_prob",
+    "clip_norm grad_clip max_grad_norm gradient_clip",
+    "device cuda gpu use_gpu",
+    "multi_sparse_combiner combiner pooling",
+    "epsilon eps",
+    "precision amp dtype fp16",
+    "roc_auc auc auroc roc_auc_score",
+    "roc_gauc gauc",
+    "pr_auc ap average_precision auprc",
+    "hit_rate hr hit hits hit_ratio",
+    "map mean_average_precision",
+    "mrr reciprocal_rank mean_reciprocal_rank",
+    "ndcg dcg normalized_dcg",
+    "log_loss logloss logistic_loss bce cross_entropy",
+    "balanced_accuracy accuracy acc",
+    "rmse mse root_mean_squared_error",
+    "mae mean_absolute_error l1",
+    "bf16 bfloat16 half",
+    "cross_entropy bce binary_cross_entropy log_loss logloss logistic",
+    "squared mse l2 squared_error",
+    "max_margin margin triplet warp hinge_rank",
+    "softmax sampled_softmax multinomial ce",
+    "unconsumed unseen unobserved",
+    "popular popularity frequency",
+    "random uniform",
+    "average mean",
+    "ranking rank implicit classification",
+    "rating ratings explicit regression",
+)
+"""What libraries call the same; the first word is recolib's, where it has it."""
+
+
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that is most like a wrong one: the first that has it as a word, else the closest in letters."""
-    word = name.lower()
-    for one in known:
-        if one.lower() == word or word in one.lower().split("_"):
-            return one
-    return next(iter(get_close_matches(name, known, 1)), None)
+    """The known name that a wrong one means: in other libraries' words, as one of its words, or closest in letters."""
+    word = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    same = next((one for one in known if one.lower() == word), None)
+    if same is not None:
+        return same
+    for line in SAME:
+        first, *others = line.split()
+        if word in others and first in known:
+            return first
+    found = next((one for one in known if word in one.lower().split("_")), None)
+    return found or next(iter(get_close_matches(name, known, 1) or get_close_matches(word, known, 1)), None)
+
+
+def suggestion(name: object, known: Collection[str]) -> str:
+    """What to add to a message that refuses a name: the known one that is nearest, if there is one."""
+    near = nearest(name, known) if isinstance(name, str) else None
+    return "" if near is None else f"; did you mean {near!r}?"
 
 
 def as_widths(name: str, value: object) -> tuple[int, ...]:

@@ -6,9 +6,10 @@ annotations here are for algorithms of one's own, too; ``Annotated[int, Check(my
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, cast, dataclass_transform, get_args
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast, dataclass_transform, get_args
 
 from recolib.annotations import (
     Check,
@@ -36,6 +37,7 @@ from recolib.checks import (
     check_integer,
     check_number,
     readable,
+    suggestion,
 )
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
@@ -66,6 +68,7 @@ __all__ = [
     "one_of",
     "sizes_of",
 ]
+P = ParamSpec("P")
 TASKS = ("rating", "ranking")
 ALL_ITEMS = "all"
 """``num_neg`` for training against the whole catalogue."""
@@ -95,6 +98,22 @@ def _rates(name: str, value: float | Sequence[float]) -> tuple[float, float]:
     if len(value) != 2:
         raise ValueError(f"{name} must be a share, or a pair of shares (users, items), got {value!r}")
     return value[0], value[1]
+
+
+def _naming_nearest(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
+    """A constructor that says of an argument that it does not have which setting may be meant."""
+
+    @wraps(init)
+    def checking(self: Settings, *args: P.args, **kwargs: P.kwargs) -> None:
+        known = [field.name for field in fields(self)]
+        unknown = next((name for name in kwargs if name not in known), None)
+        if unknown is not None:
+            raise TypeError(
+                f"{self.model_name}() got an unexpected keyword argument {unknown!r}{suggestion(unknown, known)}"
+            )
+        init(self, *args, **kwargs)
+
+    return checking
 
 
 @dataclass_transform(kw_only_default=True)
@@ -234,7 +253,10 @@ class Settings:
 
     def __init_subclass__(cls) -> None:
         """Make the subclass's annotations settings of its constructor."""
+        has_own = "__init__" in vars(cls)
         dataclass(eq=False, repr=False, kw_only=True)(cls)
+        if not has_own:
+            cast("Any", cls).__init__ = _naming_nearest(cls.__init__)
 
     def __post_init__(self) -> None:
         """Check the settings."""

@@ -12,6 +12,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from recolib.checks import suggestion
 from recolib.data.frame import Frame, factorize, read_column, read_frame, read_numbers
 from recolib.exceptions import warn
 
@@ -83,7 +84,8 @@ def process_data(
     chosen = _names(transformer, "transformer") if transformer else []
     unknown = sorted(set(chosen) - set(TRANSFORMERS))
     if unknown:
-        raise ValueError(f"transformer has the unknown names {unknown}: choose from {list(TRANSFORMERS)}")
+        hint = suggestion(unknown[0], TRANSFORMERS)
+        raise ValueError(f"transformer has the unknown names {unknown}: choose from {list(TRANSFORMERS)}{hint}")
     scaler = _scaler(normalizer)
     frames = _read_frames(data, columns)
     numbers = [_numbers(frame, columns) for frame in frames]
@@ -221,7 +223,8 @@ def _names(value: Any, argument: str) -> list[str]:
 def _scaler(normalizer: str) -> _Scaler:
     known = NORMALIZERS.get(str(normalizer).lower())
     if known is None:
-        raise ValueError(f"normalizer={normalizer!r} is unknown: choose from {list(NORMALIZERS)}")
+        hint = suggestion(normalizer, NORMALIZERS)
+        raise ValueError(f"normalizer={normalizer!r} is unknown: choose from {list(NORMALIZERS)}{hint}")
     from sklearn import preprocessing  # slow to import
 
     return getattr(preprocessing, known)()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recolib.caching import cached
-from recolib.checks import check_names
+from recolib.checks import check_names, suggestion
 from recolib.data.field import SEQUENCES, SIDES, Field, Group, Side, read_names
 from recolib.data.kinds import KINDS, kind_of, layout_of
 from recolib.data.rows import Part, Rows
@@ -139,9 +138,8 @@ def make_schema(
     side_of, kind_name = _only(sides, "sides"), _only(kinds, "kinds")
     absent = sorted({*side_of, *kind_name} - set(present)) if present is not None else []
     if absent:
-        near = get_close_matches(absent[0], list(map(str, present or ())), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"columns {absent} are not in train_data: {sorted(map(str, present or ()))}{hint}")
+        there = sorted(map(str, present or ()))
+        raise ValueError(f"columns {absent} are not in train_data: {there}{suggestion(absent[0], there)}")
     reserved = sorted({*side_of, *kind_name} & set(RESERVED))
     if reserved:
         raise ValueError(f"columns {reserved} are the interaction itself, not features: take them out of the lists")

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from recolib.checks import check_integer, nearest
+from recolib.checks import check_integer, suggestion
 from recolib.data.field import Side
 from recolib.data.interactions import Interactions
 from recolib.data.rows import Rows
@@ -70,9 +70,7 @@ def metric_of_predictions(metric: OneMetric | None, task: str) -> Metric:
     given = metric if metric is not None else ("rmse" if task == "rating" else "roc_auc")
     known = [one.name for one in METRICS[task].values() if not one.of_lists]
     if isinstance(given, str) and given not in known:
-        near = nearest(given, known)
-        hint = "" if near is None else f"; did you mean {near!r}?"
-        raise ValueError(f"metric must be one of {known} or a function, got {given!r}{hint}")
+        raise ValueError(f"metric must be one of {known} or a function, got {given!r}{suggestion(given, known)}")
     found = as_metrics(given, task)
     if len(found) > 1 or found[0].of_lists:
         raise ValueError(f"metric must be one of predictions, such as {known}, got {metric!r}")

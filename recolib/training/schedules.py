@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
+from recolib.checks import suggestion
+
 Schedule = Callable[[float], float]
 """Progress, from 0 to below 1 -> a factor of the learning rate, at least 0."""
 
@@ -59,7 +61,8 @@ def as_schedule(schedule: object) -> Schedule | None:
         return SCHEDULES[schedule]
     if isinstance(schedule, str) or not callable(schedule):
         kind = ValueError if isinstance(schedule, str) else TypeError
-        raise kind(f"lr_schedule must be one of {list(SCHEDULES)} or a function, got {schedule!r}")
+        hint = suggestion(schedule, SCHEDULES)
+        raise kind(f"lr_schedule must be one of {list(SCHEDULES)} or a function, got {schedule!r}{hint}")
     for progress, factor in zip(PROBES, (cast("Any", schedule)(at) for at in PROBES), strict=True):
         if isinstance(factor, bool) or not isinstance(factor, int | float):
             raise TypeError(f"lr_schedule must give a number, and gave {factor!r} for {progress:g}")
