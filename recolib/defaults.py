@@ -160,10 +160,13 @@ def metric_of(task: str, neg_sampling: bool) -> str:
     return "ndcg" if neg_sampling else "log_loss"
 
 
-def hold_out(data: Interactions, share: float, by_time: bool, seed: int) -> tuple[Interactions, Interactions]:
+def hold_out(
+    data: Interactions, share: float, by_time: bool, seed: int, for_lists: bool = False
+) -> tuple[Interactions, Interactions]:
     """The set without a share of each user's rows, and these: the latest, or some at random.
 
-    Their data does not have them among what users consumed, so that lists can have them. Each user keeps a row.
+    Their data does not have them among what users consumed, so that lists can have them; ``for_lists``, rows of pairs
+    that stand in other rows, too, are not held out, if there are others. Each user keeps a row.
     """
     users = data.user_indices
     each = uniforms(seed, 0, np.arange(len(data)), 1, purpose=HOLDING_OUT)[:, 0]
@@ -176,6 +179,10 @@ def hold_out(data: Interactions, share: float, by_time: bool, seed: int) -> tupl
     n_held = np.minimum(np.floor(share * n_rows + of_user[users[order]]), n_rows - 1)
     is_held = np.zeros(len(data), bool)
     is_held[order] = from_the_end < n_held
+    if for_lists:
+        pairs = users.astype(np.int64) * (data.data_info.n_items + 1) + data.item_indices
+        is_new = is_held & ~np.isin(pairs, pairs[~is_held])
+        is_held = is_new if is_new.any() else is_held
     rest, held = data.take(np.flatnonzero(~is_held)), data.take(np.flatnonzero(is_held))
     info = data.data_info
     known = interactions(rest.user_indices, rest.item_indices, rest.labels > 0, info.n_users, info.n_items)

@@ -62,6 +62,14 @@ class NoNegativesWarning(RecolibWarning):
     """Users consumed every item, so that there is no negative to measure their rows against."""
 
 
+class ConsumedItemsWarning(RecolibWarning):
+    """Lists are measured against items that their users consumed in training, and that lists leave out."""
+
+
+class RatingsAsListsWarning(RecolibWarning):
+    """Lists are asked of a model of ratings, which says how well users would like items if they chose them."""
+
+
 def warn(message: str, category: type[RecolibWarning] = RecolibWarning) -> None:
     """Warn at the line that called the library."""
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]

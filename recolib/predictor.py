@@ -16,7 +16,7 @@ from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.rows import Codes, Rows
 from recolib.evaluation.importance import importance
 from recolib.evaluation.metrics import OneMetric
-from recolib.exceptions import NotFittedError
+from recolib.exceptions import NotFittedError, RatingsAsListsWarning, warn
 from recolib.inference.cold_start import COLD_STARTS, SCORED_COLD_STARTS
 from recolib.inference.engine import Engine, Predictions, Retriever
 from recolib.inference.explaining import explanation
@@ -37,6 +37,7 @@ class Predictor(Settings):
         """Check the settings."""
         super().__post_init__()
         self._engine: Engine | None = None
+        self._told_of_lists = False
         self._generator = torch.Generator().manual_seed(self.seed)
 
     @property
@@ -53,6 +54,17 @@ class Predictor(Settings):
         if self._engine is None:
             raise NotFittedError(f"{self.model_name} has no weights yet: call fit first")
         return self._engine.current(cast("Precision", self.precision))
+
+    def _warn_of_ratings(self) -> None:
+        """Warn, once a model, that lists by ratings are not what users choose."""
+        if self.task == "rating" and not self._told_of_lists:
+            self._told_of_lists = True
+            warn(
+                "lists of task='rating' go by the expected rating, not by what users choose, and are often worse than "
+                "the most popular items: train task='ranking' with neg_sampling=True on the liked rows, "
+                "as docs/choosing.md says under 'Lists from ratings'",
+                RatingsAsListsWarning,
+            )
 
     @property
     def default_recs(self) -> Codes:
@@ -254,6 +266,7 @@ class Predictor(Settings):
             raise ValueError(f"{self.model_name} doesn't support arbitrary seq inference: leave seq out")
         engine = self.engine
         request = Request.of(locals())
+        self._warn_of_ratings()
         batch = request.resolve(engine, user, self._generator)
         lists = recommend(engine, request, batch, self).each()
         warn_of_short(sum(len(top.items) < n_rec for top in lists), n_rec)
@@ -319,6 +332,7 @@ class Predictor(Settings):
         check_verbose(verbose)
         engine = self.engine
         request = Request.of(locals())
+        self._warn_of_ratings()
         batch = request.resolve(
             engine, request.known_users(engine) if users is None else users, self._generator, once=True
         )
@@ -395,6 +409,7 @@ class Predictor(Settings):
         check_parquet(path)
         engine = self.engine
         request = Request.of(locals())
+        self._warn_of_ratings()
         batch = request.resolve(
             engine, request.known_users(engine) if users is None else users, self._generator, once=True
         )

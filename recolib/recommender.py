@@ -31,7 +31,7 @@ from recolib.defaults import (
     settle,
 )
 from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
-from recolib.evaluation.metrics import Metrics
+from recolib.evaluation.metrics import Lengths, Metrics
 from recolib.exceptions import warn
 from recolib.forgetting import forgotten_state
 from recolib.inference.queries import Ids, read_codes
@@ -76,7 +76,7 @@ class Recommender(Persistent):
         shuffle: bool = True,
         eval_data: object = None,
         metrics: Metrics | None = None,
-        k: int = 10,
+        k: Lengths = 10,
         eval_batch_size: int = 8192,
         eval_user_num: int | None = None,
         num_workers: int = 0,
@@ -199,7 +199,7 @@ class Recommender(Persistent):
         if eval_user_num is not None:
             check_integer("eval_user_num", eval_user_num, 1)
         how = eval_batch_size, metrics, k, eval_user_num, self.seed, filter_consumed
-        measured = check_measure(self.task, *how)
+        measured = list(check_measure(self.task, *how))
         early_stopping = check_stopping(early_stopping, measured if eval_data is not None else [])
         check_callbacks(callbacks)
         schedule, is_new = as_schedule(lr_schedule), not self._state
@@ -217,7 +217,7 @@ class Recommender(Persistent):
         try:
             settle(self, train_set, neg_sampling, early_stopping is not None, {} if saved is None else saved.settings)
             if self.n_epochs is None:
-                rest, held = hold_out(train_set, validation, train_data.has_times, self.seed)
+                rest, held = hold_out(train_set, validation, train_data.has_times, self.seed, neg_sampling)
                 scout = self._scout(rest, held, neg_sampling, verbose, shuffle, init_from, freeze_fm)
                 self.n_epochs = scout._n_epochs_done
                 if not refit:
@@ -297,7 +297,7 @@ class Recommender(Persistent):
         merge_behavior: bool = True,
         eval_data: object = None,
         metrics: Metrics | None = None,
-        k: int = 10,
+        k: Lengths = 10,
     ) -> Self:
         """Go on with further events, new users, items and values among them, as often as there are some.
 

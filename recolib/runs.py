@@ -16,7 +16,7 @@ from recolib.artifacts.model_file import SavedModel
 from recolib.checks import readable
 from recolib.data.interactions import Interactions
 from recolib.evaluation.measurement import check_labels
-from recolib.evaluation.metrics import ALL
+from recolib.evaluation.metrics import less_is_better
 from recolib.exceptions import OverfittingWarning, warn
 from recolib.nn import Network
 from recolib.sampling import check_num_neg
@@ -146,13 +146,15 @@ class Run:
     def warn_if_worse(self, records: Sequence[Record]) -> None:
         """Warn where the last epochs made the first metric worse, and nothing stopped them."""
         own = self.own(records)
-        known = [f"{MEASURED}{metric}" for metric in ALL]  # of metrics of one's own the direction is not known here
-        name = next((name for name in own[-1] if name in known), None) if own else None
-        if name is None or self.stopping is not None:
+        if not own or self.stopping is not None:
+            return
+        known = (name for name in own[-1] if name.startswith(MEASURED) and less_is_better(name) is not None)
+        name = next(known, None)  # of metrics of one's own the direction is not known here
+        if name is None:
             return
         values = [record[name] for record in own if name in record]
         best = EarlyStopping(name.removeprefix(MEASURED)).best(values)
-        if best is not None and len(values) - 1 - best >= WORSE_EPOCHS:
+        if best is not None and len(values) - 1 - best >= WORSE_EPOCHS and values[-1] != values[best]:
             metric = name.removeprefix(MEASURED)
             warn(
                 f"{name} was best after epoch {own[best]['epoch']}, {values[best]:.4g}, and is {values[-1]:.4g} after "

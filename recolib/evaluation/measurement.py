@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -18,7 +19,7 @@ from recolib.data.frame import read_frame
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Rows
-from recolib.evaluation.metrics import Metric, Metrics, as_metrics
+from recolib.evaluation.metrics import Lengths, Metric, Metrics, as_metrics, at_lengths
 from recolib.evaluation.relevance import EvalQueries
 from recolib.exceptions import NoNegativesWarning, UnknownIdWarning, warn
 from recolib.sampling import check_num_neg, unconsumed, uniforms
@@ -62,7 +63,7 @@ def evaluate(
     neg_sampling: bool,
     eval_batch_size: int = 8192,
     metrics: Metrics | None = None,
-    k: int = 10,
+    k: Lengths = 10,
     sample_user_num: int | None = None,
     seed: int = 42,
     *,
@@ -94,14 +95,16 @@ def evaluate(
         ``__name__``, and more of it is better; a ``Metric`` says another name, that less is better, or that it measures
         logits, users or lists.
     k
-        The length of the lists.
+        The length of the lists; or several, such as ``[10, 20]``: metrics of lists are then called ``ndcg@10`` and
+        ``ndcg@20``.
     sample_user_num
         How many users to make lists for, drawn by ``seed``; by default all that have a row with a label above 0.
     seed
         For the negatives and for the users.
     filter_consumed
-        Leave out of lists what the user consumed in training, as ``recommend_user`` does. Where users consume the same
-        items again, False measures what they would get.
+        Leave out of lists what the user consumed in training, as ``recommend_user`` does. If items that are left out
+        are relevant, a ``ConsumedItemsWarning`` says how many. Where users consume the same items again, False measures
+        what they would get.
     include_cold_items
         Whether lists may have items with features and no interaction, as in ``recommend_user``.
     num_neg
@@ -111,9 +114,11 @@ def evaluate(
     Returns
     -------
     dict
-        The value of each metric. One list is made for each distinct pair of a user and a context. Its relevant items
-        are those that the user consumed in that context with a label above 0; unknown items, and items that the filter
-        leaves out, count among them. Unknown users are scored as ``cold_start="average"`` does it.
+        The value of each metric. Users and items are scored by the features that their rows show, and where the data
+        has none, by what training knew last; items in lists by the latter. One list is made for each user, or for each
+        distinct set of features and context that the user's rows show. Its relevant items are those that the user
+        consumed then with a label above 0; unknown items, and items that the filter leaves out, count among them.
+        Unknown users are scored as ``cold_start="average"`` does it.
 
     Raises
     ------
@@ -156,18 +161,20 @@ class Measurement:
     Attributes
     ----------
     metrics
-        What is measured.
+        What is measured, those of lists once for each length.
     pairs
         The rows that metrics of predictions are measured on, with their negatives; None where no metric needs them.
     queries
         What lists are measured against; None where no metric needs them.
+    lengths
+        The length of the lists of each metric, by its name.
     """
 
     metrics: list[Metric]
     pairs: Interactions | None
     queries: EvalQueries | None
     eval_batch_size: int
-    k: int
+    lengths: Mapping[str, int]
     filter_consumed: bool
     include_cold_items: bool
 
@@ -179,7 +186,7 @@ class Measurement:
         neg_sampling: bool,
         eval_batch_size: int,
         metrics: Metrics | None,
-        k: int,
+        k: Lengths,
         sample_user_num: int | None,
         seed: int,
         filter_consumed: bool,
@@ -187,7 +194,8 @@ class Measurement:
         num_neg: int | None = None,
     ) -> Measurement:
         """Check the arguments of ``evaluate``, and prepare the data; of the model only settings are used."""
-        measured = check_measure(model.task, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed)
+        lengths = check_measure(model.task, eval_batch_size, metrics, k, sample_user_num, seed, filter_consumed)
+        measured = list(lengths)
         check_bool("include_cold_items", include_cold_items)
         if num_neg is not None:
             check_integer("num_neg", num_neg, 1)
@@ -196,10 +204,13 @@ class Measurement:
         of_pairs = not all(metric.of_lists for metric in measured)
         check_labels(encoded, model.task, neg_sampling, need_labels=of_pairs)
         queries = EvalQueries.of(encoded, sample_user_num, seed) if of_lists else None
+        if queries is not None and filter_consumed:
+            queries.warn_of_consumed(encoded.data_info)
         pairs = None
         if of_pairs:
             pairs = with_negatives(encoded, num_neg or _n_negatives(model), seed) if neg_sampling else encoded
-        return cls(measured, pairs, queries, eval_batch_size, k, filter_consumed, include_cold_items)
+        by_name = {metric.name: length for metric, length in lengths.items()}
+        return cls(measured, pairs, queries, eval_batch_size, by_name, filter_consumed, include_cold_items)
 
     def measure(self, model: Scorer) -> dict[str, float]:
         """The value of each metric, in their order."""
@@ -228,17 +239,21 @@ class Measurement:
         if self.queries is None:
             return {}
         info, queries = model.data_info, self.queries
-        found = model.rank_items(queries.users, queries.codes, self.k, self.filter_consumed, self.include_cold_items)
-        items = np.zeros((len(found), self.k), np.int32)
+        k = max(self.lengths.values())
+        found = model.rank_items(queries.users, queries.codes, k, self.filter_consumed, self.include_cold_items)
+        items = np.zeros((len(found), k), np.int32)
         items[:, : found.shape[1]] = found
         hits, consumers = queries.hits(items), info.item_consumed.counts()
-        return {
-            metric.name: metric(hits, queries.n_relevant)
-            if metric.needs == "hits"
-            else metric(items, consumers, info.n_users)
-            for metric in self.metrics
-            if metric.of_lists
-        }
+        values: dict[str, float] = {}
+        for metric in self.metrics:
+            if metric.of_lists:
+                best = slice(self.lengths[metric.name])
+                is_of_hits = metric.needs == "hits"
+                arrays = (
+                    (hits[:, best], queries.n_relevant) if is_of_hits else (items[:, best], consumers, info.n_users)
+                )
+                values[metric.name] = metric(*arrays)
+        return values
 
 
 def measure_pairs(task: str, metric: Metric, data: Interactions, scores: NDArray[np.float32]) -> float:
@@ -262,18 +277,18 @@ def check_measure(
     task: str,
     eval_batch_size: int,
     metrics: Metrics | None,
-    k: int,
+    k: Lengths,
     sample_user_num: int | None,
     seed: int,
     filter_consumed: bool,
-) -> list[Metric]:
-    """The metrics, ``loss`` by default, if all are metrics of the task and the rest is as it should be."""
-    for name, value, low in (("eval_batch_size", eval_batch_size, 1), ("k", k, 1), ("seed", seed, 0)):
+) -> dict[Metric, int]:
+    """The metrics, ``loss`` by default, with the length of their lists, if all is as it should be."""
+    for name, value, low in (("eval_batch_size", eval_batch_size, 1), ("seed", seed, 0)):
         check_integer(name, value, low)
     if sample_user_num is not None:
         check_integer("sample_user_num", sample_user_num, 1)
     check_bool("filter_consumed", filter_consumed)
-    return as_metrics(metrics, task)
+    return at_lengths(as_metrics(metrics, task), k)
 
 
 def as_encoded(data: object, info: DataInfo) -> Interactions:

@@ -5,14 +5,15 @@ A ``Metric`` is a function, its name, what it is called with, and which way is b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recolib.checks import check_bool, check_choice, nearest
+from recolib.checks import check_bool, check_choice, check_integer, nearest, suggestion
 
 Floats = NDArray[np.floating]
 Hits = NDArray[np.bool_]
@@ -107,6 +108,10 @@ OneMetric = str | Metric | Callable[[Any, Any], Any]
 """The name of one of recolib's metrics, a function of labels and predictions, or a ``Metric``."""
 Metrics = OneMetric | Sequence[OneMetric]
 """What ``metrics=`` takes."""
+
+
+Lengths = int | Sequence[int]
+"""What ``k=`` takes: the length of lists, or several."""
 
 
 def rmse(labels: Floats, predictions: Floats) -> float:
@@ -328,15 +333,57 @@ def as_metrics(metrics: Metrics | None, task: str) -> list[Metric]:
     unknown = [one for one in given if isinstance(one, str) and one not in known]
     unknown += [one.name for one in given if isinstance(one, Metric) and task == "rating" and one.needs in FOR_RANKING]
     if unknown:
-        near = nearest(unknown[0], known)
-        hint = "" if near is None else f"; did you mean {near!r}?"
-        raise ValueError(f"metrics {unknown} are not of task={task!r}, which has {list(known)}{hint}")
+        raise ValueError(
+            f"metrics {unknown} are not of task={task!r}, which has {list(known)}{_instead(unknown[0], known)}"
+        )
     found = [known[one] if isinstance(one, str) else _own(one) for one in given]
-    names = [metric.name for metric in found]
+    _refuse_twice(found)
+    return found
+
+
+def at_lengths(metrics: Sequence[Metric], k: object) -> dict[Metric, int]:
+    """Metrics with the length of their lists; those of lists once for each of several, by names such as ``ndcg@10``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a length is no integer of at least 1, there is none, or one stands there twice.
+    """
+    if not isinstance(k, list | tuple | range):
+        check_integer("k", k, 1)
+        return dict.fromkeys(metrics, cast("int", k))
+    lengths = list(cast("Sequence[int]", k))
+    for length in lengths:
+        check_integer("k", length, 1)
+    if not lengths or len(set(lengths)) < len(lengths):
+        raise ValueError(f"k must be the length of lists, or several distinct ones, got {k!r}")
+    found: dict[Metric, int] = {}
+    for metric in metrics:
+        for length in lengths if metric.of_lists else lengths[:1]:
+            found[replace(metric, name=f"{metric.name}@{length}") if metric.of_lists else metric] = int(length)
+    _refuse_twice(list(found))
+    return found
+
+
+def _refuse_twice(metrics: Sequence[Metric]) -> None:
+    names = [metric.name for metric in metrics]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"metrics has {twice} twice: leave one out, or give it another name with Metric(name, ...)")
-    return found
+
+
+def _instead(name: str, known: Mapping[str, Metric]) -> str:
+    """What to ask for instead of a name that is not of the task."""
+    if name in ALL:
+        is_of_lists = ALL[name].of_lists
+        return (
+            "; lists need task='ranking': docs/choosing.md says how, under 'Lists from ratings'" if is_of_lists else ""
+        )
+    at = re.fullmatch(r"(.*?)(?:@|_at_)k?(\d*)", name)
+    if at is None:
+        return suggestion(name, known)
+    near = nearest(at[1], known)
+    return "" if near is None else f"; did you mean {near!r} with k={at[2] or 10}?"
 
 
 def _own(given: object) -> Metric:
@@ -351,5 +398,5 @@ def _own(given: object) -> Metric:
 
 def less_is_better(column: str) -> bool | None:
     """Whether less is better in a column of ``history_``; None for a metric of one's own, of which it is not known."""
-    name = column.removeprefix("eval_")
+    name = column.removeprefix("eval_").partition("@")[0]
     return True if column == TRAIN_LOSS else ALL[name].lower_is_better if name in ALL else None

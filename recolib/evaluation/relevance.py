@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
-from recolib.data.rows import Codes, Rows
+from recolib.data.rows import UNKNOWN, Codes, Rows
+from recolib.exceptions import ConsumedItemsWarning, warn
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,26 @@ class EvalQueries:
         codes = asking.user_indices
         rows = data.users.rows[torch.from_numpy(asking.user_rows)].averaged(codes).join(asking.context)
         return cls(rows, codes, np.bincount(pairs // stride, minlength=len(first)), stride, pairs)
+
+    def warn_of_consumed(self, info: DataInfo) -> None:
+        """Warn of the relevant items that a user consumed in training, since lists are to leave these out."""
+        query, item = np.divmod(self._pairs, self._stride)
+        user, stride = self.codes[query].astype(np.int64), info.n_items + 1
+        known = (user > UNKNOWN) & (item < stride)
+        pairs = user[known] * stride + item[known]
+        users = np.unique(user[known])
+        whose, consumed = info.user_consumed.of(users)
+        pairs_consumed = users[whose] * stride + consumed  # ascending
+        at = np.minimum(np.searchsorted(pairs_consumed, pairs), max(len(pairs_consumed) - 1, 0))
+        n = int((pairs_consumed[at] == pairs).sum()) if len(pairs_consumed) else 0
+        if n:
+            share = 100 * n / len(self._pairs)
+            warn(
+                f"{n} of {len(self._pairs)} relevant items ({share:.{0 if share >= 1 else 2}f} %) are among those that "
+                "their users consumed in training, liked or not, and lists leave these out: hold other events out, or "
+                "pass filter_consumed=False if users are to get what they know",
+                ConsumedItemsWarning,
+            )
 
     def hits(self, items: Codes) -> NDArray[np.bool_]:
         """Which items of each query's list (Q, k) are relevant; 0 is no item."""

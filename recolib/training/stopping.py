@@ -109,7 +109,10 @@ def check_stopping(stopping: object, measured: Sequence[Metric]) -> EarlyStoppin
     by_name = {metric.name: metric for metric in measured}
     if stopping.metric not in by_name:
         near = nearest(stopping.metric, [TRAIN_LOSS, *by_name, *ALL])
-        if measured and stopping.metric not in ALL and near is not None:
+        at_length = [name for name in by_name if name.partition("@")[0] == stopping.metric]
+        if at_length:
+            remedy = f"did you mean {at_length[0]!r}?"
+        elif measured and stopping.metric not in ALL and near is not None:
             remedy = f"did you mean {near!r}?"
         else:
             remedy = f"add it to metrics={[*by_name]}" if measured else "pass eval_data to measure it on"
