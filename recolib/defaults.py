@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from recolib.data.consumed import interactions
+from recolib.data.consumed import counted_interactions
 from recolib.data.interactions import Interactions
 from recolib.data.order import rows_by_code_and_time
 from recolib.sampling import uniforms
@@ -185,6 +185,7 @@ def hold_out(
         is_held = is_new if is_new.any() else is_held
     rest, held = data.take(np.flatnonzero(~is_held)), data.take(np.flatnonzero(is_held))
     info = data.data_info
-    known = interactions(rest.user_indices, rest.item_indices, rest.labels > 0, info.n_users, info.n_items)
+    sizes = info.n_users, info.n_items
+    known = counted_interactions(rest.user_indices, rest.item_indices, rest.labels, *sizes, info.consumed)
     without = replace(info, user_consumed=known[0], item_consumed=known[1], liked=known[2])
     return replace(rest, data_info=without), replace(held, data_info=without)

@@ -190,7 +190,7 @@ class Predictor(Settings):
         inner_id
             Whether ids are codes, those given and those returned.
         filter_consumed
-            Leave out what the user consumed in training, liked or not.
+            Leave out what the user consumed in training; ``build_trainset(consumed=…)`` says which rows count.
         random_rec
             Draw the lists at random, in proportion to exp(logit), instead of taking the best first.
         history

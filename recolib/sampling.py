@@ -96,11 +96,13 @@ def unconsumed(info: DataInfo, consumed: Consumed | None = None) -> NegativeSamp
 def popular(info: DataInfo) -> NegativeSampler:
     """A trained item other than the positive one, in proportion to its number of users to the power ¾.
 
+    An item that was shown and that nobody consumed counts as one with one user.
+
     The power is that of word2vec (Mikolov et al., 2013).
     """
     items = info.trained_items
     _refuse_single(items)
-    mass = info.item_consumed.counts()[items] ** POPULARITY_POWER
+    mass = np.maximum(info.item_consumed.counts()[items], 1) ** POPULARITY_POWER
     upto = np.cumsum(mass)
 
     def draw(users: Codes, positives: Codes, uniform: Uniforms) -> Codes:

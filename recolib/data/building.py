@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recolib.data.consumed import interactions
+from recolib.data.consumed import Counting, counted_interactions, counting_of
 from recolib.data.encoding import blank_rows, fill, overlay
 from recolib.data.field import Field, Side
 from recolib.data.frame import Frame, factorize, read_column, read_numbers
@@ -34,6 +34,7 @@ def build_training(
     feature_frames: Sources,
     scaling: str = "standard",
     weight_col: str | None = None,
+    consumed: Counting | None = None,
 ) -> tuple[Interactions, DataInfo]:
     """Learn vocabularies and tables from a frame of events, and encode it.
 
@@ -50,8 +51,11 @@ def build_training(
         ``"standard"`` or ``"none"``.
     weight_col
         The column of weights, if there is one.
+    consumed
+        Which rows count as consumed; None chooses by the labels.
     """
     labels = labels_of(frame)
+    counting = consumed or counting_of(labels)
     times, weights = times_of(frame), weights_of(frame, schema, weight_col)
     vocabs: dict[str, Vocab] = {}
     fields: dict[str, Field] = {}
@@ -70,7 +74,9 @@ def build_training(
     (users, user_rows, user_codes), (items, item_rows, item_codes) = sides["user"], sides["item"]
 
     n_users, n_items = len(vocabs["user"]), len(vocabs["item"])
-    user_consumed, item_consumed, liked = interactions(user_codes, item_codes, labels > 0, n_users, n_items)
+    user_consumed, item_consumed, liked = counted_interactions(
+        user_codes, item_codes, labels, n_users, n_items, counting
+    )
     info = DataInfo(
         schema,
         vocabs,
@@ -82,6 +88,7 @@ def build_training(
         len(labels),
         LabelStats(float(labels.mean(dtype=np.float64)), float(labels.min()), float(labels.max())),
         n_vectors=(int(user_codes.max()), int(item_codes.max())),
+        consumed=counting,
     )
     context = fill(blank_rows(schema, "context", len(labels)), schema, "context", learnt)
     return Interactions(info, users, items, user_rows, item_rows, labels, context, times, weights), info

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+
+Counting = Literal["all", "positive"]
+"""Which rows say that a user consumed an item: all, or those with a label above 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +73,29 @@ def consumed_by(
     if not known.all():
         users, items = users[known], items[known]
     return interactions(users, items, np.ones(len(users), bool), n_users, n_items)[:2]
+
+
+def counting_of(labels: NDArray[np.float32]) -> Counting:
+    """What counts where nobody says: what was shown and not clicked is not consumed, and what was rated low is.
+
+    Labels of 0 and 1 alone are answers to something that was shown; others are ratings.
+    """
+    return "positive" if bool(np.isin(labels, (0.0, 1.0)).all()) else "all"
+
+
+def counted_interactions(
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    labels: NDArray[np.float32],
+    n_users: int,
+    n_items: int,
+    counting: Counting,
+) -> tuple[Consumed, Consumed, NDArray[np.bool_]]:
+    """The distinct pairs of those rows that count as consumed; see ``interactions``."""
+    liked = labels > 0
+    if counting == "positive":
+        users, items, liked = users[liked], items[liked], liked[liked]
+    return interactions(users, items, liked, n_users, n_items)
 
 
 def interactions(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import numpy as np
 
 from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.building import Sources, build_training, check_weight_col, encode_evaluation
+from recolib.data.consumed import Counting
 from recolib.data.field import MAX_WIDTH, Side
 from recolib.data.frame import Frame, read_frame
 from recolib.data.info import DataInfo
@@ -183,8 +184,11 @@ class _Dataset:
         shuffle: bool,
         seed: int,
         weight_col: str | None,
+        consumed: Counting | None,
     ) -> tuple[Interactions, DataInfo]:
         check_bool("shuffle", shuffle)
+        if consumed is not None:
+            check_choice("consumed", consumed, get_args(Counting))
         check_integer("seed", seed, 0)
         elsewhere = _columns(sources)
         features = [column for side in ("user", "item", "context") for column in schema.columns(side)]
@@ -192,7 +196,7 @@ class _Dataset:
         frame = _events(train_data, needed)
         _refuse_both(frame, schema, sources)
         # order is time where no column says so: features are read before the shuffle
-        data, info = build_training(frame, schema, sources, scaling, weight_col)
+        data, info = build_training(frame, schema, sources, scaling, weight_col, consumed)
         cls._last = info
         return (_shuffled(data, seed) if shuffle else data), info
 
@@ -202,7 +206,13 @@ class DatasetPure(_Dataset):
 
     @classmethod
     def build_trainset(
-        cls, train_data: object, shuffle: bool = False, seed: int = 42, *, weight_col: str | None = None
+        cls,
+        train_data: object,
+        shuffle: bool = False,
+        seed: int = 42,
+        *,
+        weight_col: str | None = None,
+        consumed: Counting | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode a frame of ``user``, ``item`` and ``label`` for training.
 
@@ -214,6 +224,8 @@ class DatasetPure(_Dataset):
             Whether to shuffle the rows, and the seed for it.
         weight_col
             A column of numbers of at least 0: how much each row counts in training. By default all count alike.
+        consumed
+            As in ``DatasetFeat.build_trainset``.
 
         Returns
         -------
@@ -232,7 +244,7 @@ class DatasetPure(_Dataset):
         >>> DatasetPure.build_trainset(frame)[1]
         n_users: 2, n_items: 2, data density: 75.0000 %
         """
-        return cls._build(train_data, make_schema(), {}, "standard", shuffle, seed, weight_col)
+        return cls._build(train_data, make_schema(), {}, "standard", shuffle, seed, weight_col, consumed)
 
 
 class DatasetFeat(_Dataset):
@@ -259,6 +271,7 @@ class DatasetFeat(_Dataset):
         other_col: Mapping[str, Sequence[str | Sequence[str]]] | None = None,
         weight_col: str | None = None,
         max_list_len: int | None = None,
+        consumed: Counting | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode a frame with feature columns for training.
 
@@ -302,6 +315,11 @@ class DatasetFeat(_Dataset):
         max_list_len
             How many values of a list count, the first ones. Every row takes the room of the longest list; by default
             lists are cut, with a ``LongListWarning``, only where a few long ones would make that cost too much.
+        consumed
+            Which rows say that a user consumed an item, so that lists do not have it: ``"all"``, or ``"positive"``,
+            those with a label above 0. By default ``"positive"`` where all labels are 0 or 1, as of what was shown and
+            was clicked or not, and ``"all"`` for ratings: what was rated low was consumed. Data that more is merged
+            into keeps it.
 
         Returns
         -------
@@ -336,7 +354,7 @@ class DatasetFeat(_Dataset):
         needed: dict[Side, Frame] = {
             side: frame.select(_wanted(frame, schema, side)) for side, frame in sources.items()
         }
-        return cls._build(events, schema, needed, dense_scaling, shuffle, seed, weight_col)
+        return cls._build(events, schema, needed, dense_scaling, shuffle, seed, weight_col, consumed)
 
 
 def _feature_frames(user_features: object, item_features: object) -> dict[Side, Frame]:

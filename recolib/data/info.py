@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recolib.caching import Lock, cached
 from recolib.checks import check_names
-from recolib.data.consumed import Consumed
+from recolib.data.consumed import Consumed, Counting
 from recolib.data.decoding import decode_rows
 from recolib.data.encoding import overlay
 from recolib.data.field import Field, Side
@@ -83,6 +83,8 @@ class DataInfo:
     n_vectors
         For users and items, the highest code that has a vector of its own: ids behind it have features and no event,
         and share that of the unknown id. None for data of a time when every id had one.
+    consumed
+        Which rows say that a user consumed an item: ``"all"``, or ``"positive"``, those with a label above 0.
     """
 
     schema: Schema
@@ -96,6 +98,7 @@ class DataInfo:
     labels: LabelStats
     ancestors: tuple[str, ...] = ()
     n_vectors: tuple[int, int] | None = None
+    consumed: Counting = "all"
 
     def __deepcopy__(self, memo: object) -> DataInfo:
         """Another one of the same parts, which never change; features that are assigned to one are not the other's."""
@@ -108,7 +111,7 @@ class DataInfo:
 
     @property
     def density(self) -> float:
-        """The share of all pairs of a user and an item that interacted, however often."""
+        """The share of all pairs of a user and an item that are consumed, however often."""
         return len(self.user_consumed.codes) / (self.n_users * self.n_items)
 
     @cached
@@ -294,6 +297,7 @@ class DataInfo:
             "labels": list(self.labels),
             "ancestors": list(self.ancestors),
             "n_vectors": None if self.n_vectors is None else list(self.n_vectors),
+            "consumed": self.consumed,
         }
         return header, prefixed("data_info", arrays)
 
@@ -316,7 +320,10 @@ class DataInfo:
                 own = int(table.rows.codes[:, 0].max())
                 require(isinstance(n, int) and own <= n <= table.n_ids, f"{side}s with events have vectors")
             n_vectors = n_users, n_items
-        return cls(*parts, data_size, labels, tuple(ancestors), n_vectors)
+        consumed = header.get("consumed", "all")
+        require(consumed in get_args(Counting), "what is consumed is all rows, or the positive ones")
+        require(consumed == "all" or bool(parts.liked.all()), "what is consumed was liked")
+        return cls(*parts, data_size, labels, tuple(ancestors), n_vectors, consumed)
 
     def assign_user_features(self, user_data: object) -> None:
         """Give known users new features, in place, for predictions and for sets that are encoded from now on.

@@ -76,7 +76,7 @@ def merge_events(
     for side in SIDES:
         of_side = {field.name: learnt[field.name] for field in info.schema.features(side) if field.name in learnt}
         tables[side], rows[side] = _merged_side(info, side, vocabs, feature_frames, codes[side], times, of_side)
-    consumed = _consumed(info, vocabs, codes["user"], codes["item"], labels > 0, merge_behavior)
+    consumed = _consumed(info, vocabs, codes["user"], codes["item"], labels, merge_behavior)
     size = info.data_size + len(labels)
     stats = LabelStats(
         (info.labels.mean * info.data_size + float(labels.sum(dtype=np.float64))) / size,
@@ -123,7 +123,7 @@ def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
             warn_of_unseen(name, np.arange(len(new)), new, info.vocabs[name], "they are untrained until an update")
     no_codes = np.empty(0, np.int32)
     table, _ = _merged_side(info, side, vocabs, {side: frame}, no_codes, np.empty(0, np.int64), learnt)
-    consumed = _consumed(info, vocabs, no_codes, no_codes, np.empty(0, bool), both=True)
+    consumed = _consumed(info, vocabs, no_codes, no_codes, np.empty(0, np.float32), both=True)
     return _grown(info, vocabs, {f"{side}s": table}, consumed)
 
 
@@ -229,9 +229,12 @@ def _later(info: DataInfo, order: Times) -> Times:
 
 
 def _consumed(
-    info: DataInfo, vocabs: Mapping[str, Vocab], users: Codes, items: Codes, liked: NDArray[np.bool_], both: bool
+    info: DataInfo, vocabs: Mapping[str, Vocab], users: Codes, items: Codes, labels: NDArray[np.float32], both: bool
 ) -> Pairs:
-    """The pairs consumed and liked, with or without the earlier ones."""
+    """The pairs consumed and liked, with or without the earlier ones; what counts is what did so far."""
+    liked = labels > 0
+    if info.consumed == "positive":
+        users, items, liked = users[liked], items[liked], liked[liked]
     if both:
         before = info.user_consumed
         owners = np.repeat(np.arange(len(before.starts) - 1, dtype=np.int32), before.counts())

@@ -82,8 +82,8 @@ def evaluate(
         ignored: each row counts once.
     neg_sampling
         Whether to add negatives for metrics of predictions: for each row with a label above 0, ``model.num_neg`` items
-        that its user consumed neither in training nor in ``data``. Rows with label 0 stay negatives. A user who
-        consumed every item gets none, with a warning.
+        that its user did not consume in training, and that do not stand beside them in ``data``. Rows with label 0 stay
+        negatives. A user who consumed every item gets none, with a warning.
     eval_batch_size
         Pairs whose features are gathered at once, rounded up to a multiple of 8192. No value depends on it.
     metrics

@@ -89,7 +89,7 @@ def make_neighbourhood(
     seed
         Of which users are drawn for S.
     """
-    users, items = (np.flatnonzero(consumed.counts()) for consumed in (info.user_consumed, info.item_consumed))
+    users, items = (np.flatnonzero(table.current.codes[:, 0].numpy()) for table in (info.users, info.items))
     if side == "item":
         drawn = np.random.default_rng(seed).permutation(users)[:N_USERS]
         own, trained, others = vectors.items, items, _of_users(vectors, network, info, drawn)

@@ -121,16 +121,17 @@ def test_consumed_items_can_be_compared(info):
     assert info.user_consumed == build()[1].user_consumed
 
 
-@given(PAIRS)
-def test_consumed_and_popularity_are_those_of_a_loop(events):
+@given(PAIRS, st.sampled_from(["all", "positive"]))
+def test_consumed_and_popularity_are_those_of_a_loop(events, counting):
     frame = pd.DataFrame(events, columns=["user", "item", "label"])
-    _, info = DatasetPure.build_trainset(frame)
+    _, info = DatasetPure.build_trainset(frame, consumed=counting)
     by_user: dict[int, set[int]] = {user: set() for user in info.id2user}
     by_item: dict[int, set[int]] = {item: set() for item in info.id2item}
     likes: dict[int, set[int]] = {item: set() for item in info.id2item}
     for user, item, label in events:
-        by_user[info.user2id[user]].add(info.item2id[item])
-        by_item[info.item2id[item]].add(info.user2id[user])
+        if counting == "all" or label > 0:
+            by_user[info.user2id[user]].add(info.item2id[item])
+            by_item[info.item2id[item]].add(info.user2id[user])
         if label > 0:
             likes[info.item2id[item]].add(user)
     assert {user: items.tolist() for user, items in info.user_consumed.items()} == {

@@ -111,19 +111,19 @@ class Case:
         """All metrics of lists."""
         if "label" in frame.columns:
             frame = frame[frame["label"] > 0]
-        lists, relevant = [], []
+        lists, relevant, liked = [], [], self.train[self.train["label"] > 0]
         for (user, *around), rows in frame.groupby(["user", *self.context]):
             ranked = self.ranking(user, dict(zip(self.context, around, strict=True)))
             if filter_consumed:
-                met = set(self.train.loc[self.train["user"] == user, "item"])
+                met = set(liked.loc[liked["user"] == user, "item"])
                 ranked = [item for item in ranked if item not in met]
             lists.append(ranked[:k])
             relevant.append(set(rows["item"]))
         both = list(zip(lists, relevant, strict=True))
         values = {name: sum(metric(*one, k) for one in both) / len(both) for name, metric in TEXTBOOK.items()}
         listed = [item for ranked in lists for item in ranked]
-        n_users, consumers = self.train["user"].nunique(), self.train.groupby("item")["user"].nunique()
-        bits = [-math.log2(consumers[item] / n_users) for item in listed]
+        n_users, consumers = self.train["user"].nunique(), liked.groupby("item")["user"].nunique()
+        bits = [-math.log2(consumers.get(item, 1) / n_users) for item in listed]
         values["coverage"] = len(set(listed)) / self.train["item"].nunique()
         values["novelty"] = sum(bits) / len(bits) if bits else math.nan
         return values
@@ -272,17 +272,16 @@ def test_items_never_seen_are_relevant_though_no_list_has_them(pure: Case) -> No
 
 
 def test_items_that_the_filter_leaves_out_are_relevant(pure: Case) -> None:
-    met = pure.train.loc[pure.train["user"] == 100, "item"].iloc[0]
+    met = pure.train.loc[(pure.train["user"] == 100) & (pure.train["label"] > 0), "item"].iloc[0]
     new = next(item for item in pure.ranking(100, {}) if item not in set(pure.train["item"][pure.train["user"] == 100]))
     frame = pd.DataFrame({"user": 100, "item": [met, new], "label": 1})
     assert evaluate(pure.model, frame, True, metrics="recall", k=20) == {"recall": 0.5}
     assert evaluate(pure.model, frame, True, metrics="recall", k=20, filter_consumed=False) == {"recall": 1.0}
 
 
-def test_what_a_user_disliked_in_training_is_consumed(pure: Case) -> None:
-    disliked = pure.train[pure.train["label"] == 0].iloc[[0]].assign(label=1)
-    assert evaluate(pure.model, disliked, True, metrics="hit_rate", k=20) == {"hit_rate": 0.0}
-    assert evaluate(pure.model, disliked, True, metrics="hit_rate", k=20, filter_consumed=False) == {"hit_rate": 1.0}
+def test_what_a_user_was_shown_and_did_not_like_is_not_consumed(pure: Case) -> None:
+    shown = pure.train[pure.train["label"] == 0].iloc[[0]].assign(label=1)
+    assert evaluate(pure.model, shown, True, metrics="hit_rate", k=20) == {"hit_rate": 1.0}
 
 
 def test_a_pair_that_stands_there_twice_counts_once(case: Case) -> None:
@@ -669,13 +668,20 @@ MORE = st.lists(
 
 
 @settings(max_examples=100)
-@given(seen=PAIRS, events=MORE, num_neg=st.integers(1, 4), seed=st.integers(0, 3), labelled=st.booleans())
-def test_negatives_avoid_all_that_a_user_ever_met_be_he_known_or_not(
-    seen: list[Any], events: list[Any], num_neg: int, seed: int, labelled: bool
+@given(
+    seen=PAIRS,
+    events=MORE,
+    num_neg=st.integers(1, 4),
+    seed=st.integers(0, 3),
+    labelled=st.booleans(),
+    counting=st.sampled_from(["all", "positive"]),
+)
+def test_negatives_avoid_what_a_user_consumed_or_is_asked_about_known_or_not(
+    seen: list[Any], events: list[Any], num_neg: int, seed: int, labelled: bool, counting: Any
 ) -> None:
     train, frame = (pd.DataFrame(rows, columns=["user", "item", "label"]) for rows in (seen, events))
     assume(train["item"].nunique() > num_neg)
-    info = DatasetPure.build_trainset(train)[1]
+    info = DatasetPure.build_trainset(train, consumed=counting)[1]
     data = encode(frame if labelled else frame[["user", "item"]], info)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoNegativesWarning)
@@ -683,7 +689,8 @@ def test_negatives_avoid_all_that_a_user_ever_met_be_he_known_or_not(
 
     positive = frame["label"] > 0 if labelled else frame["label"] >= 0
     n, catalogue = len(frame), set(train["item"])
-    met = {user: set(rows["item"]) for user, rows in pd.concat([train, frame]).groupby("user")}
+    consumed = train if counting == "all" else train[train["label"] > 0]
+    met = {user: set(rows["item"]) for user, rows in pd.concat([consumed, frame]).groupby("user")}
     beside = positive & np.array([bool(catalogue - met[user]) for user in frame["user"]], bool)
     assert len(both) == n + num_neg * beside.sum()
     assert both.labels.tolist() == [*positive.astype(float), *[0.0] * (num_neg * beside.sum())]
