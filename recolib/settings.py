@@ -287,7 +287,7 @@ class Settings:
                 check_integer(name, getattr(self, name), low, BEYOND_SEEDS)
                 setattr(self, name, int(getattr(self, name)))  # torch takes no integers of NumPy
         for name in ("lr", "epsilon", "init_std"):
-            if name in given or name != "lr":
+            if name != "lr" or (name in given and name not in checks_of(type(self))):
                 check_number(name, getattr(self, name), 0, open_low=True)
         check_number("initial_accumulator_value", self.initial_accumulator_value, 0, 3e38)
         for name in ("embed_dropout", "id_dropout"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -144,12 +144,15 @@ def plan_of(
     """The plan that a model's settings make for a ``fit``."""
     decay, whole = settings.lr_decay, neg_sampling and settings.has_catalogue
     named = str(settings.loss_type)
+    lr: Any = settings.lr
+    deep_lr, wide_lr = (lr["deep"], lr["wide"]) if isinstance(lr, Mapping) else (lr, None)
     return Plan(
         loss=catalogue_loss(named, settings.unobserved_weight) if whole else loss_of(settings.loss_type, settings.task),
         batch_size=max(1, settings.batch_size // (1 + int(settings.num_neg)))
         if neg_sampling and not whole
         else settings.batch_size,
-        lr=settings.lr,
+        lr=deep_lr,
+        wide_lr=wide_lr,
         lr_decay=decay if not isinstance(decay, bool) else LR_DECAY if decay else 1.0,
         epsilon=settings.epsilon,
         reg=settings.reg or 0.0,

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, cast
 
+from recolib.checks import as_widths
 from recolib.nn import Component, Deep, FieldSpec, SelfAttention
 from recolib.recommender import Recommender
-from recolib.settings import OPEN, Flag, HeadCount, OptionalShare, OptionalWidths, Widths
+from recolib.settings import OPEN, Check, Flag, HeadCount, OptionalShare, OptionalWidths
+
+HEADS = 8, 8, 8
+"""The sizes of heads where none are given."""
+
+
+def _sizes_of_heads(name: str, value: object) -> tuple[int, ...]:
+    return as_widths(name, HEADS if value is None else value)
 
 
 class AutoInt(Recommender):
@@ -22,7 +30,7 @@ class AutoInt(Recommender):
     Parameters
     ----------
     att_embed_size
-        The size of a head in each attention layer; an integer is one layer.
+        The size of a head in each attention layer; an integer is one layer, and None is (8, 8, 8).
     num_heads
         The number of heads of each layer.
     use_residual
@@ -54,7 +62,7 @@ class AutoInt(Recommender):
     True
     """
 
-    att_embed_size: Widths = (8, 8, 8)
+    att_embed_size: Annotated[Sequence[int] | int | None, Check(_sizes_of_heads, is_size=True)] = HEADS
     num_heads: HeadCount = 2
     use_residual: Flag = True
     hidden_units: OptionalWidths = ()
@@ -63,7 +71,7 @@ class AutoInt(Recommender):
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """Self-attention, and the perceptron if there is one."""
-        attention = SelfAttention(spec, self.att_embed_size, self.num_heads, self.use_residual)
+        attention = SelfAttention(spec, cast("Sequence[int]", self.att_embed_size), self.num_heads, self.use_residual)
         if not self.hidden_units:
             return [attention]
         return [attention, Deep(spec, self.hidden_units, self.use_bn, self.dropout_rate or 0.0)]

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, cast
 
+from recolib.checks import check_number
 from recolib.nn import Component, Deep, FieldSpec, Linear
 from recolib.recommender import Recommender
-from recolib.settings import OPEN, Flag, OptionalShare, Widths
+from recolib.settings import OPEN, Check, Flag, OptionalShare, Widths
+
+
+def _learning_rates(name: str, value: object) -> float | dict[str, float]:
+    """A number, or one for the wide and one for the deep part."""
+    if not isinstance(value, Mapping):
+        check_number(name, value, 0, open_low=True)
+        return cast("float", value)
+    rates = cast("Mapping[object, float]", value)
+    if set(rates) != {"wide", "deep"}:
+        raise ValueError(f"{name} must be a number, or have 'wide' and 'deep' and no other part, got {dict(rates)!r}")
+    for part in ("wide", "deep"):
+        check_number(f"{name}[{part!r}]", rates[part], 0, open_low=True)
+    return {part: float(rates[part]) for part in ("wide", "deep")}
+
+
+LearningRates = Annotated[float | Mapping[str, float], Check(_learning_rates)]
+"""A learning rate, or one for the linear weights and one for all others: ``{"wide": 0.01, "deep": 1e-4}``."""
 
 
 class WideDeep(Recommender):
@@ -20,6 +38,10 @@ class WideDeep(Recommender):
 
     Parameters
     ----------
+    lr
+        The learning rate, or one for the linear weights and w0 and one for the vectors and the perceptron, such as
+        ``{"wide": 0.01, "deep": 1e-4}``. ``lr_decay`` and ``lr_schedule`` multiply both. Both parts have the same
+        optimiser; the paper trains the wide one by FTRL.
     use_bn
         Batch norm in the hidden layers.
     dropout_rate
@@ -47,6 +69,7 @@ class WideDeep(Recommender):
     True
     """
 
+    lr: LearningRates = OPEN  # pyright: ignore[reportIncompatibleVariableOverride]
     use_bn: Flag = OPEN
     dropout_rate: OptionalShare = None
     hidden_units: Widths = (128, 64, 32)

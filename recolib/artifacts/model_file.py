@@ -253,6 +253,10 @@ def _plain(value: object, name: str, depth: int = 0) -> object:
         return str(value)
     if isinstance(value, list | tuple) and depth < MAX_NESTING:
         return [_plain(one, name, depth + 1) for one in cast("Sequence[object]", value)]
+    if isinstance(value, Mapping) and depth < MAX_NESTING:
+        parts = cast("Mapping[object, object]", value)
+        if all(isinstance(part, str) for part in parts):
+            return {str(part): _plain(one, name, depth + 1) for part, one in parts.items()}
     if value is None or isinstance(value, str | int | float):
         return value
     raise TypeError(f"the setting {name}={value!r} cannot be saved: it is no number, no string, and no list of such")

@@ -143,6 +143,11 @@ class Network(nn.Module):
         """The weights that do not belong to a component: vectors, linear weights and w0."""
         return [*self.user.parameters(), *self.item.parameters(), self.bias]
 
+    def linear_weights(self) -> list[Tensor]:
+        """The linear weights of both sides, and w0."""
+        of_sides = [one for side in (self.user, self.item) for one in (side.weights.weight, side.dense_weights)]
+        return [*of_sides, self.bias]
+
     def refresh_averages(self) -> None:
         """Refresh the averages of both sides' columns; see ``FieldEmbedding.refresh_averages``."""
         self.user.refresh_averages()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,20 @@ BETAS = 0.9, 0.999
 
 @dataclass(frozen=True)
 class Rates:
-    """The numbers of an optimiser; see ``Settings``."""
+    """The numbers of an optimiser; see ``Settings``. Linear weights and w0 may have a learning rate of their own."""
 
     lr: float
     epsilon: float
     initial_accumulator_value: float
+    wide_lr: float | None = None
+
+    def scaled(self, factor: float) -> Rates:
+        """The same with all learning rates multiplied by a factor."""
+        return replace(self, lr=self.lr * factor, wide_lr=None if self.wide_lr is None else self.wide_lr * factor)
+
+    def of(self, is_wide: bool) -> Rates:
+        """Those of the linear weights, or of the others."""
+        return self if self.wide_lr is None or not is_wide else replace(self, lr=self.wide_lr)
 
 
 @dataclass(eq=False)
@@ -35,6 +44,7 @@ class ParamState:
     weight: Tensor
     is_table: bool
     by_rows: bool
+    is_wide: bool = False
     n_steps: int = 0
     moments: Moments = field(default_factory=dict[str, Tensor])
 
@@ -168,11 +178,22 @@ class Optimizer:
         One of ``OPTIMIZERS``.
     rates
         The numbers to start with.
+    wide
+        The weights that go by ``rates.wide_lr``, if there is one.
     """
 
-    def __init__(self, network: nn.Module, tables: Sequence[Sequence[nn.Embedding]], name: str, rates: Rates) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        tables: Sequence[Sequence[nn.Embedding]],
+        name: str,
+        rates: Rates,
+        wide: Sequence[Tensor] = (),
+    ) -> None:
         self.name, self.spec, self.rates = name, OPTIMIZERS[name], rates
         self.params = _param_states(network, tables, self.spec)
+        for one in self.params.values():
+            one.is_wide = any(one.weight is weight for weight in wide)
         for together in tables:
             for table in together:
                 table.sparse = any(one.weight is table.weight and one.by_rows for one in self.params.values())
@@ -211,7 +232,8 @@ class Optimizer:
     @torch.no_grad()
     def step(self) -> None:
         """Change the weights by their gradients."""
-        alike: dict[int, list[ParamState]] = {}
+        alike: dict[tuple[int, bool], list[ParamState]] = {}
+        narrow, wide = self.rates, self.rates.of(is_wide=True)
         distinct: dict[int, tuple[Tensor, Tensor]] = {}
         for one in self.params.values():
             if one.weight.grad is None:
@@ -220,11 +242,11 @@ class Optimizer:
                 one.moments = self._start(one)
             one.n_steps += 1
             if one.by_rows and self.spec.of_rows is not None:
-                self.spec.of_rows(one, *_sums_of_rows(one.weight.grad, distinct), self.rates)
+                self.spec.of_rows(one, *_sums_of_rows(one.weight.grad, distinct), wide if one.is_wide else narrow)
             else:
-                alike.setdefault(one.n_steps, []).append(one)
-        for some in alike.values():
-            self.spec.of_weights(some, self.rates)
+                alike.setdefault((one.n_steps, one.is_wide), []).append(one)
+        for (_, is_wide), some in alike.items():
+            self.spec.of_weights(some, wide if is_wide else narrow)
 
     def state(self) -> dict[str, Tensor]:
         """What is kept of each weight, by the names of the method's family, of the weight, and of what is kept."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,10 +48,12 @@ class Plan:
     schedule: Schedule | None = None
     first_epoch: int = 0
     n_epochs: int = 1
+    wide_lr: float | None = None  # of linear weights and w0, where it is another
 
     def rates(self, epoch: int) -> Rates:
         """What the optimiser goes by in an epoch, counted from 0, before any schedule."""
-        return Rates(self.lr * self.lr_decay**epoch, self.epsilon, self.initial_accumulator_value)
+        rates = Rates(self.lr, self.epsilon, self.initial_accumulator_value, self.wide_lr)
+        return rates.scaled(self.lr_decay**epoch)
 
     def factor(self, epoch: int, share: float) -> float:
         """The schedule's factor of the learning rate after a share of an epoch's steps."""
@@ -85,7 +87,8 @@ class Trainer:
         self.network, self.plan = network, plan
         self.parameters = list(network.parameters())
         self.epoch = self.steps = 0
-        self.optimizer = Optimizer(network, network.tables(), plan.optimizer, plan.rates(0))
+        wide = () if plan.wide_lr is None else network.linear_weights()
+        self.optimizer = Optimizer(network, network.tables(), plan.optimizer, plan.rates(0), wide)
         self.average = None if plan.ema is None else MovingAverage(self.parameters)
         self._predicts = False  # whether the network holds the weights to predict with
         for weight in network.embedding_weights():
@@ -118,8 +121,7 @@ class Trainer:
                 batches = examples.epoch(self.network, plan.loss, plan.seed, self.epoch, order, bounds)
                 for step, parts in enumerate(batches):
                     if scheduled:
-                        factor = plan.factor(self.epoch, step / len(bounds))
-                        self.optimizer.set_rates(replace(rates, lr=rates.lr * factor))
+                        self.optimizer.set_rates(rates.scaled(plan.factor(self.epoch, step / len(bounds))))
                     n = sum(part.n for part in parts)
                     total.add_(self._step(parts, n), alpha=n)
                     if (step + 1) % CHECK_EVERY == 0:
@@ -193,8 +195,9 @@ class Trainer:
 
     def _check(self, total: Tensor) -> None:
         if not math.isfinite(float(total)):
+            wide = "" if self.plan.wide_lr is None else f" and that of the wide part, {self.plan.wide_lr:g}"
             raise FloatingPointError(
-                f"the loss became {float(total)} in epoch {self.epoch + 1}: lower lr={self.plan.lr:g}, "
+                f"the loss became {float(total)} in epoch {self.epoch + 1}: lower lr={self.plan.lr:g}{wide}, "
                 "or set clip_norm, and look for extreme values in the dense columns"
             )
 
