@@ -400,12 +400,13 @@ class Recommender(Persistent):
 
     @one_at_a_time
     def add_users(self, user_features: object) -> Self:
-        """Make users known by their features, without training.
+        """Make users known by their features, and give known ones new features, without training.
 
         Parameters
         ----------
         user_features
-            A frame with ``user`` and any user feature columns, one row each.
+            A frame with ``user`` and any user feature columns, one row each. Of known users a missing value changes
+            nothing.
 
         Returns
         -------
@@ -416,7 +417,7 @@ class Recommender(Persistent):
         Raises
         ------
         ValueError
-            If a column does not exist, or a user is known, or stands twice.
+            If a column does not exist, or a user stands twice. The model is then what it was before.
 
         Examples
         --------
@@ -426,12 +427,15 @@ class Recommender(Persistent):
 
     @one_at_a_time
     def add_items(self, item_features: object) -> Self:
-        """Make items known by their features, without training.
+        """Make items known by their features, and give known ones new features, without training.
+
+        A job that does it every night can be run twice: what is known already is not added again.
 
         Parameters
         ----------
         item_features
-            A frame with ``item`` and any item feature columns, one row each.
+            A frame with ``item`` and any item feature columns, one row each. Of known items a missing value changes
+            nothing, and sets that were encoded before keep what was true of their events.
 
         Returns
         -------
@@ -442,7 +446,7 @@ class Recommender(Persistent):
         Raises
         ------
         ValueError
-            If a column does not exist, or an item is known, or stands twice.
+            If a column does not exist, or an item stands twice. The model is then what it was before.
 
         Examples
         --------

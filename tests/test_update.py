@@ -18,6 +18,7 @@ from recolib.data import random_split
 from recolib.datasets import make_movies
 from recolib.defaults import epochs_of_update
 from recolib.evaluation import evaluate
+from recolib.exceptions import UnseenValueWarning
 from recolib.recommender import Recommender
 
 pytestmark = pytest.mark.filterwarnings("ignore:no context given", "ignore:.*lists are shorter")
@@ -343,8 +344,9 @@ def test_who_was_added_gets_a_vector_with_the_first_events():
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pd.DataFrame({"item": ["i0"], "price": [1.0]}), "1 items are known already, such as .'i0'."),
         (pd.DataFrame({"item": ["n", "n"], "price": [1.0, 2.0]}), "several rows of"),
+        (pd.DataFrame({"item": ["i0", "n", "i0"], "price": [1.0, 2.0, 3.0]}), "several rows of"),
+        (pd.DataFrame({"item": ["i0", "n"], "price": [5.0, np.inf]}), "price"),
         (pd.DataFrame({"item": ["n"], "prise": [1.0]}), "prise.*price"),
         (pd.DataFrame({"item": ["n"], "sex": ["F"]}), "sex"),
         (pd.DataFrame({"item": ["n"], "genre1": ["odd"]}), "genre2"),
@@ -359,6 +361,53 @@ def test_items_that_cannot_be_added_are_refused(frame: pd.DataFrame, message: st
     with pytest.raises(ValueError, match=message):
         model.add_items(frame)
     assert model.data_info is info
+
+
+def test_known_and_new_items_are_given_at_once_and_twice_is_once(tmp_path: Path):
+    model = fitted()
+    before, data = model.data_info, DatasetFeat.build_testset(two_tastes(), data_info=model.data_info)
+    nightly = pd.DataFrame({"item": ["i3", "new", "i1"], "price": [50.0, 7.5, None], "tags": [["w"], ["y"], None]})
+    with pytest.warns(UnseenValueWarning, match="untrained until an update"):
+        model.add_items(nightly)
+    once = model.data_info.item_frame().set_index("item")
+    assert once.loc[["i3", "new"], "price"].tolist() == [50.0, 7.5]
+    assert [once["tags"][item] for item in ("i3", "new")] == [["w"], ["y"]]
+    was = before.item_frame().set_index("item")
+    assert once.loc["i3", "genre1"] == was.loc["i3", "genre1"]
+    pd.testing.assert_frame_equal(once.drop(index=["i3", "new"]), was.drop(index="i3"))  # missing changes nothing
+    score = model.predict(100, "i3", feats={"hour": 1})
+    by_hand = model.predict(100, "i3", feats={"hour": 1, "price": 50.0})
+    assert score == pytest.approx(by_hand, rel=1e-5)
+    ancestors = model.add_items(nightly).data_info.ancestors
+    pd.testing.assert_frame_equal(model.data_info.item_frame().set_index("item"), once)
+    assert model.add_items(nightly).data_info.ancestors == ancestors
+    assert model.predict(100, "i3", feats={"hour": 1}) == score
+    assert recolib.load(model.save(tmp_path, "m")).predict(100, "i3", feats={"hour": 1}) == score
+    assert before.item_frame().set_index("item").equals(was)
+    model.fit(data, neg_sampling=True, verbose=0)
+
+
+def test_known_users_are_given_new_features_beside_new_users():
+    model = fitted()
+    model.add_users(pd.DataFrame({"user": [100, 900], "age": [70.0, 20.0]}))
+    users = model.data_info.user_frame().set_index("user")
+    assert users.loc[[100, 900], "age"].tolist() == [70.0, 20.0]
+    assert users.loc[100, "sex"] == "F"
+
+
+def test_what_was_true_of_events_stays_when_items_get_new_features():
+    frame = two_tastes()
+    frame.loc[frame["time"] > frame["time"].median(), "price"] += 100.0
+    data, info = World(frame, ALL.columns).build()
+    model = FM("ranking", info, **COMMON).fit(data, neg_sampling=True, verbose=0)
+    table = model.data_info.items
+    model.add_items(pd.DataFrame({"item": ["new", "i3"], "price": [1.0, 2.0]}))
+    now, n = model.data_info.items, model.n_items + 1
+    assert now.owner[n:].tolist() == table.owner[n - 1 :].tolist()
+    assert torch.equal(now.rows.dense[n:], table.rows.dense[n - 1 :])
+    code = model.data_info.item2id["i3"]
+    rows = now.at(np.full(3, code), np.array([-1, 100, 10**6]))
+    assert np.array_equal(np.where(rows < n, rows, rows - 1), table.at(np.full(3, code), np.array([-1, 100, 10**6])))
 
 
 def test_assigned_features_are_saved_and_survive_an_update(tmp_path: Path):

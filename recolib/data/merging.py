@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from recolib.checks import check_names
 from recolib.data.building import Sources, feature_ids, labels_of, source_of, times_of, weights_of
 from recolib.data.consumed import Consumed, interactions
-from recolib.data.encoding import blank_rows, fill
+from recolib.data.encoding import blank_rows, fill, overlay
 from recolib.data.field import Field, Side
-from recolib.data.frame import Frame, factorize, read_column, read_frame
+from recolib.data.frame import Frame, read_frame
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions
 from recolib.data.kinds import Cells, kind_of
@@ -91,7 +91,10 @@ def merge_events(
 
 
 def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
-    """The data with more users or items, which have features and no event.
+    """The data with more users or items, which have features and no event, and with new features of known ones.
+
+    Of known ids a column that the frame does not have, and a missing value, change nothing. What was true of their
+    events stays.
 
     Parameters
     ----------
@@ -105,32 +108,31 @@ def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
     Raises
     ------
     ValueError
-        If a column is not one of the side's, or an id is known already or stands twice.
+        If a column is not one of the side's, or an id stands twice.
     """
     frame, vocabs = read_frame(features, [side], f"{side}_features"), dict(info.vocabs)
     check_names(frame.columns, [side, *info.schema.columns(side)], f"a column that {side}_features can have")
-    ids = factorize(read_column(frame, side), side, ids=True)[1]
-    known = ids[vocabs[side].encode(ids) > UNKNOWN]
-    if len(known):
-        raise ValueError(
-            f"{len(known)} {side}s are known already, such as {known[:3].tolist()}: data_info.assign_{side}_features "
-            "gives them new features"
-        )
-    learnt = {field.name: _encoded(frame, field, vocabs) for field in info.schema.features(side) if _has(frame, field)}
-    for name in learnt:
-        if name in vocabs:
-            new = vocabs[name].values[len(info.vocabs[name]) :]
-            warn_of_unseen(name, np.arange(len(new)), new, info.vocabs[name], "they are untrained until an update")
+    for field in info.schema.features(side):
+        if _has(frame, field) and field.name in vocabs:
+            _encoded(frame, field, vocabs)
+            new = vocabs[field.name].values[len(info.vocabs[field.name]) :]
+            fate = "they are untrained until an update"
+            warn_of_unseen(field.name, np.arange(len(new)), new, info.vocabs[field.name], fate)
+    codes = feature_ids(frame, side, vocabs)
+    blank = blank_rows(info.schema, side, len(vocabs[side]) - len(info.vocabs[side]))
+    table, _ = info.table(side).with_ids(blank)
+    rows, at = Rows(table.rows.codes.clone(), table.rows.dense.clone()), torch.from_numpy(codes).long()
+    own = overlay(rows[at], frame, info.schema, vocabs, side)
+    rows.codes[at], rows.dense[at] = own.codes, own.dense
     no_codes = np.empty(0, np.int32)
-    table, _ = _merged_side(info, side, vocabs, {side: frame}, no_codes, np.empty(0, np.int64), learnt)
     consumed = _consumed(info, vocabs, no_codes, no_codes, np.empty(0, np.float32), both=True)
-    return _grown(info, vocabs, {f"{side}s": table}, consumed)
+    return _grown(info, vocabs, {f"{side}s": replace(table, rows=rows)}, consumed)
 
 
 def _grown(info: DataInfo, vocabs: Mapping[str, Vocab], tables: Mapping[str, Any], consumed: Pairs) -> DataInfo:
     """The data with more in it; it has the earlier fingerprint among its ancestors."""
     pairs = dict(zip(("user_consumed", "item_consumed", "liked"), consumed, strict=True))
-    ancestors = (*info.ancestors, info.fingerprint)
+    ancestors = tuple(dict.fromkeys((*info.ancestors, info.fingerprint)))
     grown = replace(info, vocabs=vocabs, ancestors=ancestors, **tables, **pairs)
     before = (info.n_users, info.n_items) if info.n_vectors is None else info.n_vectors
     now = (int(grown.table(side).rows.codes[:, 0].max()) for side in SIDES)
