@@ -22,7 +22,7 @@ from recolib.inference.engine import Engine, Predictions, Retriever
 from recolib.inference.explaining import explanation
 from recolib.inference.parquet import check_parquet, schema_of, write_parquet
 from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_codes, pair_rows, user_rows
-from recolib.inference.recommend import recommend, recommend_blocks, table_of, warn_of_short
+from recolib.inference.recommend import columns_shown, recommend, recommend_blocks, table_of, warn_of_short
 from recolib.inference.request import Request, Where
 from recolib.inference.toplists import TopList, TopLists
 from recolib.inference.vectors import as_array
@@ -293,6 +293,7 @@ class Predictor(Settings):
         include_cold_items: bool = False,
         segment: str | Sequence[str] | None = None,
         retriever: Retriever | None = None,
+        columns: str | Sequence[str] | None = None,
         verbose: int = 1,
     ) -> pd.DataFrame:
         """The best items for many users as a table.
@@ -305,6 +306,8 @@ class Predictor(Settings):
             As in ``recommend_user``. A function as ``cold_start`` is called for some users at a time.
         candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever
             As in ``recommend_user``.
+        columns
+            Columns of the items to show beside each, such as ``["title"]``: those of ``DataInfo.item_frame``.
         verbose
             0: silent. 1: a progress bar, once it takes more than a second.
 
@@ -312,7 +315,12 @@ class Predictor(Settings):
         -------
         DataFrame
             ``user``, ``item``, ``score`` (the prediction, NaN in lists that have none) and ``rank`` (from 1), best
-            first within a user.
+            first within a user; then ``columns``, as the items are now.
+
+        Raises
+        ------
+        ValueError
+            As in ``recommend_user``, and if items have no such column, or the table has it already.
 
         See Also
         --------
@@ -331,7 +339,7 @@ class Predictor(Settings):
         """
         check_verbose(verbose)
         engine = self.engine
-        request = Request.of(locals())
+        request, shown = Request.of(locals()), columns_shown(engine, columns)
         self._warn_of_ratings()
         batch = request.resolve(
             engine, request.known_users(engine) if users is None else users, self._generator, once=True
@@ -339,7 +347,7 @@ class Predictor(Settings):
         lists = TopLists.empty(len(batch), min(n_rec, engine.data_info.n_items))
         for block, some in recommend_blocks(engine, request, batch, self, verbose):
             lists.put(block, some)
-        return table_of(engine, batch.ids, lists, inner_id)
+        return table_of(engine, batch.ids, lists, inner_id, shown)
 
     def recommend_to(
         self,
@@ -362,6 +370,7 @@ class Predictor(Settings):
         include_cold_items: bool = False,
         segment: str | Sequence[str] | None = None,
         retriever: Retriever | None = None,
+        columns: str | Sequence[str] | None = None,
         verbose: int = 1,
     ) -> Path:
         """Write what ``recommend`` returns to a Parquet file, part by part, so that little of it is in memory.
@@ -375,20 +384,20 @@ class Predictor(Settings):
             The file; its folder is made if there is none.
         users, n_rec, user_feats, cold_start, inner_id, filter_consumed, random_rec, history, context
             As in ``recommend``.
-        candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever, verbose
+        candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever, columns, verbose
             As in ``recommend``.
 
         Returns
         -------
         Path
-            The file, with the columns ``user``, ``item``, ``score`` and ``rank``.
+            The file, with the columns ``user``, ``item``, ``score`` and ``rank``, and then ``columns``.
 
         Raises
         ------
         ImportError
             If there is no pyarrow.
         ValueError
-            As in ``recommend``, and if ids of users or of items are integers and strings.
+            As in ``recommend``, and if ids of users or of items, or a column's values, are integers and strings.
 
         Examples
         --------
@@ -408,15 +417,15 @@ class Predictor(Settings):
         check_verbose(verbose)
         check_parquet(path)
         engine = self.engine
-        request = Request.of(locals())
+        request, shown = Request.of(locals()), columns_shown(engine, columns)
         self._warn_of_ratings()
         batch = request.resolve(
             engine, request.known_users(engine) if users is None else users, self._generator, once=True
         )
         vocab = engine.data_info.vocabs["item"]
-        schema = schema_of(batch.ids, np.arange(1, len(vocab) + 1) if inner_id else vocab.values)
+        schema = schema_of(batch.ids, np.arange(1, len(vocab) + 1) if inner_id else vocab.values, shown)
         blocks = recommend_blocks(engine, request, batch, self, verbose)
-        tables = (table_of(engine, batch.ids[block], some, inner_id) for block, some in blocks)
+        tables = (table_of(engine, batch.ids[block], some, inner_id, shown) for block, some in blocks)
         return write_parquet(path, tables, schema)
 
     def item_vectors(self) -> Predictions:

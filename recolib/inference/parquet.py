@@ -26,13 +26,13 @@ def check_parquet(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"path must be a file, and {os.fspath(path)!r} is a folder: give a name in it")
 
 
-def schema_of(users: Values, items: Values) -> Any:
-    """The columns of a table of lists.
+def schema_of(users: Values, items: Values, shown: pd.DataFrame) -> Any:
+    """The columns of a table of lists, and of what is shown of the items.
 
     Raises
     ------
     ValueError
-        If ids are integers and strings: a column of Parquet holds one kind.
+        If ids, or values of a column, are integers and strings: a column of Parquet holds one kind.
     """
     import pyarrow as arrow
 
@@ -45,7 +45,16 @@ def schema_of(users: Values, items: Values) -> Any:
                 "train with ids that are all strings, or take the DataFrame of recommend"
             )
         kinds[name] = arrow.int64() if found == {int} else arrow.string()
-    return arrow.schema({**kinds, "score": arrow.float32(), "rank": arrow.int64()})
+    kinds |= {"score": arrow.float32(), "rank": arrow.int64()}
+    for name, values in shown.items():
+        try:
+            kinds[str(name)] = arrow.Array.from_pandas(values).type
+        except (arrow.ArrowInvalid, arrow.ArrowTypeError):
+            raise ValueError(
+                f"the values of columns={[name]} are integers and strings, and a Parquet column holds one kind: leave "
+                "it out, or take the DataFrame of recommend"
+            ) from None
+    return arrow.schema(kinds)
 
 
 def write_parquet(path: str | os.PathLike[str], tables: Iterable[pd.DataFrame], schema: Any) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from recolib.checks import check_names
 from recolib.data.frame import Values
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.exceptions import warn
@@ -23,6 +24,9 @@ USERS_AT_ONCE = 2**14
 """Users whose lists are made between two updates of the progress bar, where their lists and the catalogue are small."""
 ENTRIES_AT_ONCE = 2**20
 """Entries that their lists have at most, 8 MB."""
+
+OF_TABLE = "user", "item", "score", "rank"
+"""The columns that a table of lists has in any case."""
 
 
 def recommend(engine: Engine, request: Request, batch: UserBatch, model: object) -> TopLists:
@@ -94,11 +98,31 @@ def recommend_blocks(
     warn_of_short(n_short, request.n_rec)
 
 
-def table_of(engine: Engine, ids: Values, lists: TopLists, inner_id: bool) -> pd.DataFrame:
-    """Lists as a table of ``user``, ``item``, ``score`` and ``rank``."""
+def columns_shown(engine: Engine, columns: str | Sequence[str] | None) -> pd.DataFrame:
+    """These columns of the frame of items, in the order of codes.
+
+    Raises
+    ------
+    ValueError
+        If items have no such column, or a table of lists has one of this name already.
+    """
+    names = [] if columns is None else [columns] if isinstance(columns, str) else list(dict.fromkeys(columns))
+    if names:
+        check_names(names, [name for name in engine.item_frame.columns if name != "item"], "a column of items")
+        taken = [name for name in names if name in OF_TABLE]
+        if taken:
+            raise ValueError(f"columns {taken} would stand twice in the table, which has {list(OF_TABLE)}: rename them")
+    return pd.DataFrame(engine.item_frame, columns=names) if names else pd.DataFrame()
+
+
+def table_of(engine: Engine, ids: Values, lists: TopLists, inner_id: bool, shown: pd.DataFrame) -> pd.DataFrame:
+    """Lists as a table of ``user``, ``item``, ``score`` and ``rank``, and of columns of the items."""
     there = lists.items > UNKNOWN
     items = lists.items[there] if inner_id else engine.data_info.vocabs["item"].decode(lists.items[there])
-    return as_table(ids, there.sum(1), items, engine.predictions_of(lists.logits[there]))
+    table = as_table(ids, there.sum(1), items, engine.predictions_of(lists.logits[there]))
+    if not len(shown.columns):
+        return table
+    return pd.concat([table, shown.take(lists.items[there] - 1).set_axis(table.index)], axis=1)
 
 
 def warn_of_short(n_short: int, n_rec: int) -> None:

@@ -158,8 +158,8 @@ def test_loading_makes_no_optimiser(model, tmp_path, monkeypatch):
     ("method", "others"),
     [
         ("recommend_user", {"user", "seq", "return_scores"}),
-        ("recommend", {"users", "verbose"}),
-        ("recommend_to", {"path", "users", "verbose"}),
+        ("recommend", {"users", "columns", "verbose"}),
+        ("recommend_to", {"path", "users", "columns", "verbose"}),
     ],
 )
 def test_each_way_to_ask_for_lists_takes_what_a_request_is(method, others):

@@ -16,7 +16,7 @@ from worlds import KINDS, assert_same_list, make_world
 
 from recolib import NotFittedError, UnknownIdWarning
 from recolib.algorithms import FM
-from recolib.data import DatasetPure
+from recolib.data import DatasetFeat, DatasetPure
 from recolib.inference import parquet as streaming
 from recolib.inference import recommend as lister
 from recolib.recommender import Recommender
@@ -215,3 +215,72 @@ def test_a_bar_shows_users_and_is_silent_if_told_or_if_it_is_over_soon(
     assert not shown.getvalue()
     model.recommend(n_rec=2, verbose=1)
     assert "24.0/24.0" in shown.getvalue()
+
+
+# ---- columns of the items
+
+
+def test_tables_have_columns_of_the_items(model: Recommender, tmp_path: Path, few_at_once: None) -> None:
+    items = model.data_info.item_frame().set_index("item")
+    plain = model.recommend(n_rec=4, verbose=0)
+    table = model.recommend(n_rec=4, columns=["price", "genre1", "tags", "price"], verbose=0)
+    assert table.columns.tolist() == ["user", "item", "score", "rank", "price", "genre1", "tags"]
+    pd.testing.assert_frame_equal(table[plain.columns.tolist()], plain)
+    for name in ("price", "genre1", "tags"):
+        assert table[name].dtype == items[name].dtype
+        assert [*map(str, table[name])] == [str(items.loc[item, name]) for item in table["item"]]
+    assert table["genre1"].equals(model.recommend(n_rec=4, columns="genre1", inner_id=True, verbose=0)["genre1"])
+    file = model.recommend_to(tmp_path / "lists", n_rec=4, columns=["price", "genre1", "tags"], verbose=0)
+    read = pd.read_parquet(file)
+    assert read.columns.tolist() == table.columns.tolist()
+    for name in ("price", "genre1"):
+        assert read[name].tolist() == table[name].tolist()
+    assert [[*one] if one is not None else None for one in read["tags"]] == [
+        one if isinstance(one, list) else None for one in table["tags"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["prise"], "'prise' is not a column of items; did you mean 'price'"),
+        (["sex"], "'sex' is not a column of items"),
+        (["item"], "'item' is not a column of items"),
+    ],
+)
+def test_columns_that_items_do_not_have_are_refused(
+    model: Recommender, tmp_path: Path, columns: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        model.recommend(columns=columns)
+    with pytest.raises(ValueError, match=message):
+        model.recommend_to(tmp_path / "lists", columns=columns)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_columns_that_the_table_has_or_parquet_cannot_hold_are_refused(tmp_path: Path) -> None:
+    frame = make_world("ranking", "pure").frame.assign(score=lambda rows: rows["price"])
+    frame["code"] = pd.Series([7 if item == "i0" else item for item in frame["item"]], dtype=object)
+    columns: dict[str, Any] = {"dense_col": ["score"], "sparse_col": ["code"], "item_col": ["score", "code"]}
+    with warnings.catch_warnings(action="ignore"):
+        data, info = DatasetFeat.build_trainset(frame, **columns)
+        model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    with pytest.raises(ValueError, match=r"columns \['score'\] would stand twice in the table"):
+        model.recommend(columns=["score"])
+    assert 7 in model.recommend(n_rec=20, filter_consumed=False, columns=["code"])["code"].tolist()
+    with pytest.raises(ValueError, match=r"columns=\['code'\] are integers and strings"):
+        model.recommend_to(tmp_path / "lists", columns=["code"])
+
+
+def test_columns_show_what_is_true_now(tmp_path: Path) -> None:
+    model = fitted()
+    model.data_info.assign_item_features(pd.DataFrame({"item": ["i1"], "genre1": ["third"]}))
+    model.add_items(pd.DataFrame({"item": ["new"], "price": [3.0]}))
+    table = model.recommend(n_rec=21, filter_consumed=False, include_cold_items=True, columns=["genre1"], verbose=0)
+    shown = table.drop_duplicates("item").set_index("item")["genre1"]
+    assert shown["i1"] == "third"
+    assert pd.isna(shown["new"])
+    file = model.recommend_to(
+        tmp_path / "a", n_rec=21, filter_consumed=False, include_cold_items=True, columns=["genre1"], verbose=0
+    )
+    assert pd.read_parquet(file)["genre1"].isna().sum() == (table["item"] == "new").sum() > 0
