@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from recolib.data.consumed import Counting, counted_interactions, counting_of
+from recolib.data.display import display_with
 from recolib.data.encoding import blank_rows, fill, overlay
 from recolib.data.field import Field, Side
 from recolib.data.frame import Frame, factorize, read_column, read_numbers
@@ -35,6 +36,7 @@ def build_training(
     scaling: str = "standard",
     weight_col: str | None = None,
     consumed: Counting | None = None,
+    display_col: Sequence[str] = (),
 ) -> tuple[Interactions, DataInfo]:
     """Learn vocabularies and tables from a frame of events, and encode it.
 
@@ -53,6 +55,8 @@ def build_training(
         The column of weights, if there is one.
     consumed
         Which rows count as consumed; None chooses by the labels.
+    display_col
+        Columns of items that are kept to be shown.
     """
     labels = labels_of(frame)
     counting = consumed or counting_of(labels)
@@ -89,6 +93,7 @@ def build_training(
         LabelStats(float(labels.mean(dtype=np.float64)), float(labels.min()), float(labels.max())),
         n_vectors=(int(user_codes.max()), int(item_codes.max())),
         consumed=counting,
+        display=display_with({}, display_col, vocabs["item"], [feature_frames.get("item", frame), frame]),
     )
     context = fill(blank_rows(schema, "context", len(labels)), schema, "context", learnt)
     return Interactions(info, users, items, user_rows, item_rows, labels, context, times, weights), info

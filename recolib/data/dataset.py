@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, get_args
 
@@ -11,6 +11,7 @@ import numpy as np
 from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.building import Sources, build_training, check_weight_col, encode_evaluation
 from recolib.data.consumed import Counting
+from recolib.data.display import read_display_col
 from recolib.data.field import MAX_WIDTH, Side
 from recolib.data.frame import Frame, read_frame
 from recolib.data.info import DataInfo
@@ -141,7 +142,7 @@ class _Dataset:
         schema = data_info.schema
         sources = _feature_frames(user_features, item_features)
         needed: dict[Side, Frame] = {
-            side: source.select(_wanted(source, schema, side)) for side, source in sources.items()
+            side: source.select(_wanted(source, schema, side, data_info.display)) for side, source in sources.items()
         }
         weights = check_weight_col(weight_col, schema)
         frame = _events(train_data, [*data_info.context_col, *weights])
@@ -185,6 +186,7 @@ class _Dataset:
         seed: int,
         weight_col: str | None,
         consumed: Counting | None,
+        display_col: Sequence[str] = (),
     ) -> tuple[Interactions, DataInfo]:
         check_bool("shuffle", shuffle)
         if consumed is not None:
@@ -196,7 +198,7 @@ class _Dataset:
         frame = _events(train_data, needed)
         _refuse_both(frame, schema, sources)
         # order is time where no column says so: features are read before the shuffle
-        data, info = build_training(frame, schema, sources, scaling, weight_col, consumed)
+        data, info = build_training(frame, schema, sources, scaling, weight_col, consumed, display_col)
         cls._last = info
         return (_shuffled(data, seed) if shuffle else data), info
 
@@ -272,6 +274,7 @@ class DatasetFeat(_Dataset):
         weight_col: str | None = None,
         max_list_len: int | None = None,
         consumed: Counting | None = None,
+        display_col: Sequence[str] | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode a frame with feature columns for training.
 
@@ -320,6 +323,9 @@ class DatasetFeat(_Dataset):
             those with a label above 0. By default ``"positive"`` where all labels are 0 or 1, as of what was shown and
             was clicked or not, and ``"all"`` for ratings: what was rated low was consumed. Data that more is merged
             into keeps it.
+        display_col
+            Columns of ``item_features`` or ``train_data`` that models do not see, such as titles: text or integers.
+            ``DataInfo.item_frame`` and files have them, for ``recommend(columns=["title"])`` and ``where``.
 
         Returns
         -------
@@ -351,10 +357,11 @@ class DatasetFeat(_Dataset):
             check_integer("max_list_len", max_list_len, 1, MAX_WIDTH + 1)
             fields = (replace(field, width=max_list_len) if field.lists else field for field in schema.fields)
             schema = Schema(tuple(fields))
+        shown = read_display_col(display_col, schema, [*events.columns, *sources.get("item", events).columns])
         needed: dict[Side, Frame] = {
-            side: frame.select(_wanted(frame, schema, side)) for side, frame in sources.items()
+            side: frame.select(_wanted(frame, schema, side, shown)) for side, frame in sources.items()
         }
-        return cls._build(events, schema, needed, dense_scaling, shuffle, seed, weight_col, consumed)
+        return cls._build(events, schema, needed, dense_scaling, shuffle, seed, weight_col, consumed, shown)
 
 
 def _feature_frames(user_features: object, item_features: object) -> dict[Side, Frame]:
@@ -385,8 +392,9 @@ def _refuse_both(frame: Frame, schema: Schema, sources: Sources) -> None:
         raise ValueError(f"columns {both} stand in train_data and in a feature frame: drop them from one")
 
 
-def _wanted(frame: Frame, schema: Schema, side: Side) -> list[str]:
-    return [side, *(column for column in schema.columns(side) if column in frame.columns)]
+def _wanted(frame: Frame, schema: Schema, side: Side, shown: Iterable[str]) -> list[str]:
+    columns = [*schema.columns(side), *(shown if side == "item" else ())]
+    return [side, *(column for column in columns if column in frame.columns)]
 
 
 def _shuffled(data: Interactions, seed: int) -> Interactions:

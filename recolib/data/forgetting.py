@@ -73,6 +73,7 @@ def without(info: DataInfo, users: Codes, items: Codes) -> Forgotten:
         item_consumed=by_item,
         liked=liked,
         ancestors=(),
+        display={name: column.kept(kept["item"]) for name, column in info.display.items()},
         n_vectors=_n_vectors(info, kept),
     )
     return Forgotten(new, kept)

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -19,9 +19,10 @@ from recolib.caching import Lock, cached
 from recolib.checks import check_names
 from recolib.data.consumed import Consumed, Counting
 from recolib.data.decoding import decode_rows
+from recolib.data.display import Display, DisplayColumn, display_with, pack_display, unpack_display
 from recolib.data.encoding import overlay
 from recolib.data.field import Field, Side
-from recolib.data.frame import as_values, factorize, read_column, read_frame
+from recolib.data.frame import Frame, as_values, factorize, read_column, read_frame
 from recolib.data.kinds import layout_of
 from recolib.data.packing import Parts, pack, unpack
 from recolib.data.rows import UNKNOWN, Part, Rows
@@ -85,6 +86,8 @@ class DataInfo:
         and share that of the unknown id. None for data of a time when every id had one.
     consumed
         Which rows say that a user consumed an item: ``"all"``, or ``"positive"``, those with a label above 0.
+    display
+        Columns of items that are kept to be shown, by name.
     """
 
     schema: Schema
@@ -99,6 +102,7 @@ class DataInfo:
     ancestors: tuple[str, ...] = ()
     n_vectors: tuple[int, int] | None = None
     consumed: Counting = "all"
+    display: Display = field(default_factory=dict[str, DisplayColumn])
 
     def __deepcopy__(self, memo: object) -> DataInfo:
         """Another one of the same parts, which never change; features that are assigned to one are not the other's."""
@@ -223,7 +227,8 @@ class DataInfo:
         Returns
         -------
         DataFrame
-            ``item`` and the items' feature columns, as in ``user_frame``. A value that training did not see is missing.
+            ``item`` and the items' feature columns, as in ``user_frame``, and then the columns of ``display_col``. A
+            feature's value that training did not see is missing.
 
         Examples
         --------
@@ -234,7 +239,8 @@ class DataInfo:
         >>> info.item_frame().to_dict("list")
         {'item': ['a', 'b'], 'price': [5.0, 9.99]}
         """
-        return decode_rows(self.items.current, self.schema, self.vocabs, "item")
+        shown = {name: column.series() for name, column in self.display.items()}
+        return decode_rows(self.items.current, self.schema, self.vocabs, "item").assign(**shown)
 
     def save(self, path: str | os.PathLike[str], model_name: str) -> Path:
         """Write the file ``path/model_name_data_info.safetensors``. A model's own file holds its DataInfo too.
@@ -298,13 +304,15 @@ class DataInfo:
             "ancestors": list(self.ancestors),
             "n_vectors": None if self.n_vectors is None else list(self.n_vectors),
             "consumed": self.consumed,
+            "display": list(self.display),
         }
-        return header, prefixed("data_info", arrays)
+        return header, prefixed("data_info", {**arrays, **pack_display(self.display)})
 
     @classmethod
     def unpacked(cls, header: Mapping[str, Any], arrays: Arrays) -> DataInfo:
         """What ``packed`` gave, checked; raises a ValueError where it contradicts itself."""
         parts = unpack(header["schema"], under("data_info", arrays))
+        display = unpack_display(header.get("display", []), under("data_info", arrays), parts.items.n_ids)
         data_size, labels = header["data_size"], LabelStats(*header["labels"])
         require(isinstance(data_size, int) and data_size >= 1, "there are rows")
         require(all(isinstance(label, int | float) for label in labels), "labels are numbers")
@@ -323,7 +331,7 @@ class DataInfo:
         consumed = header.get("consumed", "all")
         require(consumed in get_args(Counting), "what is consumed is all rows, or the positive ones")
         require(consumed == "all" or bool(parts.liked.all()), "what is consumed was liked")
-        return cls(*parts, data_size, labels, tuple(ancestors), n_vectors, consumed)
+        return cls(*parts, data_size, labels, tuple(ancestors), n_vectors, consumed, display)
 
     def assign_user_features(self, user_data: object) -> None:
         """Give known users new features, in place, for predictions and for sets that are encoded from now on.
@@ -374,11 +382,16 @@ class DataInfo:
 
     def _assign(self, side: Side, data: object) -> None:
         with _ASSIGNING.held():
-            object.__setattr__(self, "items" if side == "item" else "users", self._assigned(side, data))
+            frame = read_frame(data, [side], f"{side}_data")
+            table, display = self._assigned(side, frame), self.display
+            if side == "item":
+                display = display_with(display, display, self.vocabs["item"], [frame])
+            object.__setattr__(self, "display", display)
+            object.__setattr__(self, "items" if side == "item" else "users", table)
 
-    def _assigned(self, side: Side, data: object) -> Table:
-        frame = read_frame(data, [side], f"{side}_data")
-        known = ["user", "item", "label", "time", *self.user_col, *self.item_col, *self.context_col]
+    def _assigned(self, side: Side, frame: Frame) -> Table:
+        columns = [*self.user_col, *self.item_col, *self.context_col]
+        known = ["user", "item", "label", "time", *columns, *self.display]
         check_names(frame.columns, known, f"a column of the data that {side}_data can have")
         positions, ids = factorize(read_column(frame, side), side, ids=True)
         codes = self.vocabs[side].encode(ids)[positions]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recolib.checks import check_names
 from recolib.data.building import Sources, feature_ids, labels_of, source_of, times_of, weights_of
 from recolib.data.consumed import Consumed, interactions
+from recolib.data.display import display_with
 from recolib.data.encoding import blank_rows, fill, overlay
 from recolib.data.field import Field, Side
 from recolib.data.frame import Frame, read_frame
@@ -84,7 +85,9 @@ def merge_events(
         max(info.labels.high, float(labels.max())),
     )
     users, items = tables["user"], tables["item"]
-    grown = _grown(info, vocabs, {"users": users, "items": items}, consumed)
+    sources = [feature_frames["item"], frame] if "item" in feature_frames else [frame]
+    display = display_with(info.display, info.display, vocabs["item"], sources)
+    grown = _grown(info, vocabs, {"users": users, "items": items, "display": display}, consumed)
     merged = replace(grown, data_size=size, labels=stats)
     context = fill(blank_rows(info.schema, "context", len(labels)), info.schema, "context", learnt)
     return Interactions(merged, users, items, rows["user"], rows["item"], labels, context, times, weights), merged
@@ -111,7 +114,8 @@ def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
         If a column is not one of the side's, or an id stands twice.
     """
     frame, vocabs = read_frame(features, [side], f"{side}_features"), dict(info.vocabs)
-    check_names(frame.columns, [side, *info.schema.columns(side)], f"a column that {side}_features can have")
+    own = [side, *info.schema.columns(side), *(info.display if side == "item" else ())]
+    check_names(frame.columns, own, f"a column that {side}_features can have")
     for field in info.schema.features(side):
         if _has(frame, field) and field.name in vocabs:
             _encoded(frame, field, vocabs)
@@ -122,11 +126,12 @@ def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
     blank = blank_rows(info.schema, side, len(vocabs[side]) - len(info.vocabs[side]))
     table, _ = info.table(side).with_ids(blank)
     rows, at = Rows(table.rows.codes.clone(), table.rows.dense.clone()), torch.from_numpy(codes).long()
-    own = overlay(rows[at], frame, info.schema, vocabs, side)
-    rows.codes[at], rows.dense[at] = own.codes, own.dense
+    laid = overlay(rows[at], frame, info.schema, vocabs, side)
+    rows.codes[at], rows.dense[at] = laid.codes, laid.dense
+    display = display_with(info.display, info.display, vocabs["item"], [frame] if side == "item" else [])
     no_codes = np.empty(0, np.int32)
     consumed = _consumed(info, vocabs, no_codes, no_codes, np.empty(0, np.float32), both=True)
-    return _grown(info, vocabs, {f"{side}s": replace(table, rows=rows)}, consumed)
+    return _grown(info, vocabs, {f"{side}s": replace(table, rows=rows), "display": display}, consumed)
 
 
 def _grown(info: DataInfo, vocabs: Mapping[str, Vocab], tables: Mapping[str, Any], consumed: Pairs) -> DataInfo:
