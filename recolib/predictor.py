@@ -341,9 +341,8 @@ class Predictor(Settings):
         engine = self.engine
         request, shown = Request.of(locals()), columns_shown(engine, columns)
         self._warn_of_ratings()
-        batch = request.resolve(
-            engine, request.known_users(engine) if users is None else users, self._generator, once=True
-        )
+        asked = request.known_users(engine) if users is None else users
+        batch = request.resolve(engine, asked, self._generator, once=True)
         lists = TopLists.empty(len(batch), min(n_rec, engine.data_info.n_items))
         for block, some in recommend_blocks(engine, request, batch, self, verbose):
             lists.put(block, some)
@@ -419,9 +418,8 @@ class Predictor(Settings):
         engine = self.engine
         request, shown = Request.of(locals()), columns_shown(engine, columns)
         self._warn_of_ratings()
-        batch = request.resolve(
-            engine, request.known_users(engine) if users is None else users, self._generator, once=True
-        )
+        asked = request.known_users(engine) if users is None else users
+        batch = request.resolve(engine, asked, self._generator, once=True)
         vocab = engine.data_info.vocabs["item"]
         schema = schema_of(batch.ids, np.arange(1, len(vocab) + 1) if inner_id else vocab.values, shown)
         blocks = recommend_blocks(engine, request, batch, self, verbose)
