@@ -207,6 +207,7 @@ def test_bins_have_mean_prediction_mean_label_and_count(fitted: Fitted) -> None:
     if model.task == "ranking":
         other = frame["item"].map(dict(zip(frame["item"], frame["item"].iloc[::-1], strict=True)))
         frame = pd.concat([frame, frame.assign(item=other, label=0)], ignore_index=True)
+    frame = frame[["user", "item", "label"]]  # features as they are now, as predict has them
     ax = plots.calibration(model, frame, neg_sampling=False, n_bins=5)
     predicted = np.asarray(model.predict(frame["user"], frame["item"]), float)
     low, high = (predicted.min(), predicted.max()) if model.task == "rating" else (0.0, 1.0)

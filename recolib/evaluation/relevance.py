@@ -76,7 +76,7 @@ class EvalQueries:
             share = 100 * n / len(self._pairs)
             warn(
                 f"{n} of {len(self._pairs)} relevant items ({share:.{0 if share >= 1 else 2}f} %) are among those that "
-                "their users consumed in training, liked or not, and lists leave these out: hold other events out, or "
+                "their users consumed in training, and lists leave these out: hold other events out, or "
                 "pass filter_consumed=False if users are to get what they know",
                 ConsumedItemsWarning,
             )

@@ -58,9 +58,9 @@ def test_one_pair_of_many_is_told_of(model: FM) -> None:
     assert message.startswith(f"1 of {len(TEST) + 1} relevant items (0.")
 
 
-def test_what_was_shown_with_label_0_is_consumed_and_told_of() -> None:
+def test_what_was_shown_with_label_0_is_told_of_where_it_counts_as_consumed() -> None:
     train = TRAIN.assign(label=[0, *[1] * (len(TRAIN) - 1)])
-    data, info = DatasetPure.build_trainset(train)
+    data, info = DatasetPure.build_trainset(train, consumed="all")
     with pytest.warns(match="label 0"):
         model = FM("ranking", info, n_epochs=1, lr=0.01).fit(data, True, verbose=0)
     (message,) = warnings_of(evaluate, model, train.head(1).assign(label=1), True, metrics="ndcg")
