@@ -26,6 +26,7 @@ from recolib.defaults import (
     N_MEASURED,
     epochs_of_update,
     hold_out,
+    lr_of_update,
     metric_of,
     patience_of,
     settle,
@@ -43,6 +44,7 @@ from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
 from recolib.training.stopping import EarlyStopping, check_stopping
 from recolib.training.trainer import Trainer
+from recolib.update import with_replay
 from recolib.wiring import (
     check_start,
     examples_of,
@@ -298,14 +300,15 @@ class Recommender(Persistent):
         eval_data: object = None,
         metrics: Metrics | None = None,
         k: Lengths = 10,
+        replay: int | None = None,
     ) -> Self:
         """Go on with further events, new users, items and values among them, as often as there are some.
 
         What was learnt stays: known rows keep their vectors and what the optimiser knows of them, new ones start as the
-        mean of their column. Then ``n_epochs`` are trained on the new events alone; set ``model.n_epochs`` before to
-        train less. Against the catalogue, where each step moves all items, these are fewer if the new events are less
-        than a tenth of all: one epoch where they are a few. For other arguments of ``fit``, merge and ``grow`` in steps
-        of their own; see there.
+        mean of their column. Then ``n_epochs`` are trained on the new events among known ones; fewer in proportion if
+        the new events are less than a tenth of all, and one where they are a few. The learning rate is multiplied by
+        their share of all, or a tenth if that is more. So an event may go into the model as it comes. For other
+        arguments of ``fit``, merge and ``grow`` in steps of their own; see there.
 
         Parameters
         ----------
@@ -315,6 +318,11 @@ class Recommender(Persistent):
             As in ``fit``.
         user_features, item_features, weight_col, merge_behavior
             As in ``merge_trainset``.
+        replay
+            How much of what is known each epoch has beside the new events. Against the catalogue: users, with all items
+            that they liked; those of the new events have theirs as well. Else: events, whose label is what the
+            model predicts where no negatives are drawn. None: so many that batches are full, and at least as many as
+            are new. 0: the new events alone.
 
         Returns
         -------
@@ -342,12 +350,17 @@ class Recommender(Persistent):
         _ = self.engine  # before any work
         features: dict[str, Any] = {"user_features": user_features, "item_features": item_features}
         features["weight_col"] = weight_col
+        if replay is not None:
+            check_integer("replay", replay, 0)
         data, info = DatasetFeat.merge_trainset(train_data, self.data_info, merge_behavior, **features)
         grown = self._grown(info)
-        if neg_sampling and self.has_catalogue:
-            grown.n_epochs = epochs_of_update(self.n_epochs, len(data) / info.data_size)
-        grown.fit(data, neg_sampling, verbose, eval_data=eval_data, metrics=metrics, k=k)
-        grown.n_epochs = self.n_epochs
+        rows = training_rows(data, grown, neg_sampling, alone=replay == 0)
+        share = len(rows) / info.data_size
+        grown.n_epochs, grown.lr = epochs_of_update(self.n_epochs, share), lr_of_update(self.lr, share)
+        if replay != 0:
+            rows = with_replay(grown, grown.engine, rows, self.data_info, neg_sampling, replay, self._n_epochs_done)
+        grown.fit(rows, neg_sampling, verbose, eval_data=eval_data, metrics=metrics, k=k)
+        grown.n_epochs, grown.lr = self.n_epochs, self.lr
         return self._become(grown)
 
     @one_at_a_time

@@ -24,6 +24,7 @@ from recolib.settings import Settings
 from recolib.training.batches import Examples
 from recolib.training.catalogue import CatalogueExamples
 from recolib.training.losses import needs_negatives
+from recolib.training.replay import Replayed
 from recolib.training.schedules import PROBES
 from recolib.training.stopping import EarlyStopping
 from recolib.training.trainer import Plan, Trainer, TrainState, train
@@ -231,8 +232,15 @@ def check_callbacks(callbacks: object) -> None:
         raise TypeError(f"callbacks must be a list of functions, got {callbacks!r}")
 
 
-def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) -> Interactions:
+def training_rows(data: Interactions, settings: Settings, neg_sampling: bool, alone: bool = True) -> Interactions:
     """The rows to train on: all, or with sampling those whose label is above 0.
+
+    Parameters
+    ----------
+    data, settings, neg_sampling
+        What is to be trained, and how.
+    alone
+        Whether these are all. If known events are to stand beside them, they may be a single one, and alike.
 
     Raises
     ------
@@ -243,6 +251,8 @@ def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) ->
     """
     if not isinstance(data, Interactions):
         raise TypeError(f"train_data must be what build_trainset returned, got {type(data).__name__}")
+    if isinstance(data, Replayed):
+        return data
     data.refuse_other(settings.data_info)
     if not (data.user_indices.all() and data.item_indices.all()):
         raise ValueError("train_data has users or items that data_info does not know: build it with build_trainset")
@@ -263,9 +273,9 @@ def training_rows(data: Interactions, settings: Settings, neg_sampling: bool) ->
             n_left_out = int(unobserved.sum())
             warn(f"{n_left_out} rows with label 0 or below are left out: neg_sampling=True draws negatives")
             data = data.take(np.flatnonzero(~unobserved))
-    elif settings.task == "ranking" and data.labels.min() == data.labels.max():
+    elif alone and settings.task == "ranking" and data.labels.min() == data.labels.max():
         warn(f"all labels are {data.labels[0]:g}: there is nothing to tell apart, or neg_sampling=True is meant")
-    if len(data) < 2:
+    if alone and len(data) < 2:
         raise ValueError(f"training needs at least 2 rows, got {len(data)}")
     if not (data.weights.min() >= 0 and 0 < data.weights.max() < np.inf):
         raise ValueError("weights must be finite, at least 0, and above 0 in some of the rows to train on")

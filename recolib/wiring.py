@@ -148,9 +148,7 @@ def plan_of(
     deep_lr, wide_lr = (lr["deep"], lr["wide"]) if isinstance(lr, Mapping) else (lr, None)
     return Plan(
         loss=catalogue_loss(named, settings.unobserved_weight) if whole else loss_of(settings.loss_type, settings.task),
-        batch_size=max(1, settings.batch_size // (1 + int(settings.num_neg)))
-        if neg_sampling and not whole
-        else settings.batch_size,
+        batch_size=batch_size_of(settings, neg_sampling),
         lr=deep_lr,
         wide_lr=wide_lr,
         lr_decay=decay if not isinstance(decay, bool) else LR_DECAY if decay else 1.0,
@@ -168,6 +166,13 @@ def plan_of(
         first_epoch=first_epoch,
         n_epochs=settings.n_epochs,
     )
+
+
+def batch_size_of(settings: Settings, neg_sampling: bool) -> int:
+    """Events a step, or against the catalogue user rows."""
+    if neg_sampling and not settings.has_catalogue:
+        return max(1, settings.batch_size // (1 + int(settings.num_neg)))
+    return settings.batch_size
 
 
 def examples_of(

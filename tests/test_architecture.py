@@ -27,7 +27,7 @@ RANKS = [
     {"wiring", "runs", "defaults"},
     {"checkpoints"},
     {"predictor"},
-    {"persistence", "forgetting"},
+    {"persistence", "forgetting", "update"},
     {"recommender"},
     {"algorithms", "ann"},
     {"loading", "testing"},

@@ -14,10 +14,7 @@ from worlds import COLUMNS, World, rated, two_tastes
 
 import recolib
 from recolib import FM, DataInfo, DatasetFeat, DatasetPure, DeepFM, NotFittedError
-from recolib.data import random_split
-from recolib.datasets import make_movies
-from recolib.defaults import epochs_of_update
-from recolib.evaluation import evaluate
+from recolib.defaults import lr_of_update
 from recolib.exceptions import UnseenValueWarning
 from recolib.recommender import Recommender
 
@@ -118,14 +115,17 @@ def test_every_algorithm_says_the_same_of_what_it_knew_and_learns_the_new(
     assert model.history_["epoch"].tolist() == [1, 2, 3, 4]
 
 
-def test_update_is_merge_grow_and_fit():
+def test_without_replay_update_is_merge_grow_and_fit_at_the_rate_of_an_update():
     one, other = fitted(), fitted()
     data, info = DatasetFeat.merge_trainset(later(), one.data_info)
+    one.lr = lr_of_update(one.lr, len(data) / info.data_size)
     one.grow(info).fit(data, neg_sampling=True, verbose=0)
-    assert other.update(later(), neg_sampling=True, verbose=0) is other
+    assert other.update(later(), neg_sampling=True, verbose=0, replay=0) is other
     for name, tensor in kept(one).items():
         assert torch.equal(tensor, kept(other)[name]), name
     assert (other.n_users, other.n_items) == (info.n_users, info.n_items)
+    assert (other.lr, other.n_epochs) == (COMMON["lr"], COMMON["n_epochs"])
+    assert one.lr < other.lr
 
 
 @pytest.mark.parametrize("sampler", ["random", "unconsumed", "popular"])
@@ -461,21 +461,3 @@ def test_a_file_that_says_wrong_numbers_of_vectors_is_refused(n_vectors):
     assert DataInfo.unpacked(header, arrays).n_vectors == info.n_vectors == (info.n_users, info.n_items)
     with pytest.raises((ValueError, TypeError)):
         DataInfo.unpacked(header | {"n_vectors": n_vectors}, arrays)
-
-
-@pytest.mark.parametrize(("share", "n_epochs"), [(1e-6, 1), (0.01, 2), (0.05, 10), (0.1, 20), (0.9, 20)])
-def test_against_the_catalogue_few_new_events_are_trained_for_few_epochs(share, n_epochs):
-    assert epochs_of_update(20, share) == n_epochs
-
-
-def test_updates_of_two_events_leave_what_was_learnt():
-    frame = make_movies(n_users=150, n_items=80, n_ratings=4000)
-    train, test = random_split(frame, test_size=0.25, seed=1)
-    data, info = DatasetPure.build_trainset(train.head(len(train) - 20))
-    model = FM("ranking", info, n_epochs=15).fit(data, neg_sampling=True, verbose=0)
-    before = evaluate(model, test, True, metrics=["ndcg"])["ndcg"]
-    for at in range(20, 0, -2):
-        model.update(train.iloc[len(train) - at : len(train) - at + 2], neg_sampling=True, verbose=0)
-    assert model.n_epochs == 15
-    assert len(model.history_) == 25
-    assert evaluate(model, test, True, metrics=["ndcg"])["ndcg"] > 0.95 * before

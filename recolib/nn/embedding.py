@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from recolib.data.rows import ABSENT, AVERAGE, Rows
+from recolib.data.rows import ABSENT, AVERAGE, UNKNOWN, Rows
 from recolib.nn.dropout import dropout
 from recolib.nn.fields import Fields
 from recolib.nn.lookup import lookup
@@ -188,9 +188,9 @@ class FieldEmbedding(nn.Module):
 
     @torch.no_grad()
     def mark_trained(self, codes: Tensor, first: int = 0) -> None:
-        """Mark codes (..., C') as trained; their columns are those from ``first`` on."""
+        """Mark codes (..., C') as trained, averages aside; their columns are those from ``first`` on."""
         at = codes + self.offsets[first : first + codes.shape[-1]]
-        self.trained[at[codes != ABSENT].long()] = True
+        self.trained[at[codes >= UNKNOWN].long()] = True
 
     @torch.no_grad()
     def refresh_averages(self) -> None:
