@@ -98,6 +98,8 @@ class Engine:
     ----------
     data_info
         The data as it was when the engine was made.
+    history_weight
+        How much an item of a history says; see ``choose_history_weight``.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Engine:
         self._vectors: KeyedCache[Vectors] = KeyedCache()
         self._neighbourhoods: KeyedCache[Neighbourhood] = KeyedCache()
         self._segments: KeyedCache[Segments] = KeyedCache()
+        self.history_weight: KeyedCache[float] = KeyedCache()
         self._latest = self
 
     def __deepcopy__(self, memo: dict[int, object]) -> Engine:
@@ -127,6 +130,7 @@ class Engine:
             network = copy.copy(self.network)  # the same weights
             network.precision = precision
             latest = Engine(network, source, self.to_predictions, self.task, self.seed)
+            latest.history_weight = self.history_weight  # which goes by the weights, and takes a second to choose
             self._latest = latest  # of two threads that come here at once, either one's will do
         return latest
 

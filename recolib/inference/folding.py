@@ -25,9 +25,6 @@ HEAD = TAIL = 512
 """A user's items are set against the most popular ones, and of the others against as many, evenly spaced by rank."""
 USERS, DIRECTIONS, SMALLEST = 1024, 128, 1e-6
 """The covariance is of so many users, in at most so many directions, the least as a share of the first."""
-POWER = 0.3
-"""β, the weight of an interaction. On MovieLens, 1 is best for five movies drawn at random, but a user's first five,
-which the site shows to everybody, then mislead; 0.3 keeps most of the one and loses nothing by the other."""
 MAX_STEPS, MAX_HALVINGS = 50, 12
 GRAD_TOL = 1e-3
 """Norm of the gradient below which a fit ends, per standard deviation of the users."""
@@ -79,6 +76,7 @@ def fold_in(
     users: Rows,
     histories: Sequence[Codes],
     prior_weight: NDArray[np.floating],
+    history_weight: float,
 ) -> Encoded:
     r"""The states of users with items that training did not see them with, from a short fit of each user's own numbers.
 
@@ -104,6 +102,8 @@ def fold_in(
         Codes of each user's items, each once; a user without any stays where they are.
     prior_weight
         c, (U,).
+    history_weight
+        β; see ``choose_history_weight``.
 
     References
     ----------
@@ -126,7 +126,7 @@ def fold_in(
                 in_history = catalogue.in_history([histories[one] for one in at.tolist()])
                 weight = torch.from_numpy(prior_weight[at]).to(spread).unsqueeze(1)
                 rows = users[torch.from_numpy(at)].to(network.device)
-                parts.append(_folded(network, catalogue, rows, in_history, spread, weight))
+                parts.append(_folded(network, catalogue, rows, history_weight * in_history, spread, weight))
                 order.append(at)
     place = np.argsort(np.concatenate(order))
     return Encoded(NetworkState.cat(parts), torch.from_numpy(place).to(network.device))
@@ -173,11 +173,14 @@ def spread_of(network: Network, info: DataInfo, is_unknown: NDArray[np.bool_]) -
 
 
 def _folded(
-    network: Network, catalogue: Catalogue, users: Rows, in_history: Tensor, spread: Tensor, prior_weight: Tensor
+    network: Network, catalogue: Catalogue, users: Rows, weights: Tensor, spread: Tensor, prior_weight: Tensor
 ) -> NetworkState:
-    """The states of users whose own numbers are moved to where they explain their histories, (U, …)."""
+    """The states of users whose own numbers are moved to where they explain their histories, (U, …).
+
+    The items of these weigh (U, n).
+    """
     fields = network.user(users[:, None])
-    counts = in_history.sum(1)
+    total = weights.sum(1)
 
     def encode(point: Tensor) -> NetworkState:
         by = torch.einsum("fkr,ur->ufk", spread, point / prior_weight.sqrt()).unsqueeze(1)
@@ -188,8 +191,8 @@ def _folded(
     def objective(point: Tensor) -> tuple[Tensor, Tensor]:
         point = point.detach().requires_grad_()
         scores = network.score(encode(point), catalogue.states[None])
-        nll = counts * (scores + catalogue.log_shares).logsumexp(1) - (scores * in_history).sum(1)
-        value = POWER * nll + 0.5 * point.square().sum(1)
+        nll = total * (scores + catalogue.log_shares).logsumexp(1) - (scores * weights).sum(1)
+        value = nll + 0.5 * point.square().sum(1)
         (slope,) = torch.autograd.grad(value.sum(), point)
         return value.detach(), slope
 
@@ -204,8 +207,7 @@ def minimise(objective: Objective, point: Tensor) -> Tensor:
     ----------
     Nocedal and Wright, *Numerical Optimization*, 2nd edition, algorithm 6.1.
     """
-    unit = torch.eye(point.shape[1]).to(point)
-    inverse = unit.repeat(len(point), 1, 1)
+    inverse = torch.eye(point.shape[1]).to(point).repeat(len(point), 1, 1)
     value, slope = objective(point)
     is_open = slope.norm(dim=1) > GRAD_TOL
     for _ in range(MAX_STEPS):
@@ -215,9 +217,10 @@ def minimise(objective: Objective, point: Tensor) -> Tensor:
         trial, new_value, new_slope, helps = _step(objective, point, direction, value, slope)
         moved, change = trial - point, new_slope - slope
         curvature = (moved * change).sum(1)
-        ratio = torch.where(helps & (curvature > 1e-10), 1 / curvature, 0.0).view(-1, 1, 1)
-        turn = unit - ratio * moved.unsqueeze(2) * change.unsqueeze(1)
-        inverse = turn @ inverse @ turn.mT + ratio * moved.unsqueeze(2) * moved.unsqueeze(1)
+        ratio = torch.where(helps & (curvature > 1e-10), 1 / curvature, 0.0).unsqueeze(1)
+        turned = (inverse @ change.unsqueeze(-1)).squeeze(-1)
+        along = 0.5 * (1 + ratio * (turned * change).sum(1, keepdim=True)) * moved - turned
+        inverse += (ratio * along).unsqueeze(2) * moved.unsqueeze(1) + moved.unsqueeze(2) * (ratio * along).unsqueeze(1)
         point, slope = (torch.where(helps.unsqueeze(1), *both) for both in ((trial, point), (new_slope, slope)))
         value = torch.where(helps, new_value, value)
         is_open &= helps & (slope.norm(dim=1) > GRAD_TOL)

@@ -16,6 +16,7 @@ from recolib.exceptions import warn
 from recolib.inference.cold_start import SCORED_COLD_STARTS, from_callback, segment_columns
 from recolib.inference.engine import Engine, UserBatch
 from recolib.inference.folding import fold_in
+from recolib.inference.history_weight import choose_history_weight
 from recolib.inference.request import Request
 from recolib.inference.scoring import Encoded, users_per_block
 from recolib.inference.toplists import TopLists, as_table, ranked_lists
@@ -64,7 +65,8 @@ def with_history(engine: Engine, batch: UserBatch) -> UserBatch:
     assert batch.histories is not None
     assert isinstance(batch.rows, Rows)
     prior_weight = 1.0 + engine.data_info.user_consumed.counts()[batch.codes]
-    rows = fold_in(engine.network, engine.data_info, engine.items, batch.rows, batch.histories, prior_weight)
+    weight = engine.history_weight.get("", lambda: choose_history_weight(engine))
+    rows = fold_in(engine.network, engine.data_info, engine.items, batch.rows, batch.histories, prior_weight, weight)
     return replace(batch, rows=rows, item_filter=batch.item_filter.without(batch.histories), histories=None)
 
 

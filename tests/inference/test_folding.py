@@ -19,7 +19,8 @@ import recolib
 from recolib import UnknownIdWarning
 from recolib.algorithms import FM, DeepFM
 from recolib.ann import Retriever
-from recolib.inference.folding import POWER, Catalogue, fold_in, minimise, spread_of
+from recolib.inference.folding import Catalogue, fold_in, minimise, spread_of
+from recolib.inference.history_weight import DEFAULT
 from recolib.recommender import Recommender
 
 pytestmark = [
@@ -106,7 +107,7 @@ def test_the_fit_is_the_least_of_what_the_docstring_says(pure: Recommender, who:
 
     def objective(moved: NDArray[np.float64]) -> float:
         scores = logits(pure, moved, start)
-        return POWER * (len(met) * np.logaddexp.reduce(scores) - scores[met].sum()) + 0.5 * moved @ precision @ moved
+        return DEFAULT * (len(met) * np.logaddexp.reduce(scores) - scores[met].sum()) + 0.5 * moved @ precision @ moved
 
     root = np.linalg.cholesky(covariance)
     best = minimize(lambda z: objective(root @ z), np.zeros(len(start)), method="BFGS", options={"gtol": 1e-8}).x
@@ -336,9 +337,9 @@ def test_users_in_blocks_are_users_at_once(monkeypatch: pytest.MonkeyPatch, pure
     histories = [np.array(one, np.int32) for one in ([1, 2], [], [4], [7, 8, 9], [])]
     users = info.users.rows[torch.from_numpy(codes)].averaged(codes)
     prior_weight = np.ones(5)
-    whole = fold_in(network, info, states, users, histories, prior_weight)
+    whole = fold_in(network, info, states, users, histories, prior_weight, DEFAULT)
     monkeypatch.setattr("recolib.inference.folding.pairs_per_block", lambda _: 1)
-    single = fold_in(network, info, states, users, histories, prior_weight)
+    single = fold_in(network, info, states, users, histories, prior_weight, DEFAULT)
     plain = network.encode("user", users)
     at_once, in_blocks, before = (
         network.vectors("user", state) for state in (whole.states[whole.codes], single.states[single.codes], plain)
