@@ -355,7 +355,7 @@ class Recommender(Persistent):
         data, info = DatasetFeat.merge_trainset(train_data, self.data_info, merge_behavior, **features)
         grown = self._grown(info)
         rows = training_rows(data, grown, neg_sampling, alone=replay == 0)
-        share = len(rows) / info.data_size
+        share = len(data) / info.data_size
         grown.n_epochs, grown.lr = epochs_of_update(self.n_epochs, share), lr_of_update(self.lr, share)
         if replay != 0:
             rows = with_replay(grown, grown.engine, rows, self.data_info, neg_sampling, replay, self._n_epochs_done)

@@ -257,6 +257,16 @@ def test_the_fewer_events_the_lower_is_the_learning_rate(share: float, lr: float
     assert lr_of_update(1.0, share) == pytest.approx(lr)
 
 
+@pytest.mark.filterwarnings("ignore:.* rows with label 0")
+def test_rows_without_a_click_count_among_the_new_events_as_among_all():
+    frame = make_movies(n_users=40, n_items=30, n_ratings=400)[["user", "item"]]
+    shown = frame.assign(label=(np.arange(400) % 10 == 0).astype(int))
+    data, info = DatasetPure.build_trainset(shown.iloc[:300])
+    model = FM("ranking", info, embed_size=4, n_epochs=8).fit(data, neg_sampling=True, verbose=0)
+    model.update(shown.iloc[300:], neg_sampling=True, verbose=0)  # a quarter of all: as many epochs as training
+    assert len(model.history_) == 8 + 8
+
+
 def test_the_benchmark_reports_streams_and_newcomers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
