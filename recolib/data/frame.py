@@ -208,7 +208,8 @@ def _way_to_numbers(kind: str, name: str) -> str:
 def refuse_missing(n_missing: int, name: str) -> None:
     """Raise if values are missing where each row needs one."""
     if n_missing:
-        raise ValueError(f"column {name!r} has {n_missing} missing values (NaN or None)")
+        way = "fill them, or leave these rows out"
+        raise ValueError(f"column {name!r} has {n_missing} missing values (NaN or None): {way}")
 
 
 def refuse_empty(n_present: int, name: str) -> None:
