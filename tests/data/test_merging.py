@@ -112,8 +112,9 @@ def test_any_number_of_merges_is_one_build(seed: int, n: int, cuts: list[int], c
     frame = frame if with_time else frame.drop(columns="time")
     bounds = [0, *sorted({cut for cut in cuts if 1 < cut < n}), n]
     parts = [frame.iloc[a:b] for a, b in pairwise(bounds)]
-    at_once = DatasetFeat.build_trainset(frame, **ALL, dense_scaling="none")
-    data, info = DatasetFeat.build_trainset(parts[0], **ALL, dense_scaling="none")
+    # what counts as consumed goes by the labels of the first part, if it is not said
+    at_once = DatasetFeat.build_trainset(frame, **ALL, dense_scaling="none", consumed="all")
+    data, info = DatasetFeat.build_trainset(parts[0], **ALL, dense_scaling="none", consumed="all")
     sets = [data]
     for part in parts[1:]:
         before = {name: vocab.values.tolist() for name, vocab in info.vocabs.items()}
