@@ -20,11 +20,14 @@ N_HISTORY = 5
 """Items of each user that are folded in. Their others are what lists should have, and must be as many at least."""
 MIN_USERS, N_USERS = 50, 200
 """The fewest users to choose by, and the most."""
+NEAR = 0.95
+"""The least weight is taken whose lists are as good as this share of the best. Items that come first, which a site
+shows to everybody, say less of a user than those drawn here; and known users were trained with theirs."""
 LIST_LENGTH = 10
 
 
 def choose_history_weight(engine: Engine) -> float:
-    """β of ``fold_in``: the candidate with the best nDCG@10 of known users that are folded in as cold ones.
+    """β of ``fold_in``: the least candidate whose nDCG@10 of known users, folded in as new ones, is nearly the best.
 
     Each brings some of the items that they liked, drawn by the engine's seed, and is scored without an id or features;
     the other items that they liked are relevant. Candidates are tried where scores are inner products, so that this
@@ -36,7 +39,7 @@ def choose_history_weight(engine: Engine) -> float:
     if len(others) < MIN_USERS:
         return DEFAULT
     figures = [_figure(engine, histories, others, weight) for weight in CANDIDATES]
-    return CANDIDATES[int(np.argmax(figures))]
+    return next(weight for weight, figure in zip(CANDIDATES, figures, strict=True) if figure >= NEAR * max(figures))
 
 
 def _halves(engine: Engine) -> tuple[list[Codes], list[Codes]]:

@@ -58,10 +58,18 @@ def test_new_users_get_lists_by_the_weight_that_was_chosen(model: Recommender, m
     assert len({tuple(each) for each in scores.values()}) == len(CANDIDATES)
 
 
-def test_the_candidate_with_the_best_lists_is_chosen(model: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_candidate_with_nearly_the_best_lists_is_chosen(
+    model: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for best in CANDIDATES:
-        monkeypatch.setattr(history_weight, "_figure", lambda *arguments, best=best: -abs(arguments[-1] - best))
+        monkeypatch.setattr(
+            history_weight, "_figure", lambda *arguments, best=best: 1.0 if arguments[-1] == best else 0.97
+        )
         assert choose_history_weight(model.engine) == best
+        monkeypatch.setattr(
+            history_weight, "_figure", lambda *arguments, best=best: 1.0 if arguments[-1] == best else 0.99
+        )
+        assert choose_history_weight(model.engine) == CANDIDATES[0]
 
 
 def test_users_bring_some_liked_items_and_are_judged_by_their_others(
