@@ -88,20 +88,14 @@ WHEN = ["n_before", "days", "date"]
 HISTORIES = ("random five", "first five")
 USERS = Contender(
     FM,
-    {"num_neg": 5, "lr": 5e-3, "batch_size": 8192, "embed_size": 24, "id_dropout": (0.3, 0.0), "ema": 0.998},
-    8,
-    (
-        {"embed_size": 16},
-        {"embed_size": 32},
-        {"id_dropout": (0.2, 0.0)},
-        {"id_dropout": (0.5, 0.0)},
-        {"id_dropout": 0.3},
-        {"lr": 2e-3},
-        {"use_bn": False},
-        {"reg": 1e-4},
-    ),
-)
-ALONE = {"use_bn": False, "id_dropout": (0.5, 0.0)}
+    {
+        "num_neg": "all", "loss_type": "softmax", "lr": 5e-3, "batch_size": 256, "embed_size": 64, "prior": 3.0,
+        "embed_dropout": (0.5, 0.0), "id_dropout": (0.1, 0.0),
+    },
+    60,
+    ({"embed_size": 32}, {"embed_size": 128}, {"prior": 1.0}, {"id_dropout": (0.2, 0.0)}),
+)  # fmt: skip
+ALONE = {"id_dropout": (0.3, 0.0)}
 """What is changed for a model that is asked about new users without a history alone."""
 ITEMS = Contender(
     FM,
