@@ -63,11 +63,11 @@ def test_the_least_candidate_with_nearly_the_best_lists_is_chosen(
 ) -> None:
     for best in CANDIDATES:
         monkeypatch.setattr(
-            history_weight, "_figure", lambda *arguments, best=best: 1.0 if arguments[-1] == best else 0.97
+            history_weight, "_figure", lambda *arguments, best=best: 1.0 if arguments[-1] == best else 0.94
         )
         assert choose_history_weight(model.engine) == best
         monkeypatch.setattr(
-            history_weight, "_figure", lambda *arguments, best=best: 1.0 if arguments[-1] == best else 0.99
+            history_weight, "_figure", lambda *arguments, best=best: 1.0 if arguments[-1] == best else 0.96
         )
         assert choose_history_weight(model.engine) == CANDIDATES[0]
 
