@@ -282,6 +282,11 @@ class Settings:
                 f"loss_type={IMPLICIT!r} is of all pairs, and num_neg={self.num_neg} are negatives of each positive: "
                 f"choose num_neg={ALL_ITEMS!r}, or how many sampler={SHARED!r} draws for a batch"
             )
+        elif self.loss_type == IMPLICIT and self.sampler not in ("random", None):
+            raise ValueError(
+                f"loss_type={IMPLICIT!r} is of all pairs, and sampler={readable(self.sampler)} draws negatives of each "
+                f"positive: choose num_neg={ALL_ITEMS!r}, or sampler={SHARED!r}, which draws for a batch"
+            )
         for name, low in (("n_epochs", 1), ("batch_size", 2), ("seed", 0), ("num_neg", 1)):
             if name == "seed" or (name in given and getattr(self, name) != ALL_ITEMS):
                 check_integer(name, getattr(self, name), low, BEYOND_SEEDS)

@@ -361,6 +361,7 @@ def test_what_is_drawn_for_a_batch_goes_by_seed_epoch_and_step_alone():
     [
         ({"num_neg": "all", "sampler": "shared"}, "num_neg='all' draws nothing"),
         ({"loss_type": "implicit", "num_neg": 4}, "'implicit' is of all pairs, and num_neg=4 are negatives of each"),
+        ({"loss_type": "implicit", "sampler": "popular"}, "'implicit' is of all pairs, and sampler='popular' draws"),
         ({"loss_type": "bpr", "sampler": "shared", "num_neg": 4}, "sampler='shared' has loss_type 'softmax' or"),
     ],
 )
