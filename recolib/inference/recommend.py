@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from recolib.checks import check_names
+from recolib.data.field import read_names
 from recolib.data.frame import Values
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.exceptions import warn
@@ -108,7 +109,7 @@ def columns_shown(engine: Engine, columns: str | Sequence[str] | None) -> pd.Dat
     ValueError
         If items have no such column, or a table of lists has one of this name already.
     """
-    names = [] if columns is None else [columns] if isinstance(columns, str) else list(dict.fromkeys(columns))
+    names = [columns] if isinstance(columns, str) else list(dict.fromkeys(read_names(columns, "columns")))
     if names:
         check_names(names, [name for name in engine.item_frame.columns if name != "item"], "a column of items")
         taken = [name for name in names if name in OF_TABLE]

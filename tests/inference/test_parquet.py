@@ -246,10 +246,11 @@ def test_tables_have_columns_of_the_items(model: Recommender, tmp_path: Path, fe
         (["prise"], "'prise' is not a column of items; did you mean 'price'"),
         (["sex"], "'sex' is not a column of items"),
         (["item"], "'item' is not a column of items"),
+        (5, "columns must be a list of column names, got 5"),
     ],
 )
 def test_columns_that_items_do_not_have_are_refused(
-    model: Recommender, tmp_path: Path, columns: list[str], message: str
+    model: Recommender, tmp_path: Path, columns: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         model.recommend(columns=columns)
