@@ -45,6 +45,8 @@ LIST_LENGTH = 100
 """The length of these lists: longer than what is recommended, since figures of ten items are noise on small data."""
 UPDATED_SHARE = 0.1
 """The share of new events among all from which on an update trains for all of its epochs."""
+NEEDED_BY_UPDATE = "n_epochs", "lr", "batch_size", "num_neg"
+"""Settings that say how much and how fast an update trains; it goes on with what they were."""
 LEAST_LR = 0.1
 """The least share of the learning rate that an update has."""
 HOLDING_OUT = (3,)

@@ -24,6 +24,7 @@ from recolib.defaults import (
     LIST_LENGTH,
     MOST_EPOCHS,
     N_MEASURED,
+    NEEDED_BY_UPDATE,
     epochs_of_update,
     hold_out,
     lr_of_update,
@@ -352,6 +353,9 @@ class Recommender(Persistent):
         features["weight_col"] = weight_col
         if replay is not None:
             check_integer("replay", replay, 0)
+        open_now = [name for name in NEEDED_BY_UPDATE if getattr(self, name) is None]
+        if open_now:
+            raise ValueError(f"settings {open_now} are None, and the first fit alone chooses them: set them for update")
         data, info = DatasetFeat.merge_trainset(train_data, self.data_info, merge_behavior, **features)
         grown = self._grown(info)
         rows = training_rows(data, grown, neg_sampling, alone=replay == 0)

@@ -134,6 +134,14 @@ def test_a_single_event_that_is_refused_changes_nothing(change: Any, replay: Any
     assert all(torch.equal(tensor, state(model)[name]) for name, tensor in before.items())
 
 
+@pytest.mark.parametrize("name", ["n_epochs", "lr", "batch_size", "num_neg"])
+def test_an_update_names_a_setting_that_it_needs_and_is_none(name: str):
+    model = fitted()
+    setattr(model, name, None)
+    with pytest.raises(ValueError, match=rf"settings \['{name}'\] are None, and the first fit alone chooses them"):
+        model.update(event(), neg_sampling=True, verbose=0)
+
+
 def test_an_update_of_an_event_that_dies_changes_nothing(monkeypatch: pytest.MonkeyPatch):
     def die(*_: object) -> None:
         raise MemoryError
