@@ -96,6 +96,8 @@ def one_of(*choices: str) -> Check:
 
 Size = Annotated[int, Check(_size, is_size=True)]
 """A size that weights have, at least 1."""
+Length = Annotated[int, Check(_size)]
+"""A number of things, at least 1, that no weight has as its size."""
 OptionalSize = Annotated[int | None, Check(_size_or_none, is_size=True)]
 """A size that weights have, or None."""
 Widths = Annotated[Sequence[int], Check(as_widths, is_size=True)]

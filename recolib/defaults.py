@@ -14,6 +14,7 @@ import numpy as np
 
 from recolib.data.consumed import counted_interactions
 from recolib.data.interactions import Interactions
+from recolib.data.log import NO_TIMES, ConsumedLog
 from recolib.data.order import rows_by_code_and_time
 from recolib.sampling import uniforms
 from recolib.settings import ALL_ITEMS, MAY_BE_OPEN, SHARED, Settings
@@ -28,8 +29,8 @@ HELD_OUT = 0.1
 """The share of the rows by which the number of epochs is chosen."""
 MOST_EPOCHS = 100
 """The most epochs that are tried."""
-FEW_EPOCHS = 20
-"""Epochs on data of which too little could be held out."""
+FEW_EPOCHS, ITEM_TO_ITEM_L2 = 20, 200.0
+"""Epochs, and the penalty of weights from item to item, on data of which too little could be held out."""
 PATIENCE, LESS_PATIENCE = 20, 8
 """Epochs without a better figure after which none is expected: against the catalogue without hidden layers, where an
 epoch costs little and figures are noise, and else."""
@@ -78,10 +79,14 @@ def settle(
         What they were in the run that is to be resumed.
     """
     chosen = {name: saved[name] for name in MAY_BE_OPEN if name in saved} or choose(settings, data, neg_sampling)
-    if stops:
+    if not settings.has_epochs:
+        chosen["n_epochs"] = 0
+    elif stops:
         chosen.setdefault("n_epochs", MOST_EPOCHS)
-    elif len(data) * HELD_OUT < 2 or int(np.bincount(data.user_indices).max()) < 2:
+    if len(data) * HELD_OUT < 2 or int(np.bincount(data.user_indices).max()) < 2:
         chosen.setdefault("n_epochs", FEW_EPOCHS)
+        if settings.item_to_item:
+            chosen |= {"item_to_item_l2": ITEM_TO_ITEM_L2, "item_to_item_weight": 1.0} | chosen
     for name, value in chosen.items():
         if getattr(settings, name) is None or name == "sampler":
             setattr(settings, name, tuple(value) if isinstance(value, list) else value)
@@ -145,7 +150,7 @@ def _batch_size(wanted: float, least: int) -> int:
 
 def epochs_of_update(n_epochs: int, share: float) -> int:
     """How many epochs to train on new events that are a share of all: one where they are few."""
-    return max(1, round(n_epochs * min(1.0, share / UPDATED_SHARE)))
+    return min(n_epochs, max(1, round(n_epochs * min(1.0, share / UPDATED_SHARE))))
 
 
 def lr_of_update(lr: Any, share: float) -> Any:
@@ -204,5 +209,9 @@ def hold_out(
     info = data.data_info
     sizes = info.n_users, info.n_items
     known = counted_interactions(rest.user_indices, rest.item_indices, rest.labels, *sizes, info.consumed)
-    without = replace(info, user_consumed=known[0], item_consumed=known[1], liked=known[2])
-    return replace(rest, data_info=without), replace(held, data_info=without)
+    counted = rest.labels > 0 if info.consumed == "positive" else np.ones(len(rest), bool)
+    events = rest.user_indices[counted], rest.item_indices[counted]
+    log = ConsumedLog.of(*events, rest.times[counted] if info.log.has_times else NO_TIMES, info.n_users)
+    without = replace(info, user_consumed=known[0], item_consumed=known[1], liked=known[2], log=log)
+    rest, held = (replace(part, data_info=without, users=without.with_log(part.users)) for part in (rest, held))
+    return rest, held

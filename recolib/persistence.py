@@ -68,7 +68,7 @@ class Persistent(Predictor):
 
     def _engine_of(self, network: Network) -> Engine:
         network.precision = cast("Precision", self.precision)
-        return Engine(network, self.data_info, to_predictions(self), self.task, self.seed)
+        return Engine(network.eval(), self.data_info, to_predictions(self), self.task, self.seed)
 
     def _become(self, other: Self) -> Self:
         """Take over all that another model of this kind is."""

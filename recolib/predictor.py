@@ -149,7 +149,7 @@ class Predictor(Settings):
         user: Ids,
         n_rec: int,
         user_feats: Feats | None = None,
-        seq: object = None,
+        seq: Ids | Mapping[Any, Ids] | None = None,
         cold_start: str | Strategy = "average",
         inner_id: bool = False,
         filter_consumed: bool = True,
@@ -179,7 +179,8 @@ class Predictor(Settings):
             Feature values of the users to use instead of the known ones: a mapping for one user; for several a
             list with one mapping each, or a frame keyed by ``user``.
         seq
-            For sequence models, of which this is none.
+            For models that read what users consumed, such as ``EASE``, ``SASRec`` and those with ``history=True``: all
+            that the user consumed, in order, in the place of what is known. For several users a mapping.
         cold_start
             What unknown users get. ``"average"``: the best items of the mean user, or of ``user_feats`` where
             they are given. ``"features"``: what ``user_feats`` make the model say without an id, which ``id_dropout``
@@ -195,7 +196,8 @@ class Predictor(Settings):
             Draw the lists at random, in proportion to exp(logit), instead of taking the best first.
         history
             Items that the user consumed after training; for several users, or one, a mapping from each to their items.
-            The user's vector and linear weight are then fitted to these items, starting from where they stand and
+            A model that reads what users consumed has them, in this order, behind what it knows. In any other the
+            user's vector and linear weight are then fitted to these items, starting from where they stand and
             staying within what is usual for the users of training; nothing of the model changes. See
             ``recolib.inference.folding.fold_in``. What a known user consumed in training holds their vector where it
             is. With ``filter_consumed`` these items are left out of the list.
@@ -262,8 +264,6 @@ class Predictor(Settings):
         >>> bool(set(lists["someone new"]) & set(info.popular_items[:2]))
         False
         """
-        if seq is not None:
-            raise ValueError(f"{self.model_name} doesn't support arbitrary seq inference: leave seq out")
         engine = self.engine
         request = Request.of(locals())
         self._warn_of_ratings()
@@ -284,6 +284,7 @@ class Predictor(Settings):
         filter_consumed: bool = True,
         random_rec: bool = False,
         history: Ids | Mapping[Any, Ids] | None = None,
+        seq: Ids | Mapping[Any, Ids] | None = None,
         context: Feats | None = None,
         candidates: Ids | None = None,
         exclude: Ids | Mapping[Any, Ids] | None = None,
@@ -302,7 +303,7 @@ class Predictor(Settings):
         ----------
         users
             User ids; by default all known users.
-        n_rec, user_feats, cold_start, inner_id, filter_consumed, random_rec, history, context
+        n_rec, user_feats, cold_start, inner_id, filter_consumed, random_rec, history, seq, context
             As in ``recommend_user``. A function as ``cold_start`` is called for some users at a time.
         candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever
             As in ``recommend_user``.
@@ -360,6 +361,7 @@ class Predictor(Settings):
         filter_consumed: bool = True,
         random_rec: bool = False,
         history: Ids | Mapping[Any, Ids] | None = None,
+        seq: Ids | Mapping[Any, Ids] | None = None,
         context: Feats | None = None,
         candidates: Ids | None = None,
         exclude: Ids | Mapping[Any, Ids] | None = None,
@@ -381,7 +383,7 @@ class Predictor(Settings):
         ----------
         path
             The file; its folder is made if there is none.
-        users, n_rec, user_feats, cold_start, inner_id, filter_consumed, random_rec, history, context
+        users, n_rec, user_feats, cold_start, inner_id, filter_consumed, random_rec, history, seq, context
             As in ``recommend``.
         candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever, columns, verbose
             As in ``recommend``.

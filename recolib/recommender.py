@@ -29,6 +29,7 @@ from recolib.defaults import (
     hold_out,
     lr_of_update,
     metric_of,
+    open_settings,
     patience_of,
     settle,
 )
@@ -37,6 +38,7 @@ from recolib.evaluation.metrics import Lengths, Metrics
 from recolib.exceptions import warn
 from recolib.forgetting import forgotten_state
 from recolib.inference.queries import Ids, read_codes
+from recolib.item_to_item import choose, solve
 from recolib.nn import Network, Precision
 from recolib.persistence import Persistent
 from recolib.predictor import check_verbose
@@ -219,11 +221,16 @@ class Recommender(Persistent):
         before = dict(vars(self))
         try:
             settle(self, train_set, neg_sampling, early_stopping is not None, {} if saved is None else saved.settings)
-            if self.n_epochs is None:
+            solves = self.item_to_item and bool({"item_to_item_l2", "item_to_item_weight"} & {*open_settings(self)})
+            if self.n_epochs is None or solves:
                 rest, held = hold_out(train_set, validation, train_data.has_times, self.seed, neg_sampling)
                 scout = self._scout(rest, held, neg_sampling, verbose, shuffle, init_from, freeze_fm)
-                self.n_epochs = scout._n_epochs_done
+                if self.n_epochs is None:
+                    self.n_epochs = scout._n_epochs_done
+                if solves:
+                    self.item_to_item_l2, self.item_to_item_weight = choose(self, scout.engine, held)
                 if not refit:
+                    solve(scout.engine.network, rest.data_info, self)
                     self._hold(scout.engine.network, scout._state, scout._records)
                     return self
             first = first_epoch(saved) if is_new else self._n_epochs_done
@@ -235,9 +242,10 @@ class Recommender(Persistent):
                 run = run.with_fingerprint(self, neg_sampling, train_set, eval_set, **how_measured)
             fm = None if init_from is None or saved is not None else init_from.engine.network
             trainer = self._trainer(run, fm, train_set, neg_sampling)
+            solve(trainer.network, train_set.data_info, self)
             records = [record for record in self._records if record["epoch"] <= trainer.epoch]
             records, best = (records, {}) if saved is None else resume_run(saved, run, trainer)
-            examples = examples_of(self, train_set, neg_sampling, trainer.network.device)
+            examples = examples_of(self, train_set, neg_sampling, trainer.network)
         except BaseException:
             self._take(before)
             raise
@@ -261,7 +269,10 @@ class Recommender(Persistent):
         freeze_fm: bool,
     ) -> Self:
         """A model of the same settings, trained on some rows for as long as it gets better on the others."""
-        scout = replace(self, data_info=rest.data_info, n_epochs=MOST_EPOCHS)
+        n_epochs = MOST_EPOCHS if self.n_epochs is None else self.n_epochs
+        scout = replace(self, data_info=rest.data_info, n_epochs=n_epochs)
+        if self.item_to_item:  # its weight is chosen when the other terms are trained
+            scout.item_to_item_l2, scout.item_to_item_weight = 1.0, 0.0
         metric = metric_of(self.task, neg_sampling)
         arguments: dict[str, Any] = {"metrics": [metric], "k": LIST_LENGTH, "eval_user_num": N_MEASURED}
         arguments |= {"init_from": init_from, "freeze_fm": freeze_fm}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, cast, dataclass_transform, get_args
+from typing import Any, ClassVar, Concatenate, ParamSpec, cast, dataclass_transform, get_args
 
 from recolib.annotations import (
     Check,
@@ -17,6 +17,7 @@ from recolib.annotations import (
     Flag,
     HeadCount,
     LayerCount,
+    Length,
     NotNegative,
     OptionalShare,
     OptionalSize,
@@ -55,6 +56,7 @@ __all__ = [
     "Flag",
     "HeadCount",
     "LayerCount",
+    "Length",
     "NotNegative",
     "OptionalShare",
     "OptionalSize",
@@ -76,7 +78,19 @@ SHARED = "shared"
 """``sampler`` for negatives that are drawn for a whole batch."""
 OPEN: Any = None
 """The default of a setting that the first ``fit`` chooses a value for."""
-MAY_BE_OPEN = ("loss_type", "embed_size", "n_epochs", "lr", "prior", "batch_size", "num_neg", "embed_dropout", "use_bn")
+MAY_BE_OPEN = (
+    "loss_type",
+    "embed_size",
+    "n_epochs",
+    "lr",
+    "prior",
+    "batch_size",
+    "num_neg",
+    "embed_dropout",
+    "use_bn",
+    "item_to_item_l2",
+    "item_to_item_weight",
+)
 
 
 def _check_catalogue(settings: Settings) -> None:
@@ -216,11 +230,27 @@ class Settings:
         both, or a pair (users, items): where only users will be new, (0.1, 0) is better.
     init_std
         Vectors start as N(0, init_std²).
+    history
+        Whether what a user consumed before is one more field of their side: the sum of the items' vectors over √n. In
+        training an event has what came before it, or without times all but itself. When a model answers it is all
+        that is known, and what a request brings as ``history``, for new users as well.
+    max_history
+        The most items that it has: the latest count.
+    item_to_item
+        Whether to add, for ranking, w Σ_j B[j, i] over the items j that the user consumed, where B is solved for in
+        closed form, as in ``EASE``. Its matrix has a row and a column an item: for up to 50,000 items.
+    item_to_item_l2
+        The penalty λ of B. Chosen on a part of the data that is held out, as ``n_epochs``.
+    item_to_item_weight
+        w. Chosen on the same part, when the rest of the model is trained.
     precision
         ``"bf16"`` multiplies matrices in bfloat16, in training, and in scoring behind the first layer. It is about
         twice as fast on processors that have it; scores change by a few thousandths of their spread. Weights, and all
         sums over batches, stay float32.
     """
+
+    has_epochs: ClassVar[bool] = True
+    """Whether there is anything to train, and not only to solve for."""
 
     task: str
     data_info: DataInfo
@@ -249,6 +279,11 @@ class Settings:
     embed_dropout: float | Sequence[float] = OPEN
     id_dropout: float | Sequence[float] = 0.0
     init_std: float = 0.01
+    history: Flag = False
+    max_history: Length = 50
+    item_to_item: Flag = False
+    item_to_item_l2: Positive = OPEN
+    item_to_item_weight: NotNegative = OPEN
     precision: str = "float32"
 
     def __init_subclass__(cls) -> None:
@@ -287,7 +322,9 @@ class Settings:
                 f"loss_type={IMPLICIT!r} is of all pairs, and sampler={readable(self.sampler)} draws negatives of each "
                 f"positive: choose num_neg={ALL_ITEMS!r}, or sampler={SHARED!r}, which draws for a batch"
             )
-        for name, low in (("n_epochs", 1), ("batch_size", 2), ("seed", 0), ("num_neg", 1)):
+        if self.item_to_item and self.task == "rating":
+            raise ValueError("item_to_item says what users consume, not how they rate: use task='ranking'")
+        for name, low in (("n_epochs", int(self.has_epochs)), ("batch_size", 2), ("seed", 0), ("num_neg", 1)):
             if name == "seed" or (name in given and getattr(self, name) != ALL_ITEMS):
                 check_integer(name, getattr(self, name), low, BEYOND_SEEDS)
                 setattr(self, name, int(getattr(self, name)))  # torch takes no integers of NumPy

@@ -14,9 +14,10 @@ from recolib.data.interactions import Interactions
 from recolib.data.kinds import layout_of
 from recolib.data.schema import Side
 from recolib.files import under
-from recolib.nn import CodeField, Component, FieldEmbedding, FieldSpec, Network, SideLayout
+from recolib.nn import CodeField, Component, FieldEmbedding, FieldSpec, ItemToItem, Network, SideLayout
 from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.fields import NetworkSide
+from recolib.nn.past import PooledPast
 from recolib.nn.pretraining import start_from_pairs
 from recolib.randomness import seeded
 from recolib.sampling import SAMPLERS, sampler_of
@@ -31,6 +32,8 @@ from recolib.training.trainer import Plan, TrainState, check_state, check_weight
 
 Components = Callable[[FieldSpec], Sequence[Component[Any]]]
 """What an algorithm says of its terms."""
+HIDDEN = 0.5
+"""The share of a user's items that training hides from the field that they make."""
 LR_DECAY = 0.96
 """Factor of the learning rate an epoch of ``lr_decay=True``, LibRecommender's."""
 TABLES = "vectors.weight", "weights.weight"
@@ -124,13 +127,18 @@ def to_predictions(settings: Settings) -> Callable[[Tensor], Tensor]:
 def _network(settings: Settings, components: Components) -> Network:
     info, dim, combiner = settings.data_info, settings.embed_size, cast("Combiner", settings.multi_sparse_combiner)
     user, item = side_layout(info, "user", "context"), side_layout(info, "item")
-    spec = FieldSpec(*field_numbers(user, item, combiner), dim)
+    spec = FieldSpec(*field_numbers(user, item, combiner, settings.history), dim)
     of_user, of_item = (
         FieldEmbedding(layout, dim, combiner, rate, settings.init_std)
         for layout, rate in zip((user, item), settings.embed_dropout_rates, strict=True)
     )
     bias = info.global_mean if settings.task == "rating" else 0.0
-    return Network(of_user, of_item, components(spec), bias)
+    terms, pooled = [*components(spec)], None
+    if settings.item_to_item:
+        terms.append(ItemToItem(item.code_fields[0].n_values, settings.item_to_item_weight or 0.0))
+    if settings.history:
+        pooled = PooledPast(HIDDEN, settings.embed_dropout_rates[0])
+    return Network(of_user, of_item, terms, bias, pooled, settings.max_history)
 
 
 def plan_of(
@@ -176,15 +184,16 @@ def batch_size_of(settings: Settings, neg_sampling: bool) -> int:
 
 
 def examples_of(
-    settings: Settings, data: Interactions, neg_sampling: bool, device: torch.device
+    settings: Settings, data: Interactions, neg_sampling: bool, network: Network
 ) -> Examples | CatalogueExamples:
     """What the loop is fed: events with drawn negatives or none, or user rows beside the whole catalogue."""
     num_neg = settings.num_neg if isinstance(settings.num_neg, int) else 0
     if neg_sampling and settings.has_catalogue:
-        return CatalogueExamples.of(data, device, settings.id_dropout_rates, num_neg or None)
+        reads = network.trains_on_past, network.in_one_pass
+        return CatalogueExamples.of(data, network.device, settings.id_dropout_rates, num_neg or None, *reads)
     sampler = sampler_of(settings.sampler)(settings.data_info) if neg_sampling and settings.sampler else None
     data = data.with_items_of(settings.data_info) if sampler else data  # the sampler draws what is known by now
-    return Examples.of(data, sampler, num_neg, device, settings.id_dropout_rates)
+    return Examples.of(data, sampler, num_neg, network.device, settings.id_dropout_rates, network.trains_on_past)
 
 
 def grown_state(settings: Settings, state: TrainState, old: DataInfo, new: DataInfo) -> TrainState:

@@ -5,11 +5,27 @@ from recolib.algorithms.autoint import AutoInt
 from recolib.algorithms.dcnv2 import DCNv2
 from recolib.algorithms.deepfm import DeepFM
 from recolib.algorithms.deepifm import DeepIFM
+from recolib.algorithms.ease import EASE
 from recolib.algorithms.finalmlp import FinalMLP
 from recolib.algorithms.fm import FM
 from recolib.algorithms.ifm import IFM
 from recolib.algorithms.inn import INN
 from recolib.algorithms.nfm import NFM
+from recolib.algorithms.sasrec import SASRec
 from recolib.algorithms.widedeep import WideDeep
 
-__all__ = ["AFM", "FM", "IFM", "INN", "NFM", "AutoInt", "DCNv2", "DeepFM", "DeepIFM", "FinalMLP", "WideDeep"]
+__all__ = [
+    "AFM",
+    "EASE",
+    "FM",
+    "IFM",
+    "INN",
+    "NFM",
+    "AutoInt",
+    "DCNv2",
+    "DeepFM",
+    "DeepIFM",
+    "FinalMLP",
+    "SASRec",
+    "WideDeep",
+]

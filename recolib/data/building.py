@@ -16,6 +16,7 @@ from recolib.data.frame import Frame, factorize, read_column, read_numbers
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions, equal_weights
 from recolib.data.kinds import Cells, kind_of
+from recolib.data.log import NO_TIMES, ConsumedLog
 from recolib.data.order import last_of
 from recolib.data.rows import UNKNOWN, Codes
 from recolib.data.schema import Schema
@@ -81,6 +82,9 @@ def build_training(
     user_consumed, item_consumed, liked = counted_interactions(
         user_codes, item_codes, labels, n_users, n_items, counting
     )
+    counted = labels > 0 if counting == "positive" else np.ones(len(labels), bool)
+    log_times = times[counted] if "time" in frame.columns else NO_TIMES
+    log = ConsumedLog.of(user_codes[counted], item_codes[counted], log_times, n_users)
     info = DataInfo(
         schema,
         vocabs,
@@ -89,6 +93,7 @@ def build_training(
         user_consumed,
         item_consumed,
         liked,
+        log,
         len(labels),
         LabelStats(float(labels.mean(dtype=np.float64)), float(labels.min()), float(labels.max())),
         n_vectors=(int(user_codes.max()), int(item_codes.max())),
@@ -96,7 +101,7 @@ def build_training(
         display=display_with({}, display_col, vocabs["item"], [feature_frames.get("item", frame), frame]),
     )
     context = fill(blank_rows(schema, "context", len(labels)), schema, "context", learnt)
-    return Interactions(info, users, items, user_rows, item_rows, labels, context, times, weights), info
+    return Interactions(info, info.users, items, user_rows, item_rows, labels, context, times, weights), info
 
 
 def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:

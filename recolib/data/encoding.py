@@ -39,7 +39,7 @@ def overlay(
     where
         Which rows may change, shape (n,); all by default.
     """
-    laid = Rows(rows.codes.clone(), rows.dense.clone())
+    laid = Rows(rows.codes.clone(), rows.dense.clone(), rows.past)
     if where is not None:
         at = np.flatnonzero(where)
         if len(at):

@@ -72,6 +72,7 @@ def without(info: DataInfo, users: Codes, items: Codes) -> Forgotten:
         user_consumed=by_user,
         item_consumed=by_item,
         liked=liked,
+        log=info.log.kept(moved["user"], moved["item"], len(kept["user"])),
         ancestors=(),
         display={name: column.kept(kept["item"]) for name, column in info.display.items()},
         n_vectors=_n_vectors(info, kept),

@@ -24,6 +24,7 @@ from recolib.data.encoding import overlay
 from recolib.data.field import Field, Side
 from recolib.data.frame import Frame, as_values, factorize, read_column, read_frame
 from recolib.data.kinds import layout_of
+from recolib.data.log import ConsumedLog
 from recolib.data.packing import Parts, pack, unpack
 from recolib.data.rows import UNKNOWN, Part, Rows
 from recolib.data.schema import Schema
@@ -88,6 +89,9 @@ class DataInfo:
         Which rows say that a user consumed an item: ``"all"``, or ``"positive"``, those with a label above 0.
     display
         Columns of items that are kept to be shown, by name.
+    log
+        What each user consumed in the order in which they did, as often as they did. The rows of ``users`` have it as
+        their past.
     """
 
     schema: Schema
@@ -97,12 +101,24 @@ class DataInfo:
     user_consumed: Consumed
     item_consumed: Consumed
     liked: NDArray[np.bool_]
+    log: ConsumedLog
     data_size: int
     labels: LabelStats
     ancestors: tuple[str, ...] = ()
     n_vectors: tuple[int, int] | None = None
     consumed: Counting = "all"
     display: Display = field(default_factory=dict[str, DisplayColumn])
+
+    def __post_init__(self) -> None:
+        """Give the rows of users what these consumed."""
+        object.__setattr__(self, "users", self.with_log(self.users))
+
+    def with_log(self, users: Table) -> Table:
+        """A table of users whose rows have what these consumed as their past."""
+        past = users.rows.past
+        if past is not None and past.items is self.log.tensor and len(past.spans) == len(users.rows):
+            return users
+        return replace(users, rows=users.rows.with_past(self.log.past_of(users.owner)))
 
     def __deepcopy__(self, memo: object) -> DataInfo:
         """Another one of the same parts, which never change; features that are assigned to one are not the other's."""
@@ -296,7 +312,8 @@ class DataInfo:
     def packed(self) -> tuple[dict[str, Any], Arrays]:
         """All of it as JSON and arrays."""
         consumed = self.user_consumed, self.item_consumed
-        schema, arrays = pack(Parts(self.schema, self.vocabs, self.users, self.items, *consumed, self.liked))
+        parts = Parts(self.schema, self.vocabs, self.users, self.items, *consumed, self.liked, self.log)
+        schema, arrays = pack(parts)
         header = {
             "schema": schema,
             "data_size": self.data_size,
@@ -405,7 +422,7 @@ class DataInfo:
         last[codes] = np.arange(len(codes))  # the last row of an id counts
         at = np.unique(codes[codes > 0])
         newest = changed[torch.from_numpy(last[at])]
-        rows = Rows(table.rows.codes.clone(), table.rows.dense.clone())
+        rows = Rows(table.rows.codes.clone(), table.rows.dense.clone(), table.rows.past)
         rows.codes[at], rows.dense[at] = newest.codes, newest.dense
         return replace(table, rows=rows)
 

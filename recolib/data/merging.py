@@ -20,6 +20,7 @@ from recolib.data.frame import Frame, read_frame
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions
 from recolib.data.kinds import Cells, kind_of
+from recolib.data.log import NO_TIMES, ConsumedLog
 from recolib.data.order import last_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.schema import Schema
@@ -32,6 +33,7 @@ from recolib.exceptions import warn
 Pairs = tuple[Consumed, Consumed, NDArray[np.bool_]]
 """The distinct pairs by user and by item, and whether the user liked each of the pairs by user."""
 SIDES: tuple[Side, Side] = ("user", "item")
+NO_CODES = np.empty(0, np.int32)
 
 
 def merge_events(
@@ -87,10 +89,14 @@ def merge_events(
     users, items = tables["user"], tables["item"]
     sources = [feature_frames["item"], frame] if "item" in feature_frames else [frame]
     display = display_with(info.display, info.display, vocabs["item"], sources)
-    grown = _grown(info, vocabs, {"users": users, "items": items, "display": display}, consumed)
+    log_times = times if "time" in frame.columns else NO_TIMES
+    log = _log(info, vocabs, codes["user"], codes["item"], labels, log_times, merge_behavior)
+    grown = _grown(info, vocabs, {"users": users, "items": items, "display": display, "log": log}, consumed)
     merged = replace(grown, data_size=size, labels=stats)
     context = fill(blank_rows(info.schema, "context", len(labels)), info.schema, "context", learnt)
-    return Interactions(merged, users, items, rows["user"], rows["item"], labels, context, times, weights), merged
+    return Interactions(
+        merged, merged.users, items, rows["user"], rows["item"], labels, context, times, weights
+    ), merged
 
 
 def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
@@ -129,9 +135,9 @@ def with_ids(info: DataInfo, side: Side, features: object) -> DataInfo:
     laid = overlay(rows[at], frame, info.schema, vocabs, side)
     rows.codes[at], rows.dense[at] = laid.codes, laid.dense
     display = display_with(info.display, info.display, vocabs["item"], [frame] if side == "item" else [])
-    no_codes = np.empty(0, np.int32)
-    consumed = _consumed(info, vocabs, no_codes, no_codes, np.empty(0, np.float32), both=True)
-    return _grown(info, vocabs, {f"{side}s": replace(table, rows=rows), "display": display}, consumed)
+    consumed = _consumed(info, vocabs, NO_CODES, NO_CODES, np.empty(0, np.float32), both=True)
+    log = info.log.followed_by(NO_CODES, NO_CODES, NO_TIMES, len(vocabs["user"]))
+    return _grown(info, vocabs, {f"{side}s": replace(table, rows=rows), "display": display, "log": log}, consumed)
 
 
 def _grown(info: DataInfo, vocabs: Mapping[str, Vocab], tables: Mapping[str, Any], consumed: Pairs) -> DataInfo:
@@ -233,6 +239,23 @@ def _later(info: DataInfo, order: Times) -> Times:
     """Times of events that are later than all before."""
     last = [table.history.times.max() for table in (info.users, info.items) if len(table.history.times)]
     return order + max([info.data_size, *(int(time) + 1 for time in last)])
+
+
+def _log(
+    info: DataInfo,
+    vocabs: Mapping[str, Vocab],
+    users: Codes,
+    items: Codes,
+    labels: NDArray[np.float32],
+    times: Times,
+    both: bool,
+) -> ConsumedLog:
+    """What each user consumed in order, with or without what they did earlier."""
+    if info.consumed == "positive":
+        liked = labels > 0
+        users, items, times = users[liked], items[liked], times[liked] if len(times) else times
+    add = info.log.followed_by if both else ConsumedLog.of
+    return add(users, items, times, len(vocabs["user"]))
 
 
 def _consumed(

@@ -14,6 +14,7 @@ from recolib.data.consumed import Consumed, consumed_by
 from recolib.data.field import MAX_WIDTH, SIDES, Side
 from recolib.data.frame import as_values
 from recolib.data.kinds import KINDS, kind_of, layout_of
+from recolib.data.log import ConsumedLog
 from recolib.data.rows import ABSENT, UNKNOWN, Rows
 from recolib.data.schema import Schema
 from recolib.data.table import History, Table
@@ -33,6 +34,7 @@ class Parts(NamedTuple):
     user_consumed: Consumed
     item_consumed: Consumed
     liked: NDArray[np.bool_]
+    log: ConsumedLog
 
 
 def pack(parts: Parts) -> tuple[str, Packed]:
@@ -42,7 +44,8 @@ def pack(parts: Parts) -> tuple[str, Packed]:
         arrays |= prefixed(f"vocab.{name}", pack_vocab(vocab))
     arrays |= prefixed("users", pack_table(parts.users)) | prefixed("items", pack_table(parts.items))
     consumed = {"starts": parts.user_consumed.starts, "codes": parts.user_consumed.codes}
-    return parts.schema.to_json(), arrays | prefixed("consumed", consumed)
+    log = {"starts": parts.log.starts, "items": parts.log.items, "times": parts.log.times}
+    return parts.schema.to_json(), arrays | prefixed("consumed", consumed) | prefixed("log", log)
 
 
 def unpack(schema_json: str, arrays: Arrays) -> Parts:
@@ -63,7 +66,9 @@ def unpack(schema_json: str, arrays: Arrays) -> Parts:
     is_format_1 = "popularity" in arrays
     liked = _liked_of_format_1(arrays, *consumed) if is_format_1 else _flat(arrays, "liked", np.bool_)
     require(len(liked) == len(consumed[0].codes), "each pair was liked or not")
-    return Parts(schema, vocabs, users, items, *consumed, liked)
+    log = under("log", arrays)
+    log = unpack_log(log, sizes["user"], sizes["item"]) if log else ConsumedLog.of_consumed(consumed[0])
+    return Parts(schema, vocabs, users, items, *consumed, liked, log)
 
 
 def _liked_of_format_1(arrays: Arrays, user_consumed: Consumed, item_consumed: Consumed) -> NDArray[np.bool_]:
@@ -177,6 +182,21 @@ def unpack_consumed(arrays: Arrays, n_users: int, n_items: int) -> tuple[Consume
     both = consumed_by(users, codes, n_users, n_items)
     require(both[0] == Consumed(starts, codes), "a user's items are distinct and in order")
     return both
+
+
+def unpack_log(arrays: Arrays, n_users: int, n_items: int) -> ConsumedLog:
+    """What each user consumed, in order; a file of a time before there were logs has none."""
+    starts, items, times = _flat(arrays, "starts"), _flat(arrays, "items", np.int32), arrays["times"]
+    require(len(starts) == n_users + 2 and starts[0] == starts[1] == 0, "each user has a log")
+    require(_rises(starts) and starts[-1] == len(items), "the logs of users end where they should")
+    _within(items, 1, n_items, "items of logs")
+    require(times.ndim == 1 and times.dtype.name in ("int64", "float64"), "times of logs are numbers")
+    require(len(times) in (0, len(items)) and bool((times == times).all()), "each event of a log has a time, or none")
+    log = ConsumedLog(starts, items, times)
+    if log.has_times:
+        owners = log.owners()
+        require(bool(((owners[1:] > owners[:-1]) | (times[1:] >= times[:-1])).all()), "logs are in order of time")
+    return log
 
 
 def _flat(arrays: Arrays, name: str, dtype: type[Any] = np.int64) -> NDArray[Any]:

@@ -62,7 +62,7 @@ class Schema:
 
     @cached
     def _blank(self) -> dict[Side, Rows]:
-        return {side: Rows(*(self._blank_part(side, part) for part in PARTS)) for side in SIDES}
+        return {side: Rows(self._blank_part(side, "codes"), self._blank_part(side, "dense")) for side in SIDES}
 
     def _blank_part(self, side: Side, part: Part) -> Tensor:
         values = [kind_of(field).blank(field) for field in self._by_part[side, part]]

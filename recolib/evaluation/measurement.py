@@ -295,7 +295,7 @@ def as_encoded(data: object, info: DataInfo) -> Interactions:
     """A frame encoded for evaluation, or an encoded set as it is, if it is one of this data."""
     if isinstance(data, Interactions):
         data.refuse_other(info)
-        return replace(data, data_info=info)  # who consumed what, the model's data says
+        return replace(data, data_info=info, users=info.with_log(data.users))  # the model's data says who consumed what
     encoded = encode_evaluation(read_frame(data, ["user", "item", *info.context_col], "data"), info)
     for side, codes in (("user", encoded.user_indices), ("item", encoded.item_indices)):
         n_unknown = int((codes == UNKNOWN).sum())

@@ -27,6 +27,8 @@ from recolib.nn import Network, NetworkSide, NetworkState, Precision
 
 MAX_CACHED_NUMBERS = 2**25
 """Numbers up to which the states of all ids of a side are cached for pairs, 128 MB."""
+N_PASTS = 128
+"""Users who bring a history whose states are cached, the latest."""
 N_DEFAULT_RECS = 100
 Predictions = NDArray[np.float32]
 
@@ -109,6 +111,7 @@ class Engine:
         self.to_predictions, self.task, self.seed = to_predictions, task, seed
         self.device = network.device
         self._encoded: KeyedCache[NetworkState | None] = KeyedCache()
+        self._of_pasts: KeyedCache[NetworkState] = KeyedCache(N_PASTS)
         self._vectors: KeyedCache[Vectors] = KeyedCache()
         self._neighbourhoods: KeyedCache[Neighbourhood] = KeyedCache()
         self._segments: KeyedCache[Segments] = KeyedCache()
@@ -186,6 +189,18 @@ class Engine:
             if len(ids) * sum(sizes) > at_most:
                 return None
         return encode_rows(self.network, side, ids.averaged(np.arange(len(ids))))
+
+    def encoded_once(self, rows: Rows) -> Rows | Encoded:
+        """The state of a single user's row with what they consumed, made once as long as that is the same.
+
+        Rows of several users are given back as they are.
+        """
+        if len(rows) != 1 or rows.past is None:
+            return rows
+        begin, end, _ = rows.past.spans[0].tolist()
+        key = (rows.past.items[begin:end].numpy().tobytes(), rows.codes.numpy().tobytes(), rows.dense.numpy().tobytes())
+        states = self._of_pasts.get(key, lambda: encode_rows(self.network, "user", rows))
+        return Encoded(states, torch.zeros(1, dtype=torch.int64, device=self.device))
 
     # ---- what is answered
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from recolib.checks import check_bool, check_integer, check_names, check_number
 from recolib.data.info import DataInfo
+from recolib.data.log import past_of_lists
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.exceptions import warn
 from recolib.inference.cold_start import SCORED_COLD_STARTS, check_cold_start, segment_columns
@@ -58,6 +59,7 @@ class Request:
     filter_consumed: bool = True
     random_rec: bool = False
     history: Ids | Mapping[Any, Ids] | None = None
+    seq: Ids | Mapping[Any, Ids] | None = None
     context: Feats | None = None
     candidates: Ids | None = None
     exclude: Ids | Mapping[Any, Ids] | None = None
@@ -92,14 +94,21 @@ class Request:
         if self.segment is not None:
             segment_columns(info, self.segment)
         request = replace(self, user_feats=read_once(self.user_feats, "user_feats", "user"))
-        described = partial(described_users, request.user_feats, self.history)
+        brought = self.history if self.seq is None else self.seq
+        described = partial(described_users, request.user_feats, brought)
         values, codes = read_codes(info, "user", users, self.inner_id, described=described)
         ids: list[Id] = values.tolist()
         if self.segment is not None and self.user_feats is None and not codes.all():
             warn("segment without user_feats: unknown users get what is popular with everybody")
-        histories = self._histories(info, ids)
+        histories = self._histories(engine, ids)
         item_filter = self._item_filter(engine, ids, generator)
         rows = request._rows(engine, ids, codes, encode=histories is None)
+        if histories is not None and engine.network.reads_past:
+            assert isinstance(rows, Rows)
+            item_filter, pasts = item_filter.without(histories), histories
+            if self.seq is None:
+                pasts = [np.append(info.log.latest(code), own) for code, own in zip(codes, histories, strict=True)]
+            rows, histories = engine.encoded_once(rows.with_past(past_of_lists(pasts))), None
         batch = UserBatch(values, codes, rows, item_filter, histories)
         if once:
             twice = pd.Index(values, dtype=values.dtype).duplicated()
@@ -131,22 +140,32 @@ class Request:
             check_number("min_score", self.min_score, -np.inf)
             if task == "ranking" and self.min_score > 1:
                 raise ValueError(f"min_score must be at most 1, since predictions are probabilities: {self.min_score}")
-        if self.history is not None and self.cold_start not in SCORED_COLD_STARTS:
-            raise ValueError(
-                "history says what a user is scored from: it needs cold_start='average' or 'features', "
-                f"got {self.cold_start!r}"
-            )
+        if self.history is not None and self.seq is not None:
+            raise ValueError("history is what comes after training, and seq all there is: give one of them")
+        for name, given in (("history", self.history), ("seq", self.seq)):
+            if given is not None and self.cold_start not in SCORED_COLD_STARTS:
+                raise ValueError(
+                    f"{name} says what a user is scored from: it needs cold_start='average' or 'features', "
+                    f"got {self.cold_start!r}"
+                )
 
-    def _histories(self, info: DataInfo, users: Sequence[Id]) -> list[Codes] | None:
-        """The codes of each user's history, each once; None if there is nothing of any."""
-        history = self.history
+    def _histories(self, engine: Engine, users: Sequence[Id]) -> list[Codes] | None:
+        """The codes of each user's history, in order, or each once if it is to be folded in; None if there is none."""
+        name, history = ("history", self.history) if self.seq is None else ("seq", self.seq)
         if history is None:
             return None
+        if self.seq is not None and not engine.network.reads_past:
+            raise ValueError(
+                "this model doesn't support arbitrary seq inference: EASE, SASRec, and models with history=True or "
+                "item_to_item=True do; history=[…] folds items into a user's vector"
+            )
         if not isinstance(history, Mapping):
             if len(users) > 1:
-                raise ValueError(f"history of several users must map each user to their items, got {history!r}")
+                raise ValueError(f"{name} of several users must map each user to their items, got {history!r}")
             history = {users[0]: history}
-        codes = [np.unique(own) for own in item_codes_each(info, "history", history, users, self.inner_id)]
+        codes = item_codes_each(engine.data_info, name, history, users, self.inner_id)
+        if not engine.network.reads_past:
+            codes = [np.unique(own) for own in codes]
         return codes if any(len(own) for own in codes) else None
 
     def _item_filter(self, engine: Engine, users: Sequence[Id], generator: torch.Generator) -> ItemFilter:

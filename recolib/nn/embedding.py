@@ -253,7 +253,14 @@ def _pooled(slots: Fields, combiner: str) -> Fields:
     return Fields(vectors, slots.weights.sum(-1, keepdim=True) * scale, n > 0)
 
 
-def field_numbers(user: SideLayout, item: SideLayout, combiner: Combiner) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The field number of each position of both sides, the item's counted on from the user's."""
+def field_numbers(
+    user: SideLayout, item: SideLayout, combiner: Combiner, has_history: bool = False
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The field number of each position of both sides, the item's counted on from the user's.
+
+    What users consumed stands last on their side.
+    """
     of_user = user.numbers(combiner)
+    if has_history:
+        of_user = (*of_user, max(of_user, default=-1) + 1)
     return of_user, item.numbers(combiner, first=max(of_user, default=-1) + 1)

@@ -15,6 +15,7 @@ from recolib.data.rows import Rows
 from recolib.nn.components import Component
 from recolib.nn.embedding import FieldEmbedding
 from recolib.nn.fields import Fields, NetworkSide, State
+from recolib.nn.past import PastItems, PooledPast
 
 Precision = Literal["float32", "bf16"]
 
@@ -39,6 +40,10 @@ class Network(nn.Module):
         The terms.
     bias
         The starting value of w0.
+    pooled
+        What makes a field of what a user consumed; None: there is no such field.
+    max_history
+        The most items that a user's past has: the latest count.
 
     Attributes
     ----------
@@ -48,7 +53,13 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, user: FieldEmbedding, item: FieldEmbedding, components: Sequence[Component[Any]], bias: float = 0.0
+        self,
+        user: FieldEmbedding,
+        item: FieldEmbedding,
+        components: Sequence[Component[Any]],
+        bias: float = 0.0,
+        pooled: PooledPast | None = None,
+        max_history: int = 50,
     ) -> None:
         super().__init__()
         self.user, self.item = user, item
@@ -56,14 +67,34 @@ class Network(nn.Module):
         self.terms = tuple(components)  # the same, for loops: a ModuleList is slower, and typed as Modules
         self.bias = nn.Parameter(torch.tensor(float(bias)))
         self.precision: Precision = "float32"
+        self.pooled, self.max_history = pooled, max_history
+        self.reads_past = pooled is not None or any(component.reads_past for component in components)
 
     def encode(self, side: NetworkSide, rows: Rows) -> NetworkState:
         """Each component's state of rows (..., C), (..., D) of one side."""
-        return self.encode_fields(side, self.embedding(side)(rows))
+        if not self.reads_past:
+            return self.encode_fields(side, self.embedding(side)(rows))
+        return self.encode_fields(side, *self.fields(side, rows))
 
-    def encode_fields(self, side: NetworkSide, fields: Fields) -> NetworkState:
-        """Each component's state of embedded fields (..., F, K) of one side."""
-        states = [component.encode(side, fields) for component in self.terms]
+    def fields(self, side: NetworkSide, rows: Rows) -> tuple[Fields, PastItems | Tensor]:
+        """The embedded fields of rows, with that of what users consumed; and the past of users, or the codes of items.
+
+        Beside the fields, these are all that components read.
+        """
+        fields = self.embedding(side)(rows)
+        if side == "item":
+            return fields, rows.codes[..., 0]
+        past = PastItems.of(rows.past, rows.codes.shape[:-1], self.max_history, self.item)
+        return fields if self.pooled is None else fields.join(self.pooled(past)), past
+
+    def encode_fields(
+        self, side: NetworkSide, fields: Fields, beside: PastItems | Tensor | None = None
+    ) -> NetworkState:
+        """Each component's state of embedded fields (..., F, K) of one side, and of what stands beside them."""
+        if beside is None:
+            states = [component.encode(side, fields) for component in self.terms]
+        else:
+            states = [_state(component, side, fields, beside) for component in self.terms]
         if self.precision == "bf16" and not self.training:
             states = [component.to_bf16(state) for component, state in zip(self.terms, states, strict=True)]
         return NetworkState(tuple(states))
@@ -94,6 +125,16 @@ class Network(nn.Module):
         assert of_user is not None
         assert of_item is not None
         return of_user, of_item
+
+    @property
+    def trains_on_past(self) -> bool:
+        """Whether training needs what users consumed before each event."""
+        return self.pooled is not None or any(term.reads_past and not term.is_solved for term in self.terms)
+
+    @property
+    def in_one_pass(self) -> bool:
+        """Whether the states after each of a user's items come from one pass; see ``Component``."""
+        return any(component.in_one_pass for component in self.terms)
 
     @property
     def trains_as_product(self) -> bool:
@@ -157,3 +198,12 @@ class Network(nn.Module):
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.bias.device
+
+
+def _state(component: Component[Any], side: NetworkSide, fields: Fields, beside: PastItems | Tensor) -> State:
+    """A component's state of fields, and of the past of users, or the codes of items."""
+    if not component.reads_past:
+        return component.encode(side, fields)
+    if isinstance(beside, PastItems):
+        return component.encode_user(fields, beside)
+    return component.encode_item(fields, beside)

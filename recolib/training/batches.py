@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from recolib.data.interactions import Interactions
-from recolib.data.rows import UNKNOWN, Rows
+from recolib.data.rows import UNKNOWN, Past, Rows
 from recolib.nn.network import Network
 from recolib.sampling import NegativeSampler, uniforms
 from recolib.training.losses import Loss
+from recolib.training.pasts import EventPasts
 
 ROWS_AT_ONCE = 2**18
 """Rows whose negatives are drawn together: bounds the memory of a draw."""
@@ -61,6 +62,7 @@ class Examples:
     labels: Tensor
     weights: Tensor | None = None
     id_dropout_rates: tuple[float, float] = (0.0, 0.0)
+    past: Past | None = None
 
     @classmethod
     def of(
@@ -70,8 +72,9 @@ class Examples:
         num_neg: int,
         device: torch.device,
         id_dropout_rates: tuple[float, float] = (0.0, 0.0),
+        reads_past: bool = False,
     ) -> Examples:
-        """Take a set to the device."""
+        """Take a set to the device; ``reads_past``, with what came before each event."""
         labels = torch.from_numpy(np.ascontiguousarray(data.labels, np.float32)).to(device)
         positive = torch.zeros(1, 1 + num_neg, device=device)
         positive[0, 0] = 1.0
@@ -79,7 +82,7 @@ class Examples:
             data,
             draw,
             num_neg if draw else 0,
-            data.users.rows.to(device),
+            data.users.rows.with_past(None).to(device),
             data.items.rows.to(device),
             torch.from_numpy(data.user_rows).to(device),
             torch.from_numpy(data.item_rows).to(device),
@@ -87,6 +90,7 @@ class Examples:
             positive if draw else labels.unsqueeze(1),
             weights_of(data, device),
             id_dropout_rates,
+            EventPasts.of(data).past(device) if reads_past else None,
         )
 
     def __len__(self) -> int:
@@ -184,6 +188,8 @@ class Examples:
     def batch(self, at: Tensor, candidates: Tensor) -> tuple[Rows, Rows, Tensor]:
         """User rows (B, 1, C), item rows (B, 1+N, C) and labels (B, 1+N) of the events numbered ``at``."""
         users = self.user_table[self.user_rows[at].unsqueeze(1)].join(self.context[at.unsqueeze(1)])
+        if self.past is not None:
+            users = users.with_past(Past(self.past.items, self.past.spans[at.unsqueeze(1)]))
         labels = self.labels.expand(len(at), -1) if self.draw else self.labels[at]
         return users, self.item_table[candidates[at]], labels
 

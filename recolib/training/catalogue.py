@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recolib.data.interactions import Interactions
-from recolib.data.rows import UNKNOWN, Rows
+from recolib.data.rows import UNKNOWN, Past, Rows
 from recolib.nn.network import Network
 from recolib.sampling import uniforms
 from recolib.training.batches import DROPPING_IDS, Part, batch_bounds, weights_of
-from recolib.training.catalogue_losses import CatalogueLoss, Implicit, Positives
+from recolib.training.catalogue_losses import CatalogueLoss, Implicit, Positives, softmax, softmax_of_vectors
+from recolib.training.pasts import EventPasts, cuts
 
 DRAWING_ITEMS = (2,)
 """Sets what is drawn for batches apart from other draws."""
@@ -52,6 +53,11 @@ class CatalogueExamples:
         How many items are drawn for each batch; None: all items are there.
     n_liked
         How many pairs of a user and an item are positive in all of the data.
+    pasts
+        What came before each positive, if the network reads that. Each epoch cuts the positives of each user row at
+        one of them: what is before the cut is the past of the row, and the others are its positives.
+    in_one_pass
+        Whether instead each positive is a row of its own, with all that came before it.
     """
 
     n_events: int
@@ -65,6 +71,8 @@ class CatalogueExamples:
     id_dropout_rates: tuple[float, float]
     n_drawn: int | None = None
     n_liked: int = 0
+    pasts: EventPasts | None = None
+    in_one_pass: bool = False
 
     @classmethod
     def of(
@@ -73,17 +81,20 @@ class CatalogueExamples:
         device: torch.device,
         id_dropout_rates: tuple[float, float] = (0.0, 0.0),
         n_drawn: int | None = None,
+        reads_past: bool = False,
+        in_one_pass: bool = False,
     ) -> CatalogueExamples:
-        """Take a set of positives to the device."""
+        """Take a set of positives to the device; ``reads_past``, with what came before each."""
         trained = data.data_info.trained_items
         first, group = distinct_rows(data)
-        order = np.argsort(group, kind="stable")
+        pasts = EventPasts.of(data, by_row=in_one_pass) if reads_past else None
+        order = np.argsort(group, kind="stable") if pasts is None else pasts.sorted_within(group)
         starts = np.append(0, np.cumsum(np.bincount(group, minlength=len(first))))
         columns = np.searchsorted(trained, data.item_indices[order])
         weights = weights_of(data, device)
         return cls(
             len(data),
-            data.users.rows.to(device),
+            data.users.rows.with_past(None).to(device),
             torch.from_numpy(data.user_rows[first]).to(device),
             data.context[torch.from_numpy(first)].to(device),
             torch.from_numpy(starts).to(device),
@@ -93,6 +104,8 @@ class CatalogueExamples:
             id_dropout_rates,
             n_drawn,
             int(data.data_info.liked.sum()),
+            None if pasts is None else replace(pasts, spans=pasts.spans[order]),
+            in_one_pass,
         )
 
     def __len__(self) -> int:
@@ -145,20 +158,23 @@ class CatalogueExamples:
             of_user = uniforms(seed, epoch, np.arange(len(self)), 1, purpose=DROPPING_IDS)[:, 0]
             drop = torch.from_numpy(of_user < self.id_dropout_rates[0]).to(order.device)
         drawing = None if self.n_drawn is None else (self.n_drawn, self._mass(), self._rates(len(bounds)))
+        cutting = None if self.pasts is None else self._cutting(seed, epoch)
         for step, (begin, end) in enumerate(bounds):
-            batch = self._batch(order[begin:end])
+            batch = self._batch(order[begin:end]) if cutting is None else cutting.batch(order[begin:end])
             if drawing is not None:
                 n, mass, rates = drawing
                 point = uniforms(seed, epoch, np.arange(n), 1, purpose=(*DRAWING_ITEMS, step))[:, 0]
                 drawn = np.searchsorted(mass, point * mass[-1], side="right").clip(max=len(mass) - 1)
                 batch = batch.among(torch.from_numpy(drawn).to(order.device), rates)
             items = self._items(batch.items, seed, epoch, step)
-            n_scores = (end - begin) * items.codes.shape[1]
-            if isinstance(loss, Implicit) and n_scores > MANY_SCORES and is_product and 2 * (end - begin) >= dim:
+            n_rows = len(batch.groups)
+            n_scores = n_rows * items.codes.shape[1]
+            without_scores = isinstance(loss, Implicit) and 2 * n_rows >= dim
+            if n_scores > MANY_SCORES and is_product and (without_scores or loss is softmax):
                 yield [self._whole(loss, batch, items, drop)]
                 continue
             size = max(1, NUMBERS_AT_ONCE // (width * items.codes.shape[1]))
-            yield [self._part(loss, batch, slice(at, at + size), items, drop) for at in range(0, end - begin, size)]
+            yield [self._part(loss, batch, slice(at, at + size), items, drop) for at in range(0, n_rows, size)]
 
     def _batch(self, groups: Tensor) -> _Batch:
         begin, sizes = self.starts[groups], self.starts[groups + 1] - self.starts[groups]
@@ -168,24 +184,37 @@ class CatalogueExamples:
         return _Batch(groups, Positives(rows, self.columns[at], weights))
 
     def _part(self, loss: CatalogueLoss, batch: _Batch, part: slice, items: Rows, drop: Tensor | None) -> Part:
-        users, positives = self._users(batch.groups[part], drop), batch.positives.of(part)
+        users, positives = self._users(batch, part, drop), batch.positives.of(part)
         return Part(len(users), len(positives), lambda network: loss(network(users, items), positives))
 
-    def _whole(self, loss: Implicit, batch: _Batch, items: Rows, drop: Tensor | None) -> Part:
-        """A batch without the scores of its pairs."""
-        users, positives = self._users(batch.groups, drop), batch.positives
+    def _whole(self, loss: CatalogueLoss, batch: _Batch, items: Rows, drop: Tensor | None) -> Part:
+        """A batch whose scores are not made, or never all at once."""
+        users, positives = self._users(batch, slice(None), drop), batch.positives
+        of_product = loss.of_vectors if isinstance(loss, Implicit) else softmax_of_vectors
 
         def of_vectors(network: Network) -> Tensor:
             user, item = network.product(users, items)
-            return loss.of_vectors(user.squeeze(1), item.squeeze(0), positives)
+            return of_product(user.squeeze(1), item.squeeze(0), positives)
 
         return Part(len(users), len(positives), of_vectors)
 
-    def _users(self, groups: Tensor, drop: Tensor | None) -> Rows:
+    def _users(self, batch: _Batch, part: slice, drop: Tensor | None) -> Rows:
+        groups = batch.groups[part]
         users = self.user_table[self.user_rows[groups].unsqueeze(1)].join(self.context[groups.unsqueeze(1)]).wide()
         if drop is not None:
             users.codes[..., 0].masked_fill_(drop[groups].unsqueeze(1), UNKNOWN)
-        return users
+        return users if batch.past is None else users.with_past(Past(batch.past.items, batch.past.spans[part]))
+
+    def _cutting(self, seed: int, epoch: int) -> _Cutting:
+        """The positives in the order of an epoch, with their pasts."""
+        assert self.pasts is not None
+        pasts, columns, weights = self.pasts.of_epoch(seed, epoch), self.columns, self.weights
+        if not self.pasts.in_order:
+            group = torch.arange(len(self), device=columns.device).repeat_interleave(self.starts.diff())
+            order = pasts.sorted_within(group.cpu().numpy())
+            pasts, at = replace(pasts, spans=pasts.spans[order]), torch.from_numpy(order).to(columns.device)
+            columns, weights = columns[at], None if weights is None else weights[at]
+        return _Cutting(replace(self, columns=columns, weights=weights), pasts.past(columns.device), seed, epoch)
 
     def _items(self, chosen: Tensor | None, seed: int, epoch: int, step: int) -> Rows:
         items, rate = self.items if chosen is None else self.items[chosen], self.id_dropout_rates[1]
@@ -223,12 +252,39 @@ class _Batch:
     groups: Tensor
     positives: Positives
     items: Tensor | None = None
+    past: Past | None = None
 
     def among(self, drawn: Tensor, rates: Tensor) -> _Batch:
         """The batch with the items that were drawn for it and its own positives, instead of all."""
         items = torch.cat([drawn, self.positives.columns]).unique()
         columns = torch.searchsorted(items, self.positives.columns)
-        return _Batch(self.groups, replace(self.positives, columns=columns, rates=rates[items]), items)
+        return replace(self, positives=replace(self.positives, columns=columns, rates=rates[items]), items=items)
+
+
+@dataclass(frozen=True, eq=False)
+class _Cutting:
+    """An epoch's positives with what came before them, by user row, the earliest first."""
+
+    examples: CatalogueExamples
+    past: Past
+    seed: int
+    epoch: int
+
+    def batch(self, groups: Tensor) -> _Batch:
+        """Some user rows with what is before their cut as past and the rest as positives; or each positive as a row."""
+        examples, spans = self.examples, self.past.spans
+        begin, sizes = examples.starts[groups], examples.starts[groups + 1] - examples.starts[groups]
+        if not examples.in_one_pass:
+            n_before = cuts(sizes, self.seed, self.epoch, groups)
+            begin, sizes = begin + n_before, sizes - n_before
+        rows = torch.arange(len(groups), device=groups.device).repeat_interleave(sizes)
+        at = torch.arange(len(rows), device=groups.device) + (begin - sizes.cumsum(0) + sizes)[rows]
+        weights = None if examples.weights is None else examples.weights[at]
+        first = begin
+        if examples.in_one_pass:
+            groups, rows, first = groups[rows], torch.arange(len(rows), device=rows.device), at
+        past = Past(self.past.items, spans[first].unsqueeze(1))
+        return _Batch(groups, Positives(rows, examples.columns[at], weights), past=past)
 
 
 def _one(items: Rows) -> Rows:

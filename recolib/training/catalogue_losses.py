@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -44,6 +45,8 @@ class Positives:
 CatalogueLoss = Callable[[Tensor, Positives], Tensor]
 """Scores (G, n) of user rows with all items, or those drawn, and which are positive -> the mean over the positives."""
 
+NUMBERS_AT_ONCE = 2**19
+"""Scores that are held at once where not all are made, 2 MB."""
 LEVEL = 0.1
 """How much the level of a row's scores counts in ``softmax``, which alone would leave it open."""
 
@@ -71,6 +74,56 @@ def softmax(scores: Tensor, positives: Positives) -> Tensor:
         total = corrected.index_put((positives.rows, positives.columns), own).logsumexp(1)
     level = (total - math.log(n_items)).square()
     return _mean((total + LEVEL * level)[positives.rows] - own, positives)
+
+
+def softmax_of_vectors(users: Tensor, items: Tensor, positives: Positives) -> Tensor:
+    """``softmax`` of scores that are inner products of vectors (G, V) and (n, V), and are never there all at once."""
+    return cast("Tensor", _SoftmaxOfVectors.apply(users, items, positives))
+
+
+class _SoftmaxOfVectors(torch.autograd.Function):
+    """The loss and its gradients, by blocks of rows whose scores stay in the cache."""
+
+    @staticmethod
+    def forward(ctx: Any, users: Tensor, items: Tensor, positives: Positives) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The loss."""
+        rates, n = positives.rates, len(positives)
+        weights = users.new_ones(n) if positives.weights is None else positives.weights
+        of_rows = users.new_zeros(len(users)).index_add_(0, positives.rows, weights)
+        log_rates = None if rates is None else rates.log()
+        n_items = math.log(len(items)) if rates is None else float((1 / rates).sum().log())
+        of_users, of_items = torch.empty_like(users), torch.zeros_like(items)
+        size = max(16, NUMBERS_AT_ONCE // max(1, len(items)))
+        starts = [*range(0, len(users), size), len(users)]
+        bounds = torch.searchsorted(positives.rows, positives.rows.new_tensor(starts)).tolist()
+        room = users.new_empty(min(size, len(users)), len(items))
+        loss = users.new_zeros((), dtype=torch.float64)
+        for start, stop, first, last in zip(starts, starts[1:], bounds, bounds[1:], strict=False):
+            rows, columns = positives.rows[first:last] - start, positives.columns[first:last]
+            block, scores = users[start:stop], room[: stop - start]
+            torch.mm(block, items.T, out=scores)
+            own = scores[rows, columns]
+            if log_rates is not None:
+                scores -= log_rates
+                scores.index_put_((rows, columns), own)
+            highest = scores.amax(1, keepdim=True)
+            shares = scores.sub_(highest).exp_()
+            sums = shares.sum(1)
+            total = sums.log() + highest.squeeze(1)
+            above, times, each = total - n_items, of_rows[start:stop], weights[first:last]
+            loss += ((total + LEVEL * above.square()) * times).sum() - (own * each).sum()
+            slopes = shares.mul_((times * (1 + 2 * LEVEL * above) / sums).unsqueeze(1))
+            slopes.index_put_((rows, columns), -each, accumulate=True)
+            torch.mm(slopes, items, out=of_users[start:stop])
+            of_items.addmm_(slopes.T, block)
+        ctx.save_for_backward(of_users.div_(n), of_items.div_(n))
+        return (loss / n).to(users.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Of both sides' vectors."""
+        of_users, of_items = ctx.saved_tensors
+        return of_users * gradient, of_items * gradient, None
 
 
 def cross_entropy(scores: Tensor, positives: Positives) -> Tensor:

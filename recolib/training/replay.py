@@ -74,15 +74,16 @@ def with_known(
     labels_of
         The labels of the known pairs, given as events with a label of 1.
     """
-    n, blank = len(pairs), data.data_info.schema.blank("context")
+    n, blank, log = len(pairs), data.data_info.schema.blank("context"), known.log
+    users, items = _owners(known)[pairs].astype(np.int32), known.user_consumed.codes[pairs]
     context = Rows(torch.where(blank.codes == UNKNOWN, AVERAGE, blank.codes).repeat(n, 1), blank.dense.repeat(n, 1))
     old = replace(
         data,
-        user_rows=_owners(known)[pairs].astype(np.int32),
-        item_rows=known.user_consumed.codes[pairs],
+        user_rows=users,
+        item_rows=items,
         labels=np.ones(n, np.float32),
         context=context,
-        times=np.full(n, data.times.max()),
+        times=log.times_of(users, items) if log.has_times else np.full(n, data.times.max()),
         weights=np.full(n, data.weights.mean(dtype=np.float64), np.float32),
     )
     is_weighted = data.weights.strides != (0,)

@@ -13,10 +13,12 @@ from recolib.nn.components.component import (
 from recolib.nn.components.crossing import CrossLayers, CrossState
 from recolib.nn.components.deep import Deep, DeepState
 from recolib.nn.components.interaction_aware import InteractionAware, InteractionLayers
+from recolib.nn.components.item_to_item import ItemToItem, ItemToItemState
 from recolib.nn.components.linear import Linear, LinearState
 from recolib.nn.components.pairwise import Pairwise, PairwiseState, own_pairs
 from recolib.nn.components.pooled import Pooled, PooledState
 from recolib.nn.components.self_attention import AttentionLayer, SelfAttention, SelfAttentionState
+from recolib.nn.components.sequence import CausalLayer, SequenceEncoder, SequenceState
 from recolib.nn.components.two_streams import (
     GatedStreams,
     GatedStreamsState,
@@ -31,6 +33,7 @@ __all__ = [
     "AttentionLayer",
     "AttentivePairs",
     "AttentiveState",
+    "CausalLayer",
     "Component",
     "Contributions",
     "CrossLayers",
@@ -42,6 +45,8 @@ __all__ = [
     "InnerProduct",
     "InteractionAware",
     "InteractionLayers",
+    "ItemToItem",
+    "ItemToItemState",
     "Joined",
     "Linear",
     "LinearState",
@@ -51,6 +56,8 @@ __all__ = [
     "PooledState",
     "SelfAttention",
     "SelfAttentionState",
+    "SequenceEncoder",
+    "SequenceState",
     "Stream",
     "Streams",
     "TwoStreams",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recolib.nn.fields import Fields, NetworkSide, State
+from recolib.nn.past import PastItems
 from recolib.nn.products import N_MULTIPLIED, linear
 
 S = TypeVar("S", bound=State)
@@ -60,9 +61,18 @@ class Component(nn.Module, Generic[S]):
     ----------
     made_of_pairs
         Whether the term is made of products of pairs of fields, so that vectors trained in such products suit it.
+    reads_past
+        Whether the term is of what the user consumed. ``encode_user`` and ``encode_item`` then stand for ``encode``.
+    is_solved
+        Whether the term's weights are solved for, so that training leaves it out.
+    in_one_pass
+        Whether the user's states after each of their items come from one pass, so that training has them all.
     """
 
     made_of_pairs: ClassVar[bool] = False
+    reads_past: ClassVar[bool] = False
+    is_solved: ClassVar[bool] = False
+    in_one_pass: ClassVar[bool] = False
 
     @property
     def trains_as_product(self) -> bool:
@@ -106,6 +116,14 @@ class Component(nn.Module, Generic[S]):
     def encode(self, side: NetworkSide, fields: Fields) -> S:
         """The state of a side's fields (..., F, K): all that ``score`` needs of them."""
         raise NotImplementedError
+
+    def encode_user(self, fields: Fields, past: PastItems) -> S:
+        """The state of a user's fields and of what they consumed."""
+        return self.encode("user", fields)
+
+    def encode_item(self, fields: Fields, codes: Tensor) -> S:
+        """The state of an item's fields (..., F, K) and of its id, by code (...)."""
+        return self.encode("item", fields)
 
     def to_bf16(self, state: S) -> S:
         """A state of evaluation, with the tensors that only a perceptron reads in bfloat16; by default none."""

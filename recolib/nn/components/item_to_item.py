@@ -1,0 +1,94 @@
+"""What the items that a user consumed say of another item, by a table of weights from item to item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recolib.nn.components.component import Component, InnerProduct
+from recolib.nn.fields import Fields, NetworkSide, State
+from recolib.nn.past import PastItems
+
+MAX_DENSE = 10_000
+"""Items up to which the table is dense, 400 MB. Beyond, each row keeps its ``N_KEPT`` weights of the largest size."""
+N_KEPT = 512
+
+
+@dataclass(frozen=True, eq=False)
+class ItemToItemState(State):
+    """Of a user what their items say of each code, (..., n + 1); of an item its code, (...)."""
+
+    part: Tensor
+
+
+class ItemToItem(Component[ItemToItemState]):
+    """w Σ_j B[j, i] over the items j that the user consumed.
+
+    B is solved for, not trained (``recolib.training.closed_form``), and w is chosen on rows that are held out. In
+    training the term is 0: on the pairs that B was made of it would explain what it cannot explain of others.
+
+    Parameters
+    ----------
+    n_items
+        The items that have a row and a column. Code 0, what is unknown, says nothing.
+    weight
+        w.
+    """
+
+    reads_past = True
+    is_solved = True
+    weight: Tensor
+    values: Tensor
+    columns: Tensor
+
+    def __init__(self, n_items: int, weight: float = 1.0) -> None:
+        super().__init__()
+        n = n_items + 1
+        self.n, self.is_dense = n, n <= MAX_DENSE
+        width = n if self.is_dense else N_KEPT
+        self.register_buffer("weight", torch.tensor(float(weight)))
+        self.register_buffer("values", torch.zeros(n, width))
+        self.register_buffer("columns", torch.zeros((n, 0 if self.is_dense else width), dtype=torch.int32))
+
+    @property
+    def trains_as_product(self) -> bool:
+        """Nothing is an inner product."""
+        return True
+
+    def encode_user(self, fields: Fields, past: PastItems) -> ItemToItemState:
+        """What the user's items say of all items."""
+        if self.training:
+            return ItemToItemState(fields.weights[..., :0])
+        return ItemToItemState(self.sums(*past.pairs, past).view(*past.lead, self.n))
+
+    def sums(self, rows: Tensor, at: Tensor, past: PastItems) -> Tensor:
+        """Σ_j B[j] over the items of each of n rows, (n, n_items + 1)."""
+        codes, n_rows = past.codes(at), len(past)
+        if self.is_dense:
+            starts = torch.searchsorted(rows, torch.arange(n_rows, device=rows.device))
+            return F.embedding_bag(codes, self.values, starts, mode="sum")
+        sums = self.values.new_zeros(n_rows * self.n)
+        places = rows.unsqueeze(1) * self.n + self.columns[codes]
+        return sums.index_add_(0, places.flatten(), self.values[codes].flatten()).view(n_rows, self.n)
+
+    def encode_item(self, fields: Fields, codes: Tensor) -> ItemToItemState:
+        """The item's code."""
+        if self.training:
+            return ItemToItemState(fields.weights[..., :0])
+        return ItemToItemState(codes.clamp_min(0).long())
+
+    def inner_product(self, side: NetworkSide, state: ItemToItemState) -> InnerProduct | None:
+        """Nothing in training; in evaluation vectors would be as long as there are items."""
+        return InnerProduct(state.part, state.part.sum(-1)) if self.training else None
+
+    def score(self, user: ItemToItemState, item: ItemToItemState) -> Tensor:
+        """What a user's items say of each item, (B, n)."""
+        if self.training:
+            return user.part.new_zeros(())
+        of_all, codes = user.part.squeeze(1), item.part
+        if codes.shape[0] == 1:
+            return self.weight * of_all.index_select(1, codes.squeeze(0))
+        return self.weight * of_all.gather(1, codes)

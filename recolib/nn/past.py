@@ -1,0 +1,111 @@
+"""What the users of a batch consumed, as vectors of the items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recolib.caching import cached
+from recolib.data.rows import UNKNOWN, Past
+from recolib.nn.dropout import dropout
+from recolib.nn.embedding import N_SPECIAL, FieldEmbedding
+from recolib.nn.fields import Fields
+from recolib.nn.lookup import lookup
+from recolib.randomness import generator
+
+
+@dataclass(frozen=True, eq=False)
+class PastItems:
+    """The items that the users of n rows consumed, end to end: nothing is padded.
+
+    Attributes
+    ----------
+    items
+        Codes of items, of one user together and the earliest first, (T,).
+    begin, end, hole
+        Where each row's items begin and end among them, and the place of one that does not count, or −1, (n,).
+    lead
+        The leading dimensions of the rows.
+    embedding
+        The items' vectors.
+    """
+
+    items: Tensor
+    begin: Tensor
+    end: Tensor
+    hole: Tensor
+    lead: torch.Size
+    embedding: FieldEmbedding
+
+    @classmethod
+    def of(cls, past: Past | None, lead: torch.Size, longest: int, embedding: FieldEmbedding) -> PastItems:
+        """The latest items, at most ``longest`` of each row; none where rows come without a past."""
+        device = embedding.offsets.device
+        if past is None:
+            nothing = torch.zeros(lead.numel(), dtype=torch.int64, device=device)
+            return cls(nothing[:0], nothing, nothing, nothing - 1, lead, embedding)
+        begin, end, hole = past.spans.to(device).reshape(-1, 3).unbind(-1)
+        first = end - longest
+        begin = torch.maximum(begin, first - ((hole >= 0) & (hole >= first)).long())  # a hole takes no place
+        return cls(past.items.to(device), begin, end, hole, lead, embedding)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.begin)
+
+    @cached
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """The row of each item, ascending, and its place in ``items``, (E,)."""
+        sizes = self.end - self.begin
+        rows = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+        at = torch.arange(len(rows), device=rows.device) + (self.begin - sizes.cumsum(0) + sizes)[rows]
+        if bool((self.hole >= 0).any()):
+            is_there = at != self.hole[rows]
+            rows, at = rows[is_there], at[is_there]
+        return rows, at
+
+    def codes(self, at: Tensor) -> Tensor:
+        """The codes of the items at some places; 0 of those that have no vector of their own."""
+        codes = self.items[at]
+        return torch.where(codes <= self.embedding.layout.code_fields[0].n_values, codes, UNKNOWN)
+
+    def vectors(self, at: Tensor) -> Tensor:
+        """The vectors of the ids of the items at some places, (..., K)."""
+        rows = self.codes(at) + (N_SPECIAL - 1)
+        return lookup(self.embedding.vectors, self.embedding.weights, rows)[0]
+
+
+class PooledPast(nn.Module):
+    """What a user consumed as one more field of their side: Σ v_i / √n, of the vectors that the items have anyway.
+
+    Parameters
+    ----------
+    hidden
+        The share of the items that training hides, so that none is relied on.
+    dropout
+        The share of vector elements that training drops.
+
+    References
+    ----------
+    Koren, *Factorization meets the Neighborhood*, KDD 2008: SVD++, whose items have vectors of their own for it.
+    """
+
+    def __init__(self, hidden: float = 0.0, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.hidden, self.dropout = hidden, dropout
+
+    def forward(self, past: PastItems) -> Fields:
+        """The field, (..., 1, K); absent where nothing was consumed."""
+        rows, at = past.pairs
+        if self.training and self.hidden:
+            stays = torch.rand(len(rows), generator=generator(rows.device), device=rows.device) >= self.hidden
+            rows, at = rows[stays], at[stays]
+        vectors, n = past.vectors(at), len(past)
+        counts = torch.bincount(rows, minlength=n)
+        pooled = vectors.new_zeros(n, vectors.shape[-1]).index_add(0, rows, vectors)
+        pooled = pooled * counts.clamp_min(1).to(pooled.dtype).rsqrt().unsqueeze(-1)
+        pooled = dropout(pooled, self.dropout, self.training)
+        shape = (*past.lead, 1)
+        return Fields(pooled.view(*shape, -1), pooled.new_zeros(shape), (counts > 0).view(shape))
