@@ -8,7 +8,6 @@ from itertools import accumulate
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from recolib.data.field import Side
 from recolib.data.forgetting import Forgotten
@@ -17,13 +16,13 @@ from recolib.data.rows import Codes
 from recolib.nn.embedding import N_SPECIAL
 from recolib.nn.fields import NetworkSide
 from recolib.training.trainer import TrainState
-from recolib.wiring import TABLES
+from recolib.wiring import TABLES, with_items_moved
 
 SIDES: tuple[tuple[NetworkSide, tuple[Side, ...]], ...] = (("user", ("user", "context")), ("item", ("item",)))
 """The sides of the network, and those of the data that each joins."""
 
 
-def forgotten_state(state: TrainState, old: DataInfo, new: Forgotten) -> dict[str, Tensor]:
+def forgotten_state(state: TrainState, old: DataInfo, new: Forgotten) -> TrainState:
     """A ``Trainer.state`` with the rows of what stayed alone, in weights, averages and moments alike."""
     result = dict(state)
     for side, of_data in SIDES:
@@ -33,7 +32,9 @@ def forgotten_state(state: TrainState, old: DataInfo, new: Forgotten) -> dict[st
             is_table = weight.startswith(tuple(f"{side}.{table}" for table in TABLES))
             if tensor.dim() and (is_table or name == f"network.{side}.trained"):
                 result[name] = tensor[rows.to(tensor.device)]
-    return result
+    field = next(field for field in old.schema.codes("item") if field.is_id)
+    kept = new.kept["item"]
+    return with_items_moved(result, torch.from_numpy(np.append(0, kept[kept <= old.n_values(field)])))
 
 
 def _rows(info: DataInfo, sides: Sequence[Side], kept: Mapping[str, Codes]) -> NDArray[np.int64]:

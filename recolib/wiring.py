@@ -15,6 +15,7 @@ from recolib.data.kinds import layout_of
 from recolib.data.schema import Side
 from recolib.files import under
 from recolib.nn import CodeField, Component, FieldEmbedding, FieldSpec, ItemToItem, Network, SideLayout
+from recolib.nn.components.item_to_item import moved
 from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.fields import NetworkSide
 from recolib.nn.past import PooledPast
@@ -188,12 +189,12 @@ def examples_of(
 ) -> Examples | CatalogueExamples:
     """What the loop is fed: events with drawn negatives or none, or user rows beside the whole catalogue."""
     num_neg = settings.num_neg if isinstance(settings.num_neg, int) else 0
+    reads = network.trains_on_past, network.in_one_pass
     if neg_sampling and settings.has_catalogue:
-        reads = network.trains_on_past, network.in_one_pass
         return CatalogueExamples.of(data, network.device, settings.id_dropout_rates, num_neg or None, *reads)
     sampler = sampler_of(settings.sampler)(settings.data_info) if neg_sampling and settings.sampler else None
     data = data.with_items_of(settings.data_info) if sampler else data  # the sampler draws what is known by now
-    return Examples.of(data, sampler, num_neg, network.device, settings.id_dropout_rates, network.trains_on_past)
+    return Examples.of(data, sampler, num_neg, network.device, settings.id_dropout_rates, *reads)
 
 
 def grown_state(settings: Settings, state: TrainState, old: DataInfo, new: DataInfo) -> TrainState:
@@ -202,7 +203,27 @@ def grown_state(settings: Settings, state: TrainState, old: DataInfo, new: DataI
     for side, (narrow, wide) in zip(("user", "item"), layouts, strict=True):
         if narrow != wide:
             state = grown(state, side, narrow, wide, settings.initial_accumulator_value)
-    return state
+    n_old, n_new = (layouts[1].code_fields[0].n_values for layouts in (_layouts(old), _layouts(new)))
+    return with_items_moved(state, torch.tensor([*range(n_old + 1), *[-1] * (n_new - n_old)]))
+
+
+def with_items_moved(state: TrainState, origin: Tensor) -> TrainState:
+    """A ``Trainer.state`` whose weights from item to item are those of other items.
+
+    Parameters
+    ----------
+    state
+        What a trainer gave.
+    origin
+        For each code from 0 on, the one that the item had, or −1 where it is new.
+    """
+    result = dict(state)
+    for name in state:
+        part, _, last = name.rpartition(".")
+        if last == "columns" and part.startswith("network.components."):
+            values = f"{part}.values"
+            result[values], result[name] = moved(state[values], state[name], origin.to(state[name].device))
+    return result
 
 
 def grown(

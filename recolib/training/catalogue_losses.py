@@ -70,8 +70,9 @@ def softmax(scores: Tensor, positives: Positives) -> Tensor:
         total = scores.logsumexp(1)
     else:  # each drawn item stands for as many as were not drawn; a row's own positives are there in any case
         n_items = float((1 / positives.rates).sum())
-        corrected = scores - positives.rates.log()
-        total = corrected.index_put((positives.rows, positives.columns), own).logsumexp(1)
+        correction = -positives.rates.log().expand(scores.shape)
+        correction = correction.index_put((positives.rows, positives.columns), correction.new_zeros(()))
+        total = (scores + correction).logsumexp(1)
     level = (total - math.log(n_items)).square()
     return _mean((total + LEVEL * level)[positives.rows] - own, positives)
 

@@ -45,7 +45,7 @@ def logits(model: Recommender) -> NDArray[np.float64]:
     info, network = model.data_info, model.engine.network
     rows = info.users.current[1:]
     around = torch.zeros(len(rows), info.schema.n_codes("context"), dtype=torch.int32)
-    users = type(rows)(torch.cat([rows.codes, around], 1), rows.dense)
+    users = type(rows)(torch.cat([rows.codes, around], 1), rows.dense, rows.past)
     with torch.no_grad():
         items = network.encode("item", info.items.current[1:])
     return score_catalogue(network, users, items[None], info.n_items).double().numpy()

@@ -19,6 +19,8 @@ from recolib.nn.components.pairwise import Pairwise, PairwiseState, own_pairs
 from recolib.nn.components.pooled import Pooled, PooledState
 from recolib.nn.components.self_attention import AttentionLayer, SelfAttention, SelfAttentionState
 from recolib.nn.components.sequence import CausalLayer, SequenceEncoder, SequenceState
+from recolib.nn.components.target_attention import TargetAttention, TargetAttentionState
+from recolib.nn.components.towers import Towers, TowersState
 from recolib.nn.components.two_streams import (
     GatedStreams,
     GatedStreamsState,
@@ -60,6 +62,10 @@ __all__ = [
     "SequenceState",
     "Stream",
     "Streams",
+    "TargetAttention",
+    "TargetAttentionState",
+    "Towers",
+    "TowersState",
     "TwoStreams",
     "TwoStreamsState",
     "cross",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,7 +27,7 @@ class ItemToItemState(State):
 
 
 class ItemToItem(Component[ItemToItemState]):
-    """w Σ_j B[j, i] over the items j that the user consumed.
+    """w Σ_j B[j, i] over the items j that the user consumed, each once.
 
     B is solved for, not trained (``recolib.training.closed_form``), and w is chosen on rows that are held out. In
     training the term is 0: on the pairs that B was made of it would explain what it cannot explain of others.
@@ -66,13 +68,25 @@ class ItemToItem(Component[ItemToItemState]):
 
     def sums(self, rows: Tensor, at: Tensor, past: PastItems) -> Tensor:
         """Σ_j B[j] over the items of each of n rows, (n, n_items + 1)."""
-        codes, n_rows = past.codes(at), len(past)
+        distinct, n_rows = (rows * self.n + past.codes(at)).unique(), len(past)
+        rows, codes = distinct // self.n, distinct % self.n
         if self.is_dense:
             starts = torch.searchsorted(rows, torch.arange(n_rows, device=rows.device))
             return F.embedding_bag(codes, self.values, starts, mode="sum")
         sums = self.values.new_zeros(n_rows * self.n)
         places = rows.unsqueeze(1) * self.n + self.columns[codes]
         return sums.index_add_(0, places.flatten(), self.values[codes].flatten()).view(n_rows, self.n)
+
+    def of_each(self, past: PastItems, item: Tensor) -> tuple[NDArray[np.int32], Tensor]:
+        """Of one row: the codes of the user's items, each once, and what each says of the item of a code."""
+        codes = past.codes(past.pairs[1]).unique()
+        codes = codes[codes > 0]
+        said = self.values.new_zeros(len(codes), self.n)
+        if self.is_dense:
+            said = self.values[codes]
+        else:
+            said.scatter_add_(1, self.columns[codes].long(), self.values[codes])
+        return codes.cpu().numpy().astype(np.int32), self.weight * said[:, max(int(item), 0)]
 
     def encode_item(self, fields: Fields, codes: Tensor) -> ItemToItemState:
         """The item's code."""
@@ -92,3 +106,22 @@ class ItemToItem(Component[ItemToItemState]):
         if codes.shape[0] == 1:
             return self.weight * of_all.index_select(1, codes.squeeze(0))
         return self.weight * of_all.gather(1, codes)
+
+
+def moved(values: Tensor, columns: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
+    """The table of other items, (n, …): row and column i are those of ``origin[i]``, or zeros where that is −1."""
+    n, there = len(origin), origin >= 0
+    rows = torch.where(there.unsqueeze(1), values[origin.clamp_min(0)], 0.0)
+    if not columns.shape[1]:
+        rows = torch.where(there, rows[:, origin.clamp_min(0)], 0.0)
+        if n <= MAX_DENSE:
+            return rows, columns.new_zeros(n, 0)
+        _, largest = rows.abs().topk(N_KEPT, 1)
+        return rows.gather(1, largest), largest.to(columns.dtype)
+    new = columns.new_zeros(int(max(columns.max(), origin.max())) + 1)
+    new[origin[there]] = there.nonzero().squeeze(-1).to(new)
+    places = new[columns[origin.clamp_min(0)].long()]
+    rows = torch.where(places > 0, rows, 0.0)
+    if n > MAX_DENSE:
+        return rows, places
+    return rows.new_zeros(n, n).scatter_add_(1, places.long(), rows), columns.new_zeros(n, 0)
