@@ -1,6 +1,23 @@
 """A table of interactions in, recommendations out: feature-interaction models in pure PyTorch."""
 
-from recolib.algorithms import AFM, FM, IFM, INN, NFM, AutoInt, DCNv2, DeepFM, DeepIFM, FinalMLP, WideDeep
+from recolib.algorithms import (
+    AFM,
+    DIN,
+    EASE,
+    FM,
+    IFM,
+    INN,
+    NFM,
+    AutoInt,
+    DCNv2,
+    DeepFM,
+    DeepIFM,
+    FinalMLP,
+    SASRec,
+    TwoTower,
+    WideDeep,
+    YouTubeRetrieval,
+)
 from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.evaluation import evaluate
 from recolib.exceptions import NotFittedError, UnknownIdWarning
@@ -11,6 +28,8 @@ from recolib.version import __version__
 
 __all__ = [
     "AFM",
+    "DIN",
+    "EASE",
     "FM",
     "IFM",
     "INN",
@@ -25,8 +44,11 @@ __all__ = [
     "EarlyStopping",
     "FinalMLP",
     "NotFittedError",
+    "SASRec",
+    "TwoTower",
     "UnknownIdWarning",
     "WideDeep",
+    "YouTubeRetrieval",
     "__version__",
     "evaluate",
     "load",

@@ -8,13 +8,23 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, fields
+from functools import cache, wraps
 from types import SimpleNamespace
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Concatenate, ParamSpec, get_type_hints
 
-from recolib.checks import BEYOND_SEEDS, MAX_LAYERS, as_widths, check_bool, check_choice, check_integer, check_number
+from recolib.checks import (
+    BEYOND_SEEDS,
+    MAX_LAYERS,
+    as_widths,
+    check_bool,
+    check_choice,
+    check_integer,
+    check_number,
+    suggestion,
+)
 
+P = ParamSpec("P")
 MAX_HEADS = 64
 
 
@@ -148,3 +158,19 @@ def _check_on(annotation: object, owner: type) -> Check | None:
     except (NameError, TypeError):
         return None
     return next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Check)), None)
+
+
+def naming_nearest(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
+    """A constructor that says of an argument that it does not have which setting may be meant."""
+
+    @wraps(init)
+    def checking(self: Any, *args: P.args, **kwargs: P.kwargs) -> None:
+        known = [field.name for field in fields(self)]
+        unknown = next((name for name in kwargs if name not in known), None)
+        if unknown is not None:
+            raise TypeError(
+                f"{self.model_name}() got an unexpected keyword argument {unknown!r}{suggestion(unknown, known)}"
+            )
+        init(self, *args, **kwargs)
+
+    return checking

@@ -108,7 +108,12 @@ def _negatives(settings: Settings, data: Interactions) -> dict[str, Any]:
     if settings.sampler == SHARED:
         return {"num_neg": N_SHARED}
     counts_pairs = settings.batch_size is not None and settings.loss_type != IMPLICIT
-    if counts_pairs or settings.sampler != "random" or settings.loss_type not in (None, *CATALOGUE_LOSSES):
+    if (
+        settings.is_of_pairs
+        or counts_pairs
+        or settings.sampler != "random"
+        or settings.loss_type not in (None, *CATALOGUE_LOSSES)
+    ):
         return {"num_neg": 1}
     if len(data.data_info.trained_items) <= LARGE_CATALOGUE:
         return {"num_neg": ALL_ITEMS}
@@ -117,6 +122,9 @@ def _negatives(settings: Settings, data: Interactions) -> dict[str, Any]:
 
 def _of_catalogue(settings: Settings, data: Interactions) -> Mapping[str, Any]:
     n_rows = len(distinct_rows(data)[0])
+    if settings.has_sequences:
+        small = {"embed_size": 64, "lr": 0.001, "prior": 0.0, "embed_dropout": 0.0}
+        return {"loss_type": "softmax", "batch_size": _batch_size(n_rows / 64, 8, 32), "use_bn": False, **small}
     return {
         "loss_type": "softmax",
         "embed_size": 64 if hasattr(settings, "hidden_units") else 128,
@@ -143,9 +151,9 @@ def _of_rows(settings: Settings, data: Interactions) -> Mapping[str, Any]:
     }
 
 
-def _batch_size(wanted: float, least: int) -> int:
+def _batch_size(wanted: float, least: int, most: int = 256) -> int:
     """A power of 2 near what is wanted, so that an epoch of small data has some steps."""
-    return min(256, max(least, 2 ** round(math.log2(max(1.0, wanted)))))
+    return min(most, max(least, 2 ** round(math.log2(max(1.0, wanted)))))
 
 
 def epochs_of_update(n_epochs: int, share: float) -> int:

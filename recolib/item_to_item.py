@@ -31,6 +31,8 @@ WEIGHTS = 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0
 N_USERS = 2000
 """The most users whose lists are made to choose."""
 LIST_LENGTH = 20
+WITHOUT = {"item_to_item_l2": 1.0, "item_to_item_weight": 0.0}
+"""Settings of a model whose other terms are trained first."""
 
 
 def solve(network: Network, info: DataInfo, settings: Settings) -> None:
@@ -51,8 +53,13 @@ def liked_matrix(info: DataInfo) -> sparse.csr_array:
     return matrix
 
 
-def choose(settings: Settings, engine: Engine, held: Interactions) -> tuple[float, float]:
-    """λ and w by which the lists of some users have most of what was held out; what the settings have already stays.
+def is_open(settings: Settings) -> bool:
+    """Whether λ or w are to be chosen."""
+    return settings.item_to_item and any(getattr(settings, name) is None for name in WITHOUT)
+
+
+def choose(settings: Settings, engine: Engine, held: Interactions) -> None:
+    """Choose λ and w that are open, in place: the lists of some users then have most of what was held out.
 
     Parameters
     ----------
@@ -63,12 +70,14 @@ def choose(settings: Settings, engine: Engine, held: Interactions) -> tuple[floa
     held
         The rows that were held out.
     """
+    if not is_open(settings):
+        return
     trial, l2, weight = _Trial.of(engine, held), settings.item_to_item_l2, settings.item_to_item_weight
     if l2 is None:
         l2 = _best_on_the_way([*PENALTIES], PENALTIES.index(FIRST), lambda one: trial.figure(one, None))
     if weight is None:
         weight = max(WEIGHTS, key=lambda one: trial.figure(l2, one)) if settings.has_epochs else 1.0
-    return l2, weight
+    settings.item_to_item_l2, settings.item_to_item_weight = l2, weight
 
 
 def _best_on_the_way(values: list[float], at: int, figure: Callable[[float], float]) -> float:

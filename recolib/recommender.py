@@ -29,7 +29,6 @@ from recolib.defaults import (
     hold_out,
     lr_of_update,
     metric_of,
-    open_settings,
     patience_of,
     settle,
 )
@@ -38,7 +37,7 @@ from recolib.evaluation.metrics import Lengths, Metrics
 from recolib.exceptions import warn
 from recolib.forgetting import forgotten_state
 from recolib.inference.queries import Ids, read_codes
-from recolib.item_to_item import choose, solve
+from recolib.item_to_item import WITHOUT, choose, is_open, solve
 from recolib.nn import Network, Precision
 from recolib.persistence import Persistent
 from recolib.predictor import check_verbose
@@ -221,14 +220,11 @@ class Recommender(Persistent):
         before = dict(vars(self))
         try:
             settle(self, train_set, neg_sampling, early_stopping is not None, {} if saved is None else saved.settings)
-            solves = self.item_to_item and bool({"item_to_item_l2", "item_to_item_weight"} & {*open_settings(self)})
-            if self.n_epochs is None or solves:
+            if self.n_epochs is None or is_open(self):
                 rest, held = hold_out(train_set, validation, train_data.has_times, self.seed, neg_sampling)
                 scout = self._scout(rest, held, neg_sampling, verbose, shuffle, init_from, freeze_fm)
-                if self.n_epochs is None:
-                    self.n_epochs = scout._n_epochs_done
-                if solves:
-                    self.item_to_item_l2, self.item_to_item_weight = choose(self, scout.engine, held)
+                self.n_epochs = scout._n_epochs_done if self.n_epochs is None else self.n_epochs
+                choose(self, scout.engine, held)
                 if not refit:
                     solve(scout.engine.network, rest.data_info, self)
                     self._hold(scout.engine.network, scout._state, scout._records)
@@ -270,9 +266,7 @@ class Recommender(Persistent):
     ) -> Self:
         """A model of the same settings, trained on some rows for as long as it gets better on the others."""
         n_epochs = MOST_EPOCHS if self.n_epochs is None else self.n_epochs
-        scout = replace(self, data_info=rest.data_info, n_epochs=n_epochs)
-        if self.item_to_item:  # its weight is chosen when the other terms are trained
-            scout.item_to_item_l2, scout.item_to_item_weight = 1.0, 0.0
+        scout = replace(self, data_info=rest.data_info, n_epochs=n_epochs, **WITHOUT)
         metric = metric_of(self.task, neg_sampling)
         arguments: dict[str, Any] = {"metrics": [metric], "k": LIST_LENGTH, "eval_user_num": N_MEASURED}
         arguments |= {"init_from": init_from, "freeze_fm": freeze_fm}

@@ -6,10 +6,9 @@ annotations here are for algorithms of one's own, too; ``Annotated[int, Check(my
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from functools import wraps
-from typing import Any, ClassVar, Concatenate, ParamSpec, cast, dataclass_transform, get_args
+from typing import Any, ClassVar, cast, dataclass_transform, get_args
 
 from recolib.annotations import (
     Check,
@@ -27,6 +26,7 @@ from recolib.annotations import (
     Size,
     Widths,
     checks_of,
+    naming_nearest,
     one_of,
     sizes_of,
 )
@@ -38,7 +38,6 @@ from recolib.checks import (
     check_integer,
     check_number,
     readable,
-    suggestion,
 )
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
@@ -70,7 +69,6 @@ __all__ = [
     "one_of",
     "sizes_of",
 ]
-P = ParamSpec("P")
 TASKS = ("rating", "ranking")
 ALL_ITEMS = "all"
 """``num_neg`` for training against the whole catalogue."""
@@ -112,22 +110,6 @@ def _rates(name: str, value: float | Sequence[float]) -> tuple[float, float]:
     if len(value) != 2:
         raise ValueError(f"{name} must be a share, or a pair of shares (users, items), got {value!r}")
     return value[0], value[1]
-
-
-def _naming_nearest(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
-    """A constructor that says of an argument that it does not have which setting may be meant."""
-
-    @wraps(init)
-    def checking(self: Settings, *args: P.args, **kwargs: P.kwargs) -> None:
-        known = [field.name for field in fields(self)]
-        unknown = next((name for name in kwargs if name not in known), None)
-        if unknown is not None:
-            raise TypeError(
-                f"{self.model_name}() got an unexpected keyword argument {unknown!r}{suggestion(unknown, known)}"
-            )
-        init(self, *args, **kwargs)
-
-    return checking
 
 
 @dataclass_transform(kw_only_default=True)
@@ -251,6 +233,11 @@ class Settings:
 
     has_epochs: ClassVar[bool] = True
     """Whether there is anything to train, and not only to solve for."""
+    has_sequences: ClassVar[bool] = False
+    """Whether a row is a user's whole sequence, each of whose events is a row of the loss: a batch then is of few."""
+
+    is_of_pairs: ClassVar[bool] = False
+    """Whether so much is computed of each pair that one negative is drawn, where nothing else is said."""
 
     task: str
     data_info: DataInfo
@@ -291,7 +278,7 @@ class Settings:
         has_own = "__init__" in vars(cls)
         dataclass(eq=False, repr=False, kw_only=True)(cls)
         if not has_own:
-            cast("Any", cls).__init__ = _naming_nearest(cls.__init__)
+            cast("Any", cls).__init__ = naming_nearest(cls.__init__)
 
     def __post_init__(self) -> None:
         """Check the settings."""

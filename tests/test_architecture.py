@@ -24,7 +24,7 @@ RANKS = [
     {"annotations", "plots"},
     {"settings"},
     {"inference", "artifacts"},
-    {"wiring", "runs", "defaults"},
+    {"wiring", "runs", "defaults", "item_to_item"},
     {"checkpoints"},
     {"predictor"},
     {"persistence", "forgetting", "update"},

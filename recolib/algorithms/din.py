@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from recolib.nn import Component, FieldSpec, Linear, TargetAttention
 from recolib.recommender import Recommender
@@ -18,7 +18,8 @@ class DIN(Recommender):
     h_j are the vectors of the user's items and v is the candidate's. First-order weights are added, which the paper
     does not have: they start from counts.
 
-    Made to tell which of some candidates is clicked. To rank a whole catalogue takes tens of milliseconds; ``SASRec``
+    Made to tell which of some candidates is clicked, and trained with a negative for each positive, since each candidate
+    goes through the user's items by itself. To rank a whole catalogue takes tens of milliseconds; ``SASRec``
     and ``FM(history=True)`` do it faster and, as far as measured, better.
 
     Parameters
@@ -29,8 +30,6 @@ class DIN(Recommender):
         Width of the attention's hidden layer.
     use_bn, dropout_rate
         Of the perceptron's hidden layers.
-    num_neg
-        Negatives for each positive: one by default, since each candidate goes through the user's items by itself.
 
     See Also
     --------
@@ -52,7 +51,7 @@ class DIN(Recommender):
     True
     """
 
-    num_neg: int | str = 1
+    is_of_pairs: ClassVar[bool] = True
     use_bn: Flag = True
     dropout_rate: OptionalShare = None
     hidden_units: Widths = (128, 64, 32)
