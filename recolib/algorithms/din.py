@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from recolib.nn import Component, FieldSpec, Linear, TargetAttention
 from recolib.recommender import Recommender
@@ -18,9 +18,9 @@ class DIN(Recommender):
     h_j are the vectors of the user's items and v is the candidate's. First-order weights are added, which the paper
     does not have: they start from counts.
 
-    Made to tell which of some candidates is clicked, and trained with a negative for each positive, since each candidate
-    goes through the user's items by itself. To rank a whole catalogue takes tens of milliseconds; ``SASRec``
-    and ``FM(history=True)`` do it faster and, as far as measured, better.
+    Made to tell which of some candidates is clicked. Each candidate goes through the user's items by itself, so that
+    training draws one negative for each positive, and a whole catalogue takes tens of milliseconds. ``SASRec`` and
+    ``FM(history=True)`` rank it faster and, as far as measured, better.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class DIN(Recommender):
     True
     """
 
-    is_of_pairs: ClassVar[bool] = True
+    is_of_pairs = True
     use_bn: Flag = True
     dropout_rate: OptionalShare = None
     hidden_units: Widths = (128, 64, 32)

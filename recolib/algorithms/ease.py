@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from recolib.nn import Component, FieldSpec
 from recolib.recommender import Recommender
@@ -47,7 +47,7 @@ class EASE(Recommender):
     5
     """
 
-    has_epochs: ClassVar[bool] = False
+    has_epochs = False
     item_to_item: Flag = True
     embed_size: Size = 1
     max_history: Length = 10_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from recolib.nn import Component, FieldSpec, SequenceEncoder
 from recolib.recommender import Recommender
@@ -54,7 +54,7 @@ class SASRec(Recommender):
     5
     """
 
-    has_sequences: ClassVar[bool] = True
+    has_sequences = True
     max_history: Length = 100
     n_layers: LayerCount = 2
     n_heads: HeadCount = 1
