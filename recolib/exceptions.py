@@ -70,6 +70,10 @@ class RatingsAsListsWarning(RecolibWarning):
     """Lists are asked of a model of ratings, which says how well users would like items if they chose them."""
 
 
+class UnorderedHistoryWarning(RecolibWarning):
+    """Rows of a history are not in the order of their times, and were sorted."""
+
+
 def warn(message: str, category: type[RecolibWarning] = RecolibWarning) -> None:
     """Warn at the line that called the library."""
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]

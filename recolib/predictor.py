@@ -20,6 +20,7 @@ from recolib.exceptions import NotFittedError, RatingsAsListsWarning, warn
 from recolib.inference.cold_start import COLD_STARTS, SCORED_COLD_STARTS
 from recolib.inference.engine import Engine, Predictions, Retriever
 from recolib.inference.explaining import explanation
+from recolib.inference.histories import Histories
 from recolib.inference.parquet import check_parquet, schema_of, write_parquet
 from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_codes, pair_rows, user_rows
 from recolib.inference.recommend import columns_shown, recommend, recommend_blocks, table_of, warn_of_short
@@ -149,13 +150,13 @@ class Predictor(Settings):
         user: Ids,
         n_rec: int,
         user_feats: Feats | None = None,
-        seq: Ids | Mapping[Any, Ids] | None = None,
+        seq: Histories | None = None,
         cold_start: str | Strategy = "average",
         inner_id: bool = False,
         filter_consumed: bool = True,
         random_rec: bool = False,
         *,
-        history: Ids | Mapping[Any, Ids] | None = None,
+        history: Histories | None = None,
         context: Feats | None = None,
         candidates: Ids | None = None,
         exclude: Ids | Mapping[Any, Ids] | None = None,
@@ -180,7 +181,7 @@ class Predictor(Settings):
             list with one mapping each, or a frame keyed by ``user``.
         seq
             For models that read what users consumed, such as ``EASE``, ``SASRec`` and those with ``history=True``: all
-            that the user consumed, in order, in the place of what is known. For several users a mapping.
+            that the user consumed, in order, in the place of what is known. For several users as ``history``.
         cold_start
             What unknown users get. ``"average"``: the best items of the mean user, or of ``user_feats`` where
             they are given. ``"features"``: what ``user_feats`` make the model say without an id, which ``id_dropout``
@@ -195,7 +196,8 @@ class Predictor(Settings):
         random_rec
             Draw the lists at random, in proportion to exp(logit), instead of taking the best first.
         history
-            Items that the user consumed after training; for several users, or one, a mapping from each to their items.
+            Items that the user consumed after training; for several users, or one, a mapping from each to their items,
+            or a frame of ``user`` and ``item``, and of ``time`` if its rows are not in order.
             A model that reads what users consumed has them, in this order, behind what it knows. In any other the
             user's vector and linear weight are then fitted to these items, starting from where they stand and
             staying within what is usual for the users of training; nothing of the model changes. See
@@ -283,8 +285,8 @@ class Predictor(Settings):
         inner_id: bool = False,
         filter_consumed: bool = True,
         random_rec: bool = False,
-        history: Ids | Mapping[Any, Ids] | None = None,
-        seq: Ids | Mapping[Any, Ids] | None = None,
+        history: Histories | None = None,
+        seq: Histories | None = None,
         context: Feats | None = None,
         candidates: Ids | None = None,
         exclude: Ids | Mapping[Any, Ids] | None = None,
@@ -360,8 +362,8 @@ class Predictor(Settings):
         inner_id: bool = False,
         filter_consumed: bool = True,
         random_rec: bool = False,
-        history: Ids | Mapping[Any, Ids] | None = None,
-        seq: Ids | Mapping[Any, Ids] | None = None,
+        history: Histories | None = None,
+        seq: Histories | None = None,
         context: Feats | None = None,
         candidates: Ids | None = None,
         exclude: Ids | Mapping[Any, Ids] | None = None,

@@ -18,7 +18,7 @@ from recolib.algorithms import DIN, EASE, FM, NFM, DeepFM, SASRec, YouTubeRetrie
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.data.log import NO_TIMES, ConsumedLog, past_of_lists
 from recolib.data.rows import Past, Rows
-from recolib.exceptions import UnknownIdWarning
+from recolib.exceptions import UnknownIdWarning, UnorderedHistoryWarning
 from recolib.nn.past import PastItems
 from recolib.recommender import Recommender
 from recolib.training.catalogue import CatalogueExamples
@@ -522,6 +522,25 @@ def test_unknown_items_of_a_history_are_counted_in_one_warning() -> None:
 def test_several_users_need_a_mapping() -> None:
     with pytest.raises(ValueError, match="seq of several users must map"):
         fitted(SASRec, {}).recommend_user([1, 2], 3, seq=["i1"])
+
+
+def test_a_frame_of_items_is_sorted_by_time_with_a_word() -> None:
+    model = fitted(SASRec, {})
+    ask = {"n_rec": 5, "filter_consumed": False, "return_scores": True}
+    frame = pd.DataFrame({"user": ["b", "a", "a", "b"], "item": ["i1", "i2", "i3", "i4"], "time": [9, 8, 7, 12]})
+    with pytest.warns(UnorderedHistoryWarning, match="1 rows of seq are earlier than the row before them"):
+        lists = model.recommend_user(["a", "b"], seq=frame.iloc[[0, 1, 3, 2]], **ask)
+    by_hand = model.recommend_user(["a", "b"], seq={"a": ["i3", "i2"], "b": ["i1", "i4"]}, **ask)
+    for user in ("a", "b"):
+        assert lists[user][0].tolist() == by_hand[user][0].tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = model.recommend_user("a", seq=pd.DataFrame({"item": ["i3", "i2"]}), **ask)
+    assert alone["a"][0].tolist() == by_hand["a"][0].tolist()
+    with pytest.raises(ValueError, match="columns \\['item'\\] are not in seq"):
+        model.recommend_user("a", 3, seq=pd.DataFrame({"items": ["i3"]}))
+    with pytest.raises(ValueError, match="columns \\['user'\\] are not in history"):
+        model.recommend_user(["a", "b"], 3, history=pd.DataFrame({"item": ["i3"]}))
 
 
 def test_heads_divide_the_vectors() -> None:

@@ -196,7 +196,11 @@ def described_users(feats: Feats | None, history: object, ids: list[Id]) -> NDAr
     if feats is not None and not isinstance(feats, Mapping | pd.Series | list | tuple):
         column = read_column(cast("Frame", feats), "user")
         in_feats = pd.Index(ids, dtype=object).isin(factorize(column, "user", ids=True)[1].tolist())
-    if isinstance(history, Mapping):
+    if nw.dependencies.is_into_dataframe(history):
+        brought = read_frame(history, [], "history")
+        if "user" in brought.columns:
+            in_history = np.isin(ids, factorize(read_column(brought, "user"), "user", ids=True)[1])
+    elif isinstance(history, Mapping):
         in_history = np.array([one in history for one in ids], bool)
     return in_feats | in_history
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from recolib.checks import check_bool, check_integer, check_names, check_number
 from recolib.data.info import DataInfo
-from recolib.data.log import past_of_lists
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.exceptions import warn
 from recolib.inference.cold_start import SCORED_COLD_STARTS, check_cold_start, segment_columns
 from recolib.inference.engine import Engine, Retriever, UserBatch
+from recolib.inference.histories import Histories, read_histories, rows_with
 from recolib.inference.queries import (
     Feats,
     Id,
@@ -58,8 +58,8 @@ class Request:
     inner_id: bool = False
     filter_consumed: bool = True
     random_rec: bool = False
-    history: Ids | Mapping[Any, Ids] | None = None
-    seq: Ids | Mapping[Any, Ids] | None = None
+    history: Histories | None = None
+    seq: Histories | None = None
     context: Feats | None = None
     candidates: Ids | None = None
     exclude: Ids | Mapping[Any, Ids] | None = None
@@ -105,10 +105,9 @@ class Request:
         rows = request._rows(engine, ids, codes, encode=histories is None)
         if histories is not None and engine.network.reads_past:
             assert isinstance(rows, Rows)
-            item_filter, pasts = item_filter.without(histories), histories
-            if self.seq is None:
-                pasts = [np.append(info.log.latest(code), own) for code, own in zip(codes, histories, strict=True)]
-            rows, histories = engine.encoded_once(rows.with_past(past_of_lists(pasts))), None
+            item_filter = item_filter.without(histories)
+            rows = engine.encoded_once(rows_with(info, rows, codes, histories, self.seq is not None))
+            histories = None
         batch = UserBatch(values, codes, rows, item_filter, histories)
         if once:
             twice = pd.Index(values, dtype=values.dtype).duplicated()
@@ -159,14 +158,10 @@ class Request:
                 "this model doesn't support arbitrary seq inference: EASE, SASRec, and models with history=True or "
                 "item_to_item=True do; history=[…] folds items into a user's vector"
             )
-        if not isinstance(history, Mapping):
-            if len(users) > 1:
-                raise ValueError(f"{name} of several users must map each user to their items, got {history!r}")
-            history = {users[0]: history}
-        codes = item_codes_each(engine.data_info, name, history, users, self.inner_id)
-        if not engine.network.reads_past:
-            codes = [np.unique(own) for own in codes]
-        return codes if any(len(own) for own in codes) else None
+        codes = read_histories(engine.data_info, name, history, users, self.inner_id)
+        if codes is None or engine.network.reads_past:
+            return codes
+        return [np.unique(own) for own in codes]
 
     def _item_filter(self, engine: Engine, users: Sequence[Id], generator: torch.Generator) -> ItemFilter:
         """Which items lists may have, in codes."""

@@ -157,7 +157,7 @@ def test_loading_makes_no_optimiser(model, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "others"),
     [
-        ("recommend_user", {"user", "seq", "return_scores"}),
+        ("recommend_user", {"user", "return_scores"}),
         ("recommend", {"users", "columns", "verbose"}),
         ("recommend_to", {"path", "users", "columns", "verbose"}),
     ],
