@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any, cast
 
 import torch
@@ -53,7 +54,10 @@ def side_layout(info: DataInfo, *sides: Side) -> SideLayout:
         for side in sides
         for field in info.schema.codes(side)
     ]
-    return SideLayout(tuple(code_fields), sum(info.schema.n_dense(side) for side in sides))
+    dense = [layout_of(field) for side in sides for field in info.schema.dense(side)]
+    ends = [*accumulate(layout.width for layout in dense)]
+    vectors = [(end - layout.width, end) for layout, end in zip(dense, ends, strict=True) if layout.projected]
+    return SideLayout(tuple(code_fields), sum(layout.width for layout in dense), tuple(vectors))
 
 
 def check_start(settings: Settings, fm: object, freeze_fm: bool, is_new: bool) -> None:

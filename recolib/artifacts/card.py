@@ -179,6 +179,8 @@ def _content(field: Field, info: DataInfo) -> tuple[str, str]:
     facts = kind_of(field).describe(field, info.vocabs.get(field.name), cells)
     slots = f", up to {facts.n_slots} at once" if layout.slots else ""
     values = "" if facts.n_values is None else f"{facts.n_values:,}{slots}"
+    if facts.n_numbers is not None:
+        return values, f"{facts.n_numbers} a row"
     low_to_high = "" if facts.range is None else f"{_number(facts.range[0])} to {_number(facts.range[1])}, "
     return values, "" if facts.mean is None else f"{low_to_high}mean {_number(facts.mean)}"
 

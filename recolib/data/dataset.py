@@ -275,13 +275,14 @@ class DatasetFeat(_Dataset):
         max_list_len: int | None = None,
         consumed: Counting | None = None,
         display_col: Sequence[str] | None = None,
+        vector_col: Sequence[str] | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode a frame with feature columns for training.
 
         Each feature column belongs to one side (``user_col``, ``item_col`` or ``context_col``) and is of one
-        kind (``sparse_col``, ``dense_col`` or ``multi_sparse_col``). If the features of an id change over time, each
-        event has those of its own row, and predictions use the latest: those with the greatest ``time``, or without
-        that column those of the last row.
+        kind (``sparse_col``, ``dense_col``, ``multi_sparse_col`` or ``vector_col``). If the features of an id change
+        over time, each event has those of its own row, and predictions use the latest: those with the greatest
+        ``time``, or without that column those of the last row.
 
         Parameters
         ----------
@@ -326,6 +327,10 @@ class DatasetFeat(_Dataset):
         display_col
             Columns of ``item_features`` or ``train_data`` that models do not see, such as titles: text or integers.
             ``DataInfo.item_frame`` and files have them, for ``recommend(columns=["title"])`` and ``where``.
+        vector_col
+            Columns of vectors, such as embeddings of text or images: a list or an array of numbers in each row, all of
+            one length. Models learn a projection of them to ``embed_size`` numbers. A missing one is the training mean.
+            Give them in ``item_features`` or ``user_features``: each row of events takes their room.
 
         Returns
         -------
@@ -351,7 +356,16 @@ class DatasetFeat(_Dataset):
         events = read_frame(train_data, (), "train_data")  # once: a stream is empty afterwards
         present = {*events.columns, *(c for s in sources.values() for c in s.columns)}
         schema = make_schema(
-            user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val, present, other_col
+            user_col,
+            item_col,
+            context_col,
+            sparse_col,
+            multi_sparse_col,
+            dense_col,
+            pad_val,
+            present,
+            other_col,
+            vector_col,
         )
         if max_list_len is not None:
             check_integer("max_list_len", max_list_len, 1, MAX_WIDTH + 1)

@@ -30,7 +30,7 @@ class Field:
         ``"user"``, ``"item"`` or ``"context"``.
     kind
         The name of its kind in ``recolib.data.kinds.KINDS``: ``"sparse"`` (one code), ``"multi_sparse"`` (several
-        codes of one vocabulary) or ``"dense"`` (a number).
+        codes of one vocabulary), ``"dense"`` (a number) or ``"vector"`` (numbers that mean something together).
     columns
         The frame's columns that it is read from.
     lists
@@ -38,11 +38,13 @@ class Field:
     pad_val
         The value that marks an absent value of a multi-sparse field.
     width
-        How many code columns it has: 1, or the slots of a multi-sparse field.
+        How many columns it has: 1, the slots of a multi-sparse field, or the numbers of a vector.
     mean
         The training mean of a dense field; what stands for a missing value.
     offset, scale
         A dense value x enters the network as ``(x - offset) / scale``.
+    means
+        The training mean of each number of a vector, which enters the network as ``(x - means) / scale``.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Field:
     mean: float = 0.0
     offset: float = 0.0
     scale: float = 1.0
+    means: tuple[float, ...] = ()
 
     @property
     def is_id(self) -> bool:

@@ -435,7 +435,7 @@ class DataInfo:
 
     @property
     def dense_col(self) -> Feature:
-        """The dense columns."""
+        """The dense and vector columns."""
         return self._feature("dense")
 
     @property
@@ -445,7 +445,7 @@ class DataInfo:
 
     @property
     def user_dense_col(self) -> Feature:
-        """The dense columns of users."""
+        """The dense and vector columns of users."""
         return self._feature("dense", "user")
 
     @property
@@ -455,7 +455,7 @@ class DataInfo:
 
     @property
     def item_dense_col(self) -> Feature:
-        """The dense columns of items."""
+        """The dense and vector columns of items."""
         return self._feature("dense", "item")
 
     @property

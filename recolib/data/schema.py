@@ -24,7 +24,7 @@ RESERVED = ("user", "item", "label")
 
 @dataclass(frozen=True)
 class Schema:
-    """All fields, side by side; on each side the id first, then sparse, multi-sparse and dense fields."""
+    """All fields, side by side; on each side the id first, then sparse, multi-sparse, dense and vector fields."""
 
     fields: tuple[Field, ...]
 
@@ -91,13 +91,18 @@ class Schema:
 
     def to_json(self) -> str:
         """The schema as text that ``from_json`` reads."""
-        return json.dumps([asdict(field) for field in self.fields])
+        entries = [asdict(field) for field in self.fields]
+        for entry in entries:
+            if not entry["means"]:  # as before there were vectors: a fingerprint is of this text
+                del entry["means"]
+        return json.dumps(entries)
 
     @classmethod
     def from_json(cls, text: str) -> Schema:
         """The schema that ``to_json`` wrote."""
         entries: list[dict[str, Any]] = json.loads(text)
-        return cls(tuple(replace(Field(**entry), columns=tuple(entry["columns"])) for entry in entries))
+        fields = (Field(**entry) for entry in entries)
+        return cls(tuple(replace(one, columns=tuple(one.columns), means=tuple(one.means)) for one in fields))
 
 
 def make_schema(
@@ -110,12 +115,13 @@ def make_schema(
     pad_val: int | str | Sequence[int | str] = "missing",
     present: Collection[str] | None = None,
     other_col: Mapping[str, Sequence[str | Sequence[str]]] | None = None,
+    vector_col: Sequence[str] | None = None,
 ) -> Schema:
     """The schema that these lists of columns describe.
 
     Parameters
     ----------
-    user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val, other_col
+    user_col, item_col, context_col, sparse_col, multi_sparse_col, dense_col, pad_val, other_col, vector_col
         As in ``DatasetFeat.build_trainset``.
     present
         The columns that the frames have, if they are to be checked.
@@ -131,7 +137,8 @@ def make_schema(
         "item": read_names(item_col, "item_col"),
         "context": read_names(context_col, "context_col"),
     }
-    given = {"sparse": sparse_col, "multi_sparse": multi_sparse_col, "dense": dense_col, **(other_col or {})}
+    given = {"sparse": sparse_col, "multi_sparse": multi_sparse_col, "dense": dense_col, "vector": vector_col}
+    given |= other_col or {}
     check_names(given, list(KINDS), "a kind of column")
     groups = {name: kind.groups(given.get(name), f"{name}_col") for name, kind in KINDS.items()}
     kinds = {name: [column for group in some for column in _columns(group)] for name, some in groups.items()}
@@ -145,7 +152,8 @@ def make_schema(
         raise ValueError(f"columns {reserved} are the interaction itself, not features: take them out of the lists")
     _refuse_unplaced(set(kind_name) - set(side_of), "have no side: name them in user_col, item_col or context_col")
     _refuse_unplaced(
-        set(side_of) - set(kind_name), "have no kind: name them in sparse_col, multi_sparse_col or dense_col"
+        set(side_of) - set(kind_name),
+        "have no kind: name them in sparse_col, multi_sparse_col, dense_col or vector_col",
     )
     pads = {"multi_sparse": _pads(pad_val, len(groups["multi_sparse"]))}
 

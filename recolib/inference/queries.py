@@ -153,7 +153,8 @@ def coded_fields(info: DataInfo, side: Side, names: Sequence[str], argument: str
     dense = [name for name in names if layout_of(of_column[name]).part == "dense"]
     if dense:
         raise ValueError(
-            f"{argument} needs values that are groups, and {dense[0]!r} is a dense column: use a sparse one"
+            f"{argument} needs values that are groups, and {dense[0]!r} is a {of_column[dense[0]].kind} column: use a "
+            "sparse one"
         )
     return [of_column[name] for name in names]
 

@@ -117,8 +117,10 @@ def sample_users(info: DataInfo, rng: np.random.Generator) -> Rows:
     for field in info.schema.codes("context"):
         values = rng.integers(0, len(info.vocabs[field.name]) + 1, len(codes))
         context_rows.codes[:, info.schema.span(field).start] = torch.from_numpy(values)
-    spread = torch.from_numpy(rng.standard_normal(context_rows.dense.shape)).float()
-    return info.users.rows[torch.from_numpy(codes)].join(Rows(context_rows.codes, context_rows.dense + spread))
+    for field in info.schema.dense("context"):  # a vector's mean square length is 1, as a number's is
+        numbers = context_rows.dense[:, info.schema.span(field)]
+        numbers += torch.from_numpy(rng.standard_normal(numbers.shape) / np.sqrt(numbers.shape[1])).float()
+    return info.users.rows[torch.from_numpy(codes)].join(context_rows)
 
 
 def _codes(codes: NDArray[np.integer], network: Network) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,21 @@ class CodeField:
 
 @dataclass(frozen=True)
 class SideLayout:
-    """The columns of a side's ``Rows``: code fields in the order of their columns, and the number of dense columns."""
+    """The columns of a side's ``Rows``.
+
+    Attributes
+    ----------
+    code_fields
+        The fields of codes in the order of their columns.
+    n_dense
+        The number of dense columns.
+    vectors
+        Where among these the numbers of a vector begin and end, which together are one field; each other is a field.
+    """
 
     code_fields: tuple[CodeField, ...]
     n_dense: int = 0
+    vectors: tuple[tuple[int, int], ...] = ()
 
     @property
     def blocks(self) -> tuple[slice, ...]:
@@ -54,7 +65,7 @@ class SideLayout:
     def numbers(self, combiner: Combiner, first: int = 0) -> tuple[int, ...]:
         """The field number of each position, counted from ``first``."""
         repeats = [field.width if field.multi and combiner == "normal" else 1 for field in self.code_fields]
-        repeats += [1] * self.n_dense
+        repeats += [1] * (self.n_dense - sum(end - begin - 1 for begin, end in self.vectors))
         return tuple(first + number for number, n in enumerate(repeats) for _ in range(n))
 
 
@@ -62,7 +73,8 @@ class FieldEmbedding(nn.Module):
     """The vectors and linear weights of one side's fields.
 
     All code fields share a table, each with a block of rows in it: the average of its trained values, the
-    unknown value (code 0), then all values by code. A dense field has one vector v, and its vector is x·v.
+    unknown value (code 0), then all values by code. A dense field has one vector v, and its vector is x·v. Each number
+    of a vector field has one, too, and the field's vector is the sum of their x·v: a projection.
 
     Parameters
     ----------
@@ -83,10 +95,12 @@ class FieldEmbedding(nn.Module):
     ----------
     reg
         The L2 penalty in training: ``reg`` times ‖v‖² + w² of all table rows that are looked up, as a mean over the
-        rows of the batch. It is added to their gradients, not to the loss.
+        rows of the batch, and of projections. It is added to their gradients, not to the loss.
     prior
         The L2 penalty that each vector has once an epoch beside that: how much of it a lookup of each table row has,
         (rows,). None is no penalty.
+    prior_of_projections
+        The same of projections: how much of it a row has, whatever it is.
     prior_of_weights
         Whether linear weights have it, too.
     prior_share
@@ -119,6 +133,7 @@ class FieldEmbedding(nn.Module):
         nn.init.zeros_(self.weights.weight)
         self.reg = 0.0
         self.prior: Tensor | None = None
+        self.prior_of_projections: Tensor | float = 0.0
         self.prior_of_weights, self.prior_share = True, 1.0
         self._has_slots = any(field.multi for field in layout.code_fields)
         widest = max((field.width for field in layout.code_fields if field.multi), default=0)
@@ -145,10 +160,31 @@ class FieldEmbedding(nn.Module):
             vectors, weights = lookup(self.vectors, self.weights, at, decay, of_weights)
             fields = Fields(vectors, weights, self.present.expand(weights.shape))
         if self.layout.n_dense:
-            x = rows.dense
-            always = self.present.expand(x.shape)  # a missing number counts as the mean
-            fields = fields.join(Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, always))
+            fields = fields.join(self._of_numbers(rows.dense))
         return Fields(dropout(fields.vectors, self.dropout, self.training), fields.weights, fields.present)
+
+    def _of_numbers(self, x: Tensor) -> Fields:
+        """The fields of numbers (..., D); one that is missing counts as the mean."""
+        if not self.layout.vectors:
+            always = self.present.expand(x.shape)
+            return Fields(x.unsqueeze(-1) * self.dense_vectors, x * self.dense_weights, always)
+        parts, end = list[tuple[Tensor, Tensor]](), 0
+        for begin, after in (*self.layout.vectors, (x.shape[-1],) * 2):
+            single, vectors, weights = x[..., end:begin], self.dense_vectors, self.dense_weights
+            parts.append((single.unsqueeze(-1) * vectors[end:begin], single * weights[end:begin]))
+            if begin < after:
+                several, both = x[..., begin:after], (vectors[begin:after], weights[begin:after])
+                projection, weight = both if not self.training else self._penalised(*both, x)
+                parts.append(((several @ projection).unsqueeze(-2), (several @ weight).unsqueeze(-1)))
+            end = after
+        found, linear = (torch.cat(some, dim) for some, dim in zip(zip(*parts, strict=True), (-2, -1), strict=True))
+        return Fields(found, linear, self.present.expand(linear.shape))
+
+    def _penalised(self, projection: Tensor, weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A projection and its linear weights, whose gradients have the penalties of a batch of numbers (..., D)."""
+        decay = 2 * self.reg + 2 * self.prior_share * self.prior_of_projections * x.shape[:-1].numel()
+        of_weight = decay if self.prior_of_weights else 2 * self.reg
+        return _Decayed.apply(projection, decay), _Decayed.apply(weight, of_weight)
 
     def _decay(self, at: Tensor, codes: Tensor) -> Tensor | float:
         """What part of itself each row that is looked up for some rows of codes adds to its gradient."""
@@ -173,7 +209,7 @@ class FieldEmbedding(nn.Module):
         of_weights
             Whether linear weights are penalised, too.
         """
-        self.prior, self.prior_of_weights = None, of_weights
+        self.prior, self.prior_of_weights, self.prior_of_projections = None, of_weights, 0.0
         if not prior:
             return
         counts, first = self.weights.weight.new_zeros(self.layout.n_rows), 0
@@ -181,6 +217,8 @@ class FieldEmbedding(nn.Module):
             present = codes != ABSENT
             at = (codes + self.offsets[first : first + codes.shape[-1]])[present]
             each = torch.as_tensor(times, device=counts.device).to(counts.dtype)
+            if not first:  # each row looks all of a projection up
+                self.prior_of_projections = prior / (each.sum() if each.dim() else each * len(codes)).clamp_min(1e-3)
             each = each.unsqueeze(-1).expand(codes.shape)[present] if each.dim() else each.expand(len(at))
             counts += torch.bincount(at.long(), each, minlength=len(counts)).to(counts.dtype)
             first += codes.shape[-1]
@@ -235,6 +273,22 @@ class FieldEmbedding(nn.Module):
             torch.cat([part.weights for part in parts], -1),
             torch.cat([part.present for part in parts], -1),
         )
+
+
+class _Decayed(torch.autograd.Function):
+    """Weights as they are; in the backward pass each adds a part of itself to its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, decay: Tensor | float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The weights."""
+        ctx.save_for_backward(weights)
+        ctx.decay = decay
+        return weights.view_as(weights)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The gradient, and the penalty's."""
+        return gradient + ctx.decay * ctx.saved_tensors[0], None
 
 
 def _sums(values: Tensor, place: Tensor, n: int) -> Tensor:

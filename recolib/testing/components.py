@@ -33,7 +33,7 @@ class Columns:
 
 TAGS, GENRES = CodeField(3, width=2, multi=True), CodeField(6, width=3, multi=True)
 OF_USERS = SideLayout((CodeField(9), TAGS, CodeField(4)), 2)
-OF_ITEMS = SideLayout((CodeField(8), CodeField(2), GENRES), 2)
+OF_ITEMS = SideLayout((CodeField(8), CodeField(2), GENRES), 4, vectors=((1, 4),))
 COLUMNS = (
     Columns("ids alone", SideLayout((CodeField(9),)), SideLayout((CodeField(8),))),
     Columns("all kinds of columns", OF_USERS, OF_ITEMS),

@@ -36,6 +36,7 @@ def two_tastes(n_users: int = N_USERS, n_items: int = N_ITEMS, seed: int = 0) ->
             "price": items * 1.5,
             "hour": rng.integers(0, 4, n),
             "tags": [[["x", "y", "z"][i % 3]] * (i % 2) for i in items],
+            "cover": [[0.1 * i, 3.0 - i % 5, np.cos(i)] for i in items.tolist()],
         }
     )
 
@@ -48,7 +49,7 @@ def rated(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     known = frame.drop_duplicates("item")
     across["item"] = [flipped[item] for item in across["item"]]
     across = across[across["item"].isin(known["item"].tolist())]
-    for column in ("genre1", "genre2", "price", "tags"):
+    for column in ("genre1", "genre2", "price", "tags", "cover"):
         of_item = dict(zip(known["item"], known[column], strict=True))
         across[column] = [of_item[item] for item in across["item"]]
     both = pd.concat([frame.assign(label=5), across.assign(label=1)], ignore_index=True)
@@ -103,11 +104,12 @@ COLUMNS: dict[str, dict[str, Any] | None] = {
     "sparse": {"user_col": ["sex"], "item_col": ["genre1"], "sparse_col": ["sex", "genre1"]},
     "all kinds": {
         "user_col": ["sex", "age"],
-        "item_col": ["genre1", "genre2", "price", "tags"],
+        "item_col": ["genre1", "genre2", "price", "tags", "cover"],
         "context_col": ["hour"],
         "sparse_col": ["sex", "hour"],
         "dense_col": ["age", "price"],
         "multi_sparse_col": [["genre1", "genre2"], "tags"],
+        "vector_col": ["cover"],
     },
 }
 """Columns to encode of the frame, by what there is of them."""

@@ -147,6 +147,71 @@ def test_a_number_scales_its_vector_and_weight():
     assert fields.present.tolist() == [[True, True, True]] * 2
 
 
+VECTORS = SideLayout((ID,), 9, vectors=((1, 5), (6, 8)))
+"""A number, a vector of four, a number, a vector of two, and a number."""
+
+
+def test_a_vector_is_projected_as_one_field():
+    embedding, x = filled(VECTORS), torch.randn(7, 9)
+    fields = embedding(Rows(torch.zeros(7, 1, dtype=torch.int32), x))
+    assert VECTORS.numbers("sqrtn") == (0, 1, 2, 3, 4, 5)
+    assert fields.vectors.shape == (7, 6, DIM)
+    assert fields.present.all()
+    projection, weight = embedding.dense_vectors, embedding.dense_weights
+    for at, (begin, end) in enumerate([(0, 1), (1, 5), (5, 6), (6, 8), (8, 9)], start=1):
+        torch.testing.assert_close(fields.vectors[:, at], x[:, begin:end] @ projection[begin:end])
+        torch.testing.assert_close(fields.weights[:, at], x[:, begin:end] @ weight[begin:end])
+
+
+def test_vectors_alone_are_fields_and_keep_leading_dimensions():
+    embedding = filled(SideLayout((), 4, vectors=((0, 2), (2, 4))))
+    fields = embedding(Rows(torch.empty(2, 3, 0, dtype=torch.int32), torch.randn(2, 3, 4)))
+    assert fields.vectors.shape == (2, 3, 2, DIM)
+    assert fields.weights.shape == fields.present.shape == (2, 3, 2)
+
+
+@pytest.mark.parametrize("width", [2, 30, 500])
+def test_a_projected_vector_starts_in_the_scale_of_other_vectors(width):
+    torch.manual_seed(0)
+    embedding = FieldEmbedding(SideLayout((CodeField(1000),), width, ((0, width),)), 64, init_std=0.3)
+    x = torch.nn.functional.normalize(torch.randn(1000, width), dim=1)  # of mean square length 1, as data is
+    found = embedding(Rows(torch.arange(1000, dtype=torch.int32)[:, None], x)).vectors.std((0, 2))
+    assert found.tolist() == pytest.approx([0.3, 0.3], rel=0.15)
+
+
+@pytest.mark.parametrize("of_weights", [True, False])
+def test_projections_have_the_penalties_of_what_is_looked_up(of_weights):
+    """An epoch of two batches has the prior once, and each batch has the whole of ``reg``."""
+    plain, embedding = filled(VECTORS), filled(VECTORS)
+    codes, x = torch.tensor([[1], [1], [2]], dtype=torch.int32), torch.randn(3, 9)
+    embedding.reg = 0.25
+    embedding.set_prior(1.5, [codes], of_weights=of_weights)
+    for one in (plain, embedding):
+        for batch in (slice(0, 2), slice(2, 3)):
+            fields = one(Rows(codes[batch], x[batch]))
+            (fields.vectors.sum() + fields.weights.sum()).backward()
+    is_vector = torch.tensor([begin <= at < end for at in range(9) for begin, end in [(1, 5)]])
+    is_vector |= torch.tensor([6 <= at < 8 for at in range(9)])
+    both = 2 * 1.5 + 2 * 2 * 0.25
+    more = embedding.dense_vectors.grad - plain.dense_vectors.grad
+    torch.testing.assert_close(more, both * is_vector[:, None] * plain.dense_vectors)
+    more = embedding.dense_weights.grad - plain.dense_weights.grad
+    torch.testing.assert_close(more, (both if of_weights else 2 * 2 * 0.25) * is_vector * plain.dense_weights)
+    embedding.zero_grad()
+    fields = embedding.eval()(Rows(codes, x))
+    (fields.vectors.sum() + fields.weights.sum()).backward()
+    torch.testing.assert_close(embedding.dense_vectors.grad, plain.dense_vectors.grad)
+
+
+@pytest.mark.parametrize("times", [2.0, torch.tensor([1.0, 3.0, 2.0])], ids=["alike", "each"])
+def test_the_prior_of_projections_counts_how_often_rows_are_looked_up(times):
+    embedding = filled(VECTORS)
+    embedding.set_prior(1.5, [torch.tensor([[1], [1], [2]])], times)
+    assert float(embedding.prior_of_projections) == pytest.approx(1.5 / 6)
+    embedding.set_prior(0.0, [torch.tensor([[1]])])
+    assert embedding.prior_of_projections == 0.0
+
+
 def test_leading_dimensions_are_kept():
     layout = SideLayout((ID, GENRES), 1)
     embedding = filled(layout)

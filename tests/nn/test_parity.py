@@ -89,7 +89,10 @@ def embed_by_hand(embedding: FieldEmbedding, layout: SideLayout, combiner: str, 
         start, column = start + field.n_values + 2, column + field.width
     for number in range(layout.n_dense):
         x = rows.dense[:, number]
-        positions.append((x[:, None] * embedding.dense_vectors[number], x * embedding.dense_weights[number]))
+        one = x[:, None] * embedding.dense_vectors[number], x * embedding.dense_weights[number]
+        if any(begin < number < end for begin, end in layout.vectors):  # one more number of a vector
+            one = tuple(before + more for before, more in zip(positions.pop(), one, strict=True))
+        positions.append(one)
     return positions
 
 
@@ -153,7 +156,11 @@ class World:
 
     @property
     def user_side(self) -> SideLayout:
-        return SideLayout(self.user.code_fields + self.context.code_fields, self.user.n_dense + self.context.n_dense)
+        return SideLayout(
+            self.user.code_fields + self.context.code_fields,
+            self.user.n_dense + self.context.n_dense,
+            self.user.vectors,
+        )
 
     def embed_by_hand(self, network: Network, users: Rows, items: Rows) -> list[tuple]:
         of_users = embed_by_hand(network.user, self.user_side, self.combiner, users)
@@ -165,6 +172,7 @@ WORLDS = {
     "ids": World(SideLayout((CodeField(9),)), SideLayout((CodeField(8),))),
     "user-dense": World(SideLayout((CodeField(9), CodeField(3)), 2), SideLayout((CodeField(8),))),
     "item-dense": World(SideLayout((CodeField(9),)), SideLayout((CodeField(8),), 3)),
+    "vectors": World(SideLayout((CodeField(9),), 3, ((0, 3),)), SideLayout((CodeField(8),), 8, ((1, 4), (4, 6)))),
     "context": World(
         SideLayout((CodeField(9),)), SideLayout((CodeField(8),)), SideLayout((CodeField(4), CodeField(2)), 1)
     ),

@@ -5,8 +5,9 @@ from recolib.data.kinds.dense import Dense
 from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
 from recolib.data.kinds.multi_sparse import MultiSparse
 from recolib.data.kinds.sparse import Sparse
+from recolib.data.kinds.vector import Vector
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Sparse(), MultiSparse(), Dense())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Sparse(), MultiSparse(), Dense(), Vector())}
 """Each kind by its name. On each side, fields stand in the order of their kinds here."""
 
 

@@ -30,11 +30,14 @@ class Layout(NamedTuple):
         How many columns of that part.
     slots
         Whether the columns are slots of one feature, pooled, of which some may be ``ABSENT``.
+    projected
+        Whether the columns are the numbers of one vector, so that together they have one place among the fields.
     """
 
     part: Part
     width: int = 1
     slots: bool = False
+    projected: bool = False
 
 
 class Learnt(NamedTuple):
@@ -60,6 +63,7 @@ class Facts:
     n_slots: int = 1
     mean: float | None = None
     range: tuple[float, float] | None = None
+    n_numbers: int | None = None
 
 
 class Kind:
