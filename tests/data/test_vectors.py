@@ -299,7 +299,7 @@ def test_a_file_whose_field_contradicts_itself_is_refused(means: list[Any]):
     header, arrays = built()[1].packed()
     entries = json.loads(header["schema"])
     entries[-1]["means"] = means
-    with pytest.raises(ValueError, match="field 'text' has (a mean for each of its numbers|finite means)"):
+    with pytest.raises(ValueError, match=r"field 'text' has (a mean for each of its numbers|finite means)"):
         DataInfo.unpacked(header | {"schema": json.dumps(entries)}, arrays)
 
 

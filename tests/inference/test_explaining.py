@@ -24,7 +24,7 @@ from recolib.recommender import Recommender
 pytestmark = pytest.mark.filterwarnings("ignore:no context given")
 WHOLE = {"FM", "AFM", "IFM"}
 COLUMNS = ["term", "kind", "first", "second", "first_value", "second_value", "contribution"]
-ALL_KINDS = ["user", "sex", "hour", "age", "item", "genre1", "tags", "price"]
+ALL_KINDS = ["user", "sex", "hour", "age", "item", "genre1", "tags", "price", "cover"]
 """The columns of the world of all kinds in the order of their fields."""
 
 
@@ -161,7 +161,7 @@ def test_attentive_pairs_are_weighted_by_one_softmax(cls: Any, settings: Any) ->
     fields = fields_of(model, 100, "i3", 2)
     found = by_columns(model.explain(100, "i3", {"hour": 2}))
     logits, values = {}, {}
-    for i, j in combinations(range(8), 2):
+    for i, j in combinations(range(len(ALL_KINDS)), 2):
         e = fields.vectors[i] * fields.vectors[j]
         logits[i, j] = float(torch.relu(pairs.attention(e)) @ pairs.query / pairs.temperature)
         direction = pairs.direction if cls is AFM else (pairs.fields[i] * pairs.fields[j]) @ pairs.mixture
@@ -183,6 +183,7 @@ def test_values_are_those_of_the_frame(fm: Recommender) -> None:
         **{name: row[name] for name in ("user", "sex", "hour", "age", "item", "price")},
         "genre1": "odd, third",
         "tags": "x",
+        "cover": "[0.9, -1, -0.911]",
     }
     assert [type(values[name]) for name in ("user", "sex", "age")] == [int, str, float]
     pair = reasons.loc["age \N{MULTIPLICATION SIGN} genre1"]

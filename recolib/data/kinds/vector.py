@@ -92,7 +92,10 @@ class Vector(Kind):
 
     def show(self, cells: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> str:
         """The first numbers, and how many there are."""
-        few = [x * field.scale + mean for x, mean in zip(cells[:N_SHOWN], field.means, strict=False)]
+        decimals = 3 - int(np.floor(np.log10(field.scale)))  # so that what float32 made of 0 is 0
+        few = [
+            round(x * field.scale + mean, decimals) + 0.0 for x, mean in zip(cells[:N_SHOWN], field.means, strict=False)
+        ]
         more = f", … {field.width} numbers" if field.width > N_SHOWN else ""
         return f"[{', '.join(f'{x:.3g}' for x in few)}{more}]"
 
