@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, cast, runtime_checkable
 
 import narwhals as nw
+import numpy as np
 import pandas as pd
 
 
@@ -65,7 +66,19 @@ def _plain_column(column: pd.Series) -> pd.Series:
 
 
 def _cast(values: Any) -> Any:
-    return values.cast(_plain(values.type))
+    lists = _end_to_end(values) if "list_view" in str(values.type).partition("<")[0] else values
+    return lists.cast(_plain(values.type))
+
+
+def _end_to_end(values: Any) -> Any:
+    """A "view" of lists as lists; Arrow's own cast of one in which a list is missing loses the lists behind it."""
+    import pyarrow as pa  # there is an array of it
+
+    lists: list[Any] = []
+    for chunk in values.chunks if isinstance(values, pa.ChunkedArray) else [values]:
+        ends = np.cumsum(chunk.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+        lists.append(pa.LargeListArray.from_arrays(np.append(0, ends), chunk.flatten(), mask=chunk.is_null()))
+    return pa.chunked_array(lists, pa.large_list(values.type.value_type))
 
 
 def _plain(dtype: Any) -> Any:

@@ -124,3 +124,13 @@ def test_reading_warns_of_nothing():
 def test_a_column_is_no_frame(data):
     with pytest.raises(ValueError, match="train_data must be a pandas, polars or pyarrow frame, got"):
         DatasetPure.build_trainset(data)
+
+
+@pytest.mark.parametrize("as_pandas", [False, True])
+def test_lists_that_come_as_views_may_be_missing(as_pandas):
+    tags = [["a", "b"], None, ["b"], [], ["c", "a"]]
+    views = pa.chunked_array([pa.array(some, pa.list_view(pa.string())) for some in (tags[:3], tags[3:])])
+    table = pa.table({"user": range(5), "item": range(5), "label": [1] * 5, "tags": views})
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype) if as_pandas else table
+    info = DatasetFeat.build_trainset(frame, item_col=["tags"], multi_sparse_col=["tags"])[1]
+    assert info.item_frame()["tags"].tolist() == [["a", "b"], [], ["b"], [], ["c", "a"]]
