@@ -117,9 +117,9 @@ def sample_users(info: DataInfo, rng: np.random.Generator) -> Rows:
     for field in info.schema.codes("context"):
         values = rng.integers(0, len(info.vocabs[field.name]) + 1, len(codes))
         context_rows.codes[:, info.schema.span(field).start] = torch.from_numpy(values)
-    for field in info.schema.dense("context"):  # a vector's mean square length is 1, as a number's is
+    for field in info.schema.dense("context"):  # the absolute numbers of a vector come to about 1, as one number is
         numbers = context_rows.dense[:, info.schema.span(field)]
-        numbers += torch.from_numpy(rng.standard_normal(numbers.shape) / np.sqrt(numbers.shape[1])).float()
+        numbers += torch.from_numpy(rng.standard_normal(numbers.shape) / numbers.shape[1]).float()
     return info.users.rows[torch.from_numpy(codes)].join(context_rows)
 
 

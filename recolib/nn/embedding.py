@@ -130,6 +130,8 @@ class FieldEmbedding(nn.Module):
         self.dense_weights = nn.Parameter(torch.zeros(layout.n_dense))
         nn.init.normal_(self.vectors.weight, std=init_std)
         nn.init.normal_(self.dense_vectors, std=init_std)
+        for begin, end in layout.vectors:  # whose numbers are about 1 / width
+            self.dense_vectors.data[begin:end] *= (end - begin) ** 0.5
         nn.init.zeros_(self.weights.weight)
         self.reg = 0.0
         self.prior: Tensor | None = None
@@ -181,10 +183,14 @@ class FieldEmbedding(nn.Module):
         return Fields(found, linear, self.present.expand(linear.shape))
 
     def _penalised(self, projection: Tensor, weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """A projection and its linear weights, whose gradients have the penalties of a batch of numbers (..., D)."""
-        decay = 2 * self.reg + 2 * self.prior_share * self.prior_of_projections * x.shape[:-1].numel()
-        of_weight = decay if self.prior_of_weights else 2 * self.reg
-        return _Decayed.apply(projection, decay), _Decayed.apply(weight, of_weight)
+        """A projection and its linear weights, whose gradients have the penalties of a batch of numbers (..., D).
+
+        The weights are larger than those of a vector of their own by the root of how many there are, as the numbers are
+        smaller, and the penalty is less by as much.
+        """
+        by_row = self.prior_share * self.prior_of_projections * x.shape[:-1].numel()
+        decays = [2 * (self.reg + (by_row if of_it else 0.0)) / len(weight) for of_it in (True, self.prior_of_weights)]
+        return tuple(_Decayed.apply(one, decay) for one, decay in zip((projection, weight), decays, strict=True))
 
     def _decay(self, at: Tensor, codes: Tensor) -> Tensor | float:
         """What part of itself each row that is looked up for some rows of codes adds to its gradient."""

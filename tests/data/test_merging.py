@@ -16,7 +16,8 @@ from worlds import COLUMNS, rated, two_tastes
 from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions
 from recolib.data.rows import ABSENT
 
-ALL = COLUMNS["all kinds"] or {}
+ALL = {name: [one for one in columns if one != "cover"] for name, columns in (COLUMNS["all kinds"] or {}).items()}
+"""All kinds of columns but vectors, which tests/data/test_vectors.py merges."""
 USER, ITEM = ["sex", "age"], ["genre1", "genre2", "price", "tags"]
 
 

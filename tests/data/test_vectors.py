@@ -7,6 +7,7 @@ import re
 import warnings
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -92,7 +93,7 @@ def test_vectors_come_in_columns_of_any_library(form: str):
     rows = built(item_features=forms()["lists"])[1].items.rows.dense
     assert torch.equal(built(item_features=forms()[form])[1].items.rows.dense, rows)
     known = np.delete(vectors(), 1, axis=0)
-    of_known = (known - known.mean(0)) / np.sqrt(np.square(known - known.mean(0)).sum(1).mean())
+    of_known = (known - known.mean(0)) / np.abs(known - known.mean(0)).sum(1).mean()
     np.testing.assert_allclose(np.delete(rows[1:], 1, axis=0), of_known, atol=1e-6)
     assert not rows[2].any()
 
@@ -130,12 +131,13 @@ def test_vectors_may_stand_in_the_events_and_are_of_any_side():
     assert by_column["text"].endswith(", … 5 numbers]")
 
 
+@hypothesis.settings(max_examples=20)
 @given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3))
 def test_the_scale_of_vectors_makes_no_difference(shift: float, scale: float):
     moved = texts().assign(text=[vector * scale + shift for vector in vectors()])
     before, after = (built(item_features=frame)[1].items.rows.dense for frame in (texts(), moved))
     assert (before - after).abs().max() < 1e-9 * (1e3 + abs(shift)) / scale + 1e-5
-    assert np.square(before[1:]).sum(1).mean() == pytest.approx(1.0, abs=1e-5)
+    assert np.abs(before[1:]).sum(1).mean() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_equal_vectors_are_zero():

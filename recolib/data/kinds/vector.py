@@ -30,9 +30,9 @@ Bools = NDArray[np.bool_]
 class Vector(Kind):
     """A column of lists or arrays of as many numbers each. A missing one is the training mean.
 
-    The mean of each number is subtracted, and all are divided by one scalar, so that the vectors' mean square length
-    is 1: their directions stay what they were, and a projection by weights of one scale has vectors of that scale,
-    however many numbers there are.
+    The mean of each number is subtracted, and all are divided by one scalar, so that directions stay what they were. It
+    is such that the sum of a vector's absolute numbers has mean 1, as a standardised number's is about 1: a step of
+    Adam, which moves all weights as far, then moves a projected vector as far as that of a category or a number.
     """
 
     name = "vector"
@@ -71,8 +71,8 @@ class Vector(Kind):
         for part in _blocks(numbers):
             total += (numbers[part] - first)[given[part]].sum(0)  # so that the mean of equal numbers equals them
         means = first + total / n
-        squares = sum(float(np.square((numbers[part] - means)[given[part]]).sum()) for part in _blocks(numbers))
-        field = replace(field, width=width, means=tuple(means.tolist()), scale=float(np.sqrt(squares / n)) or 1.0)
+        size = sum(float(np.abs((numbers[part] - means)[given[part]]).sum()) for part in _blocks(numbers)) / n
+        field = replace(field, width=width, means=tuple(means.tolist()), scale=size or 1.0)
         return Learnt(field, None, _scale(numbers, given, field))
 
     def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[None, Cells]:
@@ -134,7 +134,7 @@ def _scale(numbers: Numbers, given: Bools, field: Field) -> NDArray[np.float32]:
     if n_beyond:
         warn(
             f"column {field.name!r} has {n_beyond} vectors far outside training's range, more than {MAX_DEVIATIONS:g} "
-            "times as long: their numbers are cut",
+            "times as large: their numbers are cut",
             OutOfRangeWarning,
         )
     return scaled
