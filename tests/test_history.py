@@ -166,7 +166,7 @@ def test_the_latest_items_count_and_a_hole_takes_no_place(hole: int, longest: in
     model = fitted(FM, {"history": True})
     past = Past(torch.from_numpy(items), torch.tensor([[0, 10, hole]]))
     found = PastItems.of(past, torch.Size([1]), longest, model.engine.network.item)
-    assert found.items[found.pairs[1]].tolist() == left
+    assert found.pairs[1].tolist() == left
     empty = PastItems.of(None, torch.Size([2]), longest, model.engine.network.item)
     assert len(empty) == 2
     assert len(empty.pairs[0]) == 0

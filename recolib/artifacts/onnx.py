@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recolib.data.encoding import blank_rows
@@ -28,6 +29,7 @@ from recolib.data.kinds import kind_of, layout_of
 from recolib.data.rows import ABSENT, AVERAGE, UNKNOWN, Rows
 from recolib.files import local_path, write_file
 from recolib.nn import Network, NetworkSide, NetworkState
+from recolib.nn.past import PastItems
 from recolib.settings import Settings
 from recolib.version import __version__
 
@@ -49,10 +51,15 @@ class Encoder(nn.Module):
         self.side: NetworkSide = side
 
     def forward(self, rows: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Codes (B, C) and, if there are numbers, these (B, D)."""
-        codes = rows[0]
-        dense = rows[1] if len(rows) > 1 else torch.empty(codes.shape[0], 0)
-        return tuple(tensors_of(self.network.encode(self.side, Rows(codes, dense)), self.side).values())
+        """Codes (B, C), if there are numbers these (B, D), and what users consumed (B, L), if the network reads it."""
+        (codes, *rest), network = rows, self.network
+        history = rest.pop() if self.side == "user" and network.reads_past else None
+        both = Rows(codes, rest[0] if rest else torch.empty(codes.shape[0], 0))
+        if not network.reads_past:
+            state = network.encode(self.side, both)
+        else:
+            state = network.encode_fields(self.side, *network.fields(self.side, both, history))
+        return tuple(tensors_of(state, self.side).values())
 
 
 class Joint(nn.Module):
@@ -101,7 +108,7 @@ def export(settings: Settings, network: Network, path: str | os.PathLike[str]) -
     try:
         about = _about(settings, network)
         about["graphs"] = _write_graphs(settings.data_info, _still(network), beside)
-        write_file(beside / ROWS, "rows", {}, _rows(settings.data_info))
+        write_file(beside / ROWS, "rows", {}, _rows(settings.data_info, network))
         about["files"] = {file.name: _digest(file) for file in sorted(beside.iterdir())}
         (beside / MANIFEST).write_text(json.dumps(about), "ascii")
         _move(beside, folder)
@@ -173,8 +180,11 @@ def _graphs(info: DataInfo, network: Network) -> list[Graph]:
     of_user, of_item = tensors_of(user, "user"), tensors_of(item, "item")
     paired = {name: tensor[:N_USERS] for name, tensor in of_item.items()}
     by_pair, by_all = (Joint(network, user, item, by_pair) for by_pair in (True, False))
+    of_rows = _columns_of(user_rows)
+    if network.reads_past:
+        of_rows["history"] = torch.zeros(N_USERS, network.max_history, dtype=torch.int64)
     return [
-        Graph("encode_user", Encoder(network, "user"), [_columns_of(user_rows)], [users], [*of_user]),
+        Graph("encode_user", Encoder(network, "user"), [of_rows], [users], [*of_user]),
         Graph("encode_item", Encoder(network, "item"), [_columns_of(item_rows)], [items], [*of_item]),
         Graph("score", by_all, [of_user, of_item], [users, items], ["logits"]),
         Graph("score_pairs", by_pair, [of_user, paired], [users, users], ["logits"]),
@@ -256,8 +266,11 @@ def _columns(info: DataInfo, *sides: Any) -> dict[str, Any]:
     return columns
 
 
-def _rows(info: DataInfo) -> dict[str, Any]:
-    """The rows of all ids by code, the average for code 0, and what users consumed; the context is unknown."""
+def _rows(info: DataInfo, network: Network) -> dict[str, Any]:
+    """The rows of all ids by code, the average for code 0, and what users consumed; the context is unknown.
+
+    Of a network that reads what users consumed, too, the latest items of each in order, padded by zeros behind.
+    """
     consumed = info.user_consumed
     users, items = (rows.averaged(np.arange(len(rows))) for rows in (info.users.current, info.items.current))
     users = users.join(blank_rows(info.schema, "context", len(users)))
@@ -268,7 +281,12 @@ def _rows(info: DataInfo) -> dict[str, Any]:
         "item_dense": items.dense.numpy(),
         "consumed_starts": consumed.starts,
         "consumed_items": consumed.codes,
-    }
+    } | ({"user_history": _histories(info, users, network)} if network.reads_past else {})
+
+
+def _histories(info: DataInfo, users: Rows, network: Network) -> NDArray[np.int64]:
+    past = PastItems.of(users.past, users.codes.shape[:-1], network.max_history, network.item)
+    return past.matrix(network.max_history).numpy()
 
 
 def _digest(file: Path) -> str:

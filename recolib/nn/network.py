@@ -15,7 +15,7 @@ from recolib.data.rows import Rows
 from recolib.nn.components import Component
 from recolib.nn.embedding import FieldEmbedding
 from recolib.nn.fields import Fields, NetworkSide, State
-from recolib.nn.past import PastItems, PooledPast
+from recolib.nn.past import PaddedItems, PastItems, PooledPast
 
 Precision = Literal["float32", "bf16"]
 
@@ -76,12 +76,19 @@ class Network(nn.Module):
             return self.encode_fields(side, self.embedding(side)(rows))
         return self.encode_fields(side, *self.fields(side, rows))
 
-    def fields(self, side: NetworkSide, rows: Rows) -> tuple[Fields, PastItems | Tensor]:
-        """All that components read of rows: the embedded fields, and the past of users, or the codes of items."""
+    def fields(self, side: NetworkSide, rows: Rows, padded: Tensor | None = None) -> tuple[Fields, PastItems | Tensor]:
+        """All that components read of rows: the embedded fields, and the past of users, or the codes of items.
+
+        ``padded`` is what users consumed as a matrix, which an exported graph needs; see ``PaddedItems``.
+        """
         fields = self.embedding(side)(rows)
         if side == "item" or not self.reads_past:
             return fields, rows.codes[..., 0]
-        past = PastItems.of(rows.past, rows.codes.shape[:-1], self.max_history, self.item)
+        lead = rows.codes.shape[:-1]
+        if padded is not None:
+            past = PaddedItems.of_matrix(padded, lead, self.item)
+        else:
+            past = PastItems.of(rows.past, lead, self.max_history, self.item)
         return fields if self.pooled is None else fields.join(self.pooled(past)), past
 
     def encode_fields(

@@ -57,24 +57,58 @@ class PastItems:
 
     @cached
     def pairs(self) -> tuple[Tensor, Tensor]:
-        """The row of each item, ascending, and its place in ``items``, (E,)."""
+        """The row of each item that has a vector of its own, ascending, and the item's code, (E,)."""
         sizes = self.end - self.begin
         rows = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
         at = torch.arange(len(rows), device=rows.device) + (self.begin - sizes.cumsum(0) + sizes)[rows]
-        if bool((self.hole >= 0).any()):
-            is_there = at != self.hole[rows]
-            rows, at = rows[is_there], at[is_there]
-        return rows, at
+        codes = self.codes(at)
+        counts = (codes > UNKNOWN) & (at != self.hole[rows])
+        return (rows, codes) if bool(counts.all()) else (rows[counts], codes[counts])
 
     def codes(self, at: Tensor) -> Tensor:
         """The codes of the items at some places; 0 of those that have no vector of their own."""
         codes = self.items[at]
         return torch.where(codes <= self.embedding.layout.code_fields[0].n_values, codes, UNKNOWN)
 
-    def vectors(self, at: Tensor) -> Tensor:
-        """The vectors of the ids of the items at some places, (..., K)."""
-        rows = self.codes(at) + (N_SPECIAL - 1)
-        return lookup(self.embedding.vectors, self.embedding.weights, rows)[0]
+    def vectors(self, codes: Tensor) -> Tensor:
+        """The vectors of the ids of some items, by code, (..., K)."""
+        return lookup(self.embedding.vectors, self.embedding.weights, codes + (N_SPECIAL - 1))[0]
+
+    def sums(self, rows: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each row the sum of the vectors of its items, (n, K), and how many there are, (n,)."""
+        vectors, n = self.vectors(codes), len(self)
+        total = vectors.new_zeros(n, vectors.shape[-1]).index_add(0, rows, vectors)
+        return total, torch.bincount(rows, minlength=n)
+
+    def matrix(self, length: int) -> Tensor:
+        """The codes of each row's items, the earliest first, then zeros, (n, length)."""
+        rows, codes = self.pairs
+        counts = torch.bincount(rows, minlength=len(self))
+        places = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+        matrix = codes.new_zeros(len(self) * length)
+        return matrix.index_copy(0, rows * length + places, codes).view(len(self), length)
+
+
+@dataclass(frozen=True, eq=False)
+class PaddedItems(PastItems):
+    """The items as a matrix, which an exported graph needs.
+
+    Attributes
+    ----------
+    padded
+        Codes, the earliest first, then zeros, (n, L).
+    """
+
+    padded: Tensor
+
+    @classmethod
+    def of_matrix(cls, codes: Tensor, lead: torch.Size, embedding: FieldEmbedding) -> PaddedItems:
+        """Those of a matrix of codes."""
+        return cls(codes, codes, codes, codes, lead, embedding, codes)
+
+    def matrix(self, length: int) -> Tensor:
+        """The matrix, which has this length."""
+        return self.padded
 
 
 class PooledPast(nn.Module):
@@ -98,13 +132,15 @@ class PooledPast(nn.Module):
 
     def forward(self, past: PastItems) -> Fields:
         """The field, (..., 1, K); absent where nothing was consumed."""
-        rows, at = past.pairs
-        if self.training and self.hidden:
-            stays = torch.rand(len(rows), generator=generator(rows.device), device=rows.device) >= self.hidden
-            rows, at = rows[stays], at[stays]
-        vectors, n = past.vectors(at), len(past)
-        counts = torch.bincount(rows, minlength=n)
-        pooled = vectors.new_zeros(n, vectors.shape[-1]).index_add(0, rows, vectors)
+        if isinstance(past, PaddedItems):
+            present = past.padded > UNKNOWN
+            pooled, counts = (past.vectors(past.padded) * present.unsqueeze(-1)).sum(1), present.sum(1)
+        else:
+            rows, codes = past.pairs
+            if self.training and self.hidden:
+                stays = torch.rand(len(rows), generator=generator(rows.device), device=rows.device) >= self.hidden
+                rows, codes = rows[stays], codes[stays]
+            pooled, counts = past.sums(rows, codes)
         pooled = pooled * counts.clamp_min(1).to(pooled.dtype).rsqrt().unsqueeze(-1)
         pooled = dropout(pooled, self.dropout, self.training)
         shape = (*past.lead, 1)

@@ -28,6 +28,7 @@ from recolib import NotFittedError, UnknownIdWarning
 from recolib.algorithms import AFM, FM, DeepFM, DeepIFM
 from recolib.artifacts import onnx as exporting
 from recolib.data import DataInfo
+from recolib.data.log import past_of_lists
 from recolib.data.rows import ABSENT, AVERAGE, Rows
 from recolib.inference.scoring import encode_rows, score_catalogue, score_pairs
 from recolib.nn import Component, Fields, FieldSpec, Joined
@@ -71,9 +72,13 @@ def random_rows(info: DataInfo, sides: Sequence[Any], n: int, rng: np.random.Gen
         for field in info.schema.codes(side)
         for _ in range(field.width)
     ]
-    n_dense = sum(len(info.schema.dense(side)) for side in sides)
+    n_dense = sum(info.schema.n_dense(side) for side in sides)
     dense = rng.normal(size=(n, n_dense)).astype(np.float32)
-    return Rows(torch.from_numpy(np.stack(codes, 1).astype(np.int32)), torch.from_numpy(dense))
+    rows = Rows(torch.from_numpy(np.stack(codes, 1).astype(np.int32)), torch.from_numpy(dense))
+    if "user" not in sides:
+        return rows
+    n_items = len(info.vocabs["item"])
+    return rows.with_past(past_of_lists([rng.integers(1, n_items + 1, rng.integers(0, 5)) for _ in range(n)]))
 
 
 class Exported:
@@ -86,7 +91,14 @@ class Exported:
         self.sessions = {name: onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in GRAPHS}
 
     def encode(self, side: str, rows: Rows) -> dict[str, np.ndarray]:
-        return self.run(f"encode_{side}", {"codes": rows.codes.numpy(), "dense": rows.dense.numpy()})
+        inputs = {"codes": rows.codes.numpy(), "dense": rows.dense.numpy()}
+        if rows.past is not None:
+            shapes = {one.name: one.shape for one in self.sessions[f"encode_{side}"].get_inputs()}
+            inputs["history"] = np.zeros((len(rows), shapes.get("history", [0, 9])[1]), np.int64)
+            for row, (begin, end, _) in enumerate(rows.past.spans.tolist()):
+                latest = rows.past.items[begin:end].numpy()[-inputs["history"].shape[1] :]
+                inputs["history"][row, : len(latest)] = latest
+        return self.run(f"encode_{side}", inputs)
 
     def logits(self, graph: str, users: Rows, items: Rows) -> np.ndarray:
         return self.run(graph, self.encode("user", users) | self.encode("item", items))["logits"]

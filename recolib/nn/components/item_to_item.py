@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from recolib.nn.components.component import Component, InnerProduct
 from recolib.nn.fields import Fields, NetworkSide, State
-from recolib.nn.past import PastItems
+from recolib.nn.past import PaddedItems, PastItems
 
 MAX_DENSE = 10_000
 """Items up to which the table is dense, 400 MB. Beyond, each row keeps its ``N_KEPT`` weights of the largest size."""
@@ -64,11 +64,15 @@ class ItemToItem(Component[ItemToItemState]):
         """What the user's items say of all items."""
         if self.training:
             return ItemToItemState(fields.weights[..., :0])
-        return ItemToItemState(self.sums(*past.pairs, past).view(*past.lead, self.n))
+        return ItemToItemState(self._sums(past).view(*past.lead, self.n))
 
-    def sums(self, rows: Tensor, at: Tensor, past: PastItems) -> Tensor:
+    def _sums(self, past: PastItems) -> Tensor:
         """Σ_j B[j] over the items of each of n rows, (n, n_items + 1)."""
-        distinct, n_rows = (rows * self.n + past.codes(at)).unique(), len(past)
+        if isinstance(past, PaddedItems):
+            had = self.values.new_zeros(past.padded.shape[0], self.n).scatter(1, past.padded, 1.0)
+            return had @ self.values  # whose row 0 is zero
+        rows, codes = past.pairs
+        distinct, n_rows = (rows * self.n + codes).unique(), len(past)
         rows, codes = distinct // self.n, distinct % self.n
         if self.is_dense:
             starts = torch.searchsorted(rows, torch.arange(n_rows, device=rows.device))
@@ -79,8 +83,7 @@ class ItemToItem(Component[ItemToItemState]):
 
     def of_each(self, past: PastItems, item: Tensor) -> tuple[NDArray[np.int32], Tensor]:
         """Of one row: the codes of the user's items, each once, and what each says of the item of a code."""
-        codes = past.codes(past.pairs[1]).unique()
-        codes = codes[codes > 0]
+        codes = past.pairs[1].unique()
         said = self.values.new_zeros(len(codes), self.n)
         if self.is_dense:
             said = self.values[codes]

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recolib.data.rows import UNKNOWN
 from recolib.nn.components.component import Component, InnerProduct, cross
 from recolib.nn.dropout import Dropout, dropout
 from recolib.nn.fields import Fields, NetworkSide, State
-from recolib.nn.past import PastItems
+from recolib.nn.past import PaddedItems, PastItems
 
 NUMBERS_AT_ONCE = 2**18
 """Numbers of one layer that sequences of about one length have together, 1 MB."""
@@ -92,6 +93,11 @@ class SequenceEncoder(Component[SequenceState]):
     def _after(self, past: PastItems) -> Tensor:
         """The state after the last item of each of n rows, (n, K)."""
         dim = self.places.shape[1]
+        if isinstance(past, PaddedItems):
+            x = past.vectors(past.padded) * math.sqrt(dim) + self.places
+            counts = (past.padded > UNKNOWN).sum(1, keepdim=True)
+            last = (counts - 1).clamp_min(0).unsqueeze(-1).expand(-1, -1, dim)
+            return self._through(x).gather(1, last).squeeze(1) * (counts > 0)
         result = self.places.new_zeros(len(past), dim)
         rows = (past.end > past.begin).nonzero().squeeze(-1)
         if not len(rows):
@@ -105,7 +111,7 @@ class SequenceEncoder(Component[SequenceState]):
             at, longest = order[some], int(lengths[some][0])
             steps = torch.arange(longest, device=at.device)
             places = (begin[at].unsqueeze(1) + steps).clamp_max((end[at] - 1).unsqueeze(1))
-            vectors = past.vectors(places) * math.sqrt(dim) + self.places[:longest]
+            vectors = past.vectors(past.codes(places)) * math.sqrt(dim) + self.places[:longest]
             states.append(self._through(vectors).flatten(0, 1))
             place_of[at] = offset + torch.arange(len(at), device=at.device) * longest
             offset += len(at) * longest

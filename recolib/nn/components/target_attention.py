@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recolib.data.rows import UNKNOWN
 from recolib.nn.components.component import Component
 from recolib.nn.fields import Fields, FieldSpec, NetworkSide, State
 from recolib.nn.mlp import Perceptron, SideLinear, after_linear, glorot, mlp
@@ -97,14 +98,8 @@ class TargetAttention(Component[TargetAttentionState]):
 
     def encode_user(self, fields: Fields, past: PastItems) -> TargetAttentionState:
         """The user's share of the perceptron, and their items with their share of the attention."""
-        rows, at = past.pairs
-        n, dim = len(past), fields.vectors.shape[-1]
-        counts = torch.bincount(rows, minlength=n)
-        places = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-        vectors = fields.vectors.new_zeros(n * self.max_history, dim)
-        slots = rows * self.max_history + places
-        vectors = vectors.index_copy(0, slots, past.vectors(at)).view(n, self.max_history, dim)
-        present = torch.arange(self.max_history, device=rows.device) < counts.unsqueeze(1)
+        codes = past.matrix(self.max_history)
+        vectors, present = past.vectors(codes), codes > UNKNOWN
         attention = self.of_history(vectors)
         hidden = self._hidden("user", fields)
         return TargetAttentionState(
@@ -122,7 +117,7 @@ class TargetAttention(Component[TargetAttentionState]):
     def score(self, user: TargetAttentionState, item: TargetAttentionState) -> Tensor:
         """The perceptron over the fields and what the candidate makes of the user's items, (B, n)."""
         h, v = user.vectors, item.vectors  # (B, 1, L, K), (B or 1, n, K)
-        product = torch.einsum("bxlk,bnk,ak->bnla", h, v.expand(len(h), -1, -1), self.of_product.weight)
+        product = torch.einsum("bxlk,bnk,ak->bnla", h, v.expand(h.shape[0], -1, -1), self.of_product.weight)
         weights = self.weigh(F.relu(user.attention + item.attention.unsqueeze(-2) + product)).squeeze(-1)
         weights = weights * user.present
         interest = weights @ h.squeeze(1)
