@@ -125,12 +125,19 @@ TRIED_FM = (
     {**CATALOGUE, "lr": 2e-3},
     {**CATALOGUE, "loss_type": "implicit"},
     {**CATALOGUE, "loss_type": "implicit", "prior": 6.0, "unobserved_weight": 0.5},
+    {**CATALOGUE, "prior": 0.0, "embed_dropout": (0.75, 0)},
 )
 TRIED_FM_ON_LARGE = (
     CATALOGUE,
+    {**CATALOGUE, "prior": 0.0, "embed_dropout": (0.75, 0)},
+    {**CATALOGUE, "prior": 0.0, "embed_dropout": (0.8, 0), "embed_size": 256},
     {**CATALOGUE, "prior": 6.0},
     {**CATALOGUE, "embed_size": 256, "embed_dropout": (0.7, 0)},
     {**CATALOGUE, "loss_type": "implicit"},
+)
+TRIED_ITEMS = (
+    {**CATALOGUE, "item_to_item": True},
+    {**CATALOGUE, "item_to_item": True, "prior": 0.0, "embed_dropout": (0.75, 0)},
 )
 DEEP = {**CATALOGUE, "hidden_units": (64,)}
 WIDE = {**DEEP, "embed_size": 128, "dropout_rate": 0.5}
@@ -185,5 +192,6 @@ METHODS = {
         patience=2,
     ),
 } | {f"{model.lower()}-{variant}": ours(model, variant) for model in OUR_MODELS for variant in VARIANTS}
+METHODS["fm-items"] = Method("FM and item to item, ids, tuned", "benchmarks.own.lists", "FM", TRIED_ITEMS)
 OURS = [name for name, method in METHODS.items() if method.module == "benchmarks.own.lists"]
 OTHERS = [name for name in METHODS if name not in OURS]

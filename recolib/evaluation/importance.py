@@ -36,7 +36,7 @@ class Place:
         codes, dense = rows.codes.clone(), rows.dense.clone()
         codes[:, self.codes] = others.codes[:, self.codes]
         dense[:, self.dense] = others.dense[:, self.dense]
-        return Rows(codes, dense)
+        return Rows(codes, dense, rows.past)
 
 
 def importance(
