@@ -616,7 +616,7 @@ class Predictor(Settings):
 
             * ``term``: such as ``"bias"``, ``"genre"``, ``"sex × genre"`` or ``"rest"``
             * ``kind``: ``"bias"``, ``"column"``, ``"pair"``, ``"rest"``, or ``"history"``: what one of the items that
-              the user consumed says by weights from item to item, its id as ``first_value``
+              the user consumed adds, by weights from item to item or in pairs, its id as ``first_value``
             * ``first``, ``second``: the columns, None where there are none; a multi-sparse group goes by its first
             * ``first_value``, ``second_value``: what stands there, several values of a group as one text;
               ``"(unknown)"`` or ``"(average)"`` where the pair is scored from that

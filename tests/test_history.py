@@ -472,6 +472,24 @@ def test_scores_are_those_of_the_formula(max_dense: int, monkeypatch: pytest.Mon
     assert reasons["contribution"].sum() == pytest.approx(reasons.attrs["logit"], abs=1e-5)
 
 
+def test_the_items_of_a_pooled_history_say_what_they_add() -> None:
+    model = fitted(FM, {"history": True, "max_history": 20, "use_bn": True})
+    info, user = model.data_info, 3
+    reasons = model.explain(user, "i3")
+    said = reasons[reasons["kind"] == "history"].set_index("first_value")["contribution"]
+    log = info.log.latest(info.user2id[user])[-20:]
+    assert {*said.index} == {*info.vocabs["item"].decode(np.unique(log)).tolist()}
+    assert reasons["contribution"].sum() == pytest.approx(reasons.attrs["logit"], abs=1e-4)
+    network = model.engine.network
+    vectors = network.item.vectors.weight.detach().double()
+    scale = network.terms[1].pair_factors()[0].detach().double()  # pyright: ignore[reportOptionalSubscript]
+    others = network.user.vectors.weight.detach().double()[info.user2id[user] + 1] + vectors[info.item2id["i3"] + 1]
+    for item, contribution in said.items():
+        code = info.item2id[str(item)]
+        wanted = (log == code).sum() / len(log) ** 0.5 * (vectors[code + 1] * scale) @ others
+        assert contribution == pytest.approx(float(wanted), abs=1e-5)
+
+
 def test_penalty_and_weight_are_chosen_and_can_be_read() -> None:
     frame = events(2000, n_users=50)
     model = fitted(FM, {"item_to_item": True}, frame)

@@ -17,7 +17,7 @@ from recolib.data.info import DataInfo
 from recolib.data.kinds import kind_of, layout_of
 from recolib.data.rows import AVERAGE, UNKNOWN, Rows
 from recolib.data.schema import Field, Side
-from recolib.nn import ItemToItem, Network, state_of
+from recolib.nn import Fields, ItemToItem, Network, Pairwise, state_of
 from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.past import PastItems
 
@@ -78,7 +78,7 @@ def explanation(network: Network, info: DataInfo, user: Rows, item: Rows) -> pd.
         score = component.score(*states)
         logit = logit + score
         if isinstance(component, ItemToItem) and isinstance(past, PastItems) and isinstance(codes, Tensor):
-            of_items += _of_history(info, component, past, codes)
+            of_items += _of_history(info, *component.of_each(past, codes))
             continue
         part = component.contributions(both)
         if part is None:
@@ -89,7 +89,11 @@ def explanation(network: Network, info: DataInfo, user: Rows, item: Rows) -> pd.
         if part.alone is not None:
             alone.append(_array(part.alone) @ columns_at)
         if part.pairs is not None:
-            pairs.append(columns_at.T @ _array(part.pairs) @ columns_at)
+            of_pairs = _array(part.pairs)
+            if has_history and isinstance(component, Pairwise) and isinstance(past, PastItems):
+                of_items += _of_history(info, *_in_pairs(component, both, past, last := len(numbers[0]) - 1))
+                of_pairs[last], of_pairs[:, last] = 0.0, 0.0
+            pairs.append(columns_at.T @ of_pairs @ columns_at)
     terms = [Term("bias", bias.item()), *_of_columns(alone, columns), *_of_pairs(pairs, columns), *of_items]
     terms += [Term("rest", sum(rest))] if rest else []
     frame = _table(sorted(terms, key=lambda term: -abs(term.contribution)))
@@ -117,9 +121,17 @@ def _of_pairs(pairs: Sequence[Floats], columns: Sequence[Column]) -> Iterator[Te
                 yield Term("pair", total[i][j], (columns[i], columns[j]))
 
 
-def _of_history(info: DataInfo, component: ItemToItem, past: PastItems, item: Tensor) -> Iterator[Term]:
-    """What each item that the user consumed says of the item."""
-    codes, said = component.of_each(past, item)
+def _in_pairs(component: Pairwise, fields: Fields, past: PastItems, at: int) -> tuple[NDArray[np.int32], Tensor]:
+    """Of the pairs of a history, at a position, with all other fields, what each item of it says; and the codes."""
+    codes, times = past.pairs[1].unique(return_counts=True)
+    vectors = past.vectors(codes) * (times / times.sum().sqrt()).unsqueeze(1)
+    factors, _ = component.pair_factors()
+    others = fields.vectors[0, 0].sum(0) - fields.vectors[0, 0, at]
+    return codes.cpu().numpy().astype(np.int32), vectors @ (factors * others)
+
+
+def _of_history(info: DataInfo, codes: NDArray[np.int32], said: Tensor) -> Iterator[Term]:
+    """What each item that the user consumed says of the item, as terms."""
     vocab = info.vocabs["item"]
     for consumed, contribution in zip(vocab.decode(codes).tolist(), said.tolist(), strict=True):
         yield Term("history", contribution, (Column(HISTORY, consumed),))
