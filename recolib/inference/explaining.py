@@ -46,6 +46,13 @@ class Term:
     contribution: float
     columns: tuple[Column, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What it is called, such as ``"sex × genre"``, or ``"history: 862"`` of an item that the user consumed."""
+        if self.kind == "history":
+            return f"{HISTORY}: {self.columns[0].value}"
+        return TIMES.join(column.name for column in self.columns) or self.kind
+
 
 @torch.inference_mode()
 def explanation(network: Network, info: DataInfo, user: Rows, item: Rows) -> pd.DataFrame:
@@ -109,7 +116,8 @@ def _array(numbers: Tensor) -> Floats:
 def _of_columns(alone: Sequence[Floats], columns: Sequence[Column]) -> Iterator[Term]:
     if alone:
         for column, contribution in zip(columns, np.sum(alone, 0).tolist(), strict=True):
-            yield Term("column", contribution, (column,))
+            if column.name != HISTORY:  # which has no first-order weight
+                yield Term("column", contribution, (column,))
 
 
 def _of_pairs(pairs: Sequence[Floats], columns: Sequence[Column]) -> Iterator[Term]:
@@ -117,7 +125,8 @@ def _of_pairs(pairs: Sequence[Floats], columns: Sequence[Column]) -> Iterator[Te
     if pairs:
         total = np.sum(pairs, 0).tolist()
         for i, j in combinations_with_replacement(range(len(columns)), 2):
-            if i < j or total[i][j]:
+            itemised = HISTORY in (columns[i].name, columns[j].name) and not total[i][j]
+            if (i < j and not itemised) or total[i][j]:
                 yield Term("pair", total[i][j], (columns[i], columns[j]))
 
 
@@ -159,7 +168,7 @@ def _table(terms: Sequence[Term]) -> pd.DataFrame:
 
     return pd.DataFrame(
         {
-            "term": [TIMES.join(column.name for column in term.columns) or term.kind for term in terms],
+            "term": [term.name for term in terms],
             "kind": [term.kind for term in terms],
             "first": of(0, "name"),
             "second": of(1, "name"),
