@@ -19,9 +19,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(recolib.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-FOR_USERS = ["ann", "parquet", "plots", "onnx"]
-MODULE_OF = {"scikit-learn": "sklearn", "faiss-cpu": "faiss"}
+FOR_USERS = ["ann", "parquet", "plots", "onnx", "serving", "postgres", "cli"]
+MODULE_OF = {"scikit-learn": "sklearn", "faiss-cpu": "faiss", "prometheus-client": "prometheus_client"}
 """Of packages that are imported by another name."""
+BY_THEMSELVES = {"serving", "cli"}
+"""Packages that need extras, and that ``recolib`` does not import."""
 
 
 def modules_of(packages: set[str]) -> set[str]:
@@ -29,15 +31,19 @@ def modules_of(packages: set[str]) -> set[str]:
 
 
 def imported(later: bool) -> set[str]:
-    """Other people's modules that recolib imports: with a file, or later, within functions or for type checkers."""
+    """Other people's modules that recolib imports: with a file, or later.
+
+    Later are imports within functions, for type checkers, and of packages that ``recolib`` does not import itself.
+    """
     found: set[str] = set()
     for file in PACKAGE.rglob("*.py"):
         tree = ast.parse(file.read_text("utf-8"))
         blocks = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         blocks += [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
         inner = {id(node) for block in blocks for node in ast.walk(block)}
+        by_itself = file.relative_to(PACKAGE).parts[0] in BY_THEMSELVES
         for node in ast.walk(tree):
-            if (id(node) in inner) != later:
+            if (by_itself or id(node) in inner) != later:
                 continue
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}

@@ -1,0 +1,126 @@
+"""From a request to an answer, by one model; these functions compute, and run in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from recolib.serving.models import Served, as_json
+from recolib.serving.schemas import (
+    ExplainRequest,
+    PredictRequest,
+    RecommendRequest,
+    SimilarRequest,
+)
+from recolib.serving.wishes import Consumed, RefusedRequest, arguments_of, check_columns, check_feats
+
+Id = int | str
+Answer = dict[str, Any]
+T = TypeVar("T")
+NO_MODEL_SAYS = "the model cannot answer this request: a value is none that its columns can have"
+
+
+def recommend(served: Served, ask: RecommendRequest, consumed: Consumed) -> Answer:
+    """A list for each user."""
+    arguments = arguments_of(served, ask, consumed)
+    lists = _asked(lambda: served.model.recommend_user(ask.users, **arguments))
+    return lists_answer(served, ask, lists)
+
+
+def recommend_plain(served: Served, asks: Sequence[RecommendRequest]) -> list[Answer]:
+    """The answers to several requests that wish nothing but lists, computed together."""
+    users = list(dict.fromkeys(user for ask in asks for user in ask.users))
+    n_rec = max(ask.n_rec for ask in asks)
+    lists = served.model.recommend_user(users, n_rec, return_scores=True)
+    return [lists_answer(served, ask, lists) for ask in asks]
+
+
+def lists_answer(served: Served, ask: RecommendRequest, lists: Mapping[Id, Any]) -> Answer:
+    """Lists as a request wants them."""
+    known = served.info.user2id
+    results = [
+        {
+            "user": user,
+            "known": user in known,
+            "items": _items(served, lists[user], ask.columns, ask.n_rec),
+        }
+        for user in ask.users
+    ]
+    return {"model_version": served.version.name, "results": results}
+
+
+def predict(served: Served, ask: PredictRequest) -> Answer:
+    """A prediction for each pair."""
+    if ask.feats is not None:
+        check_feats(served.info, ask.feats, "feats")
+    users, items = [pair.user for pair in ask.pairs], [pair.item for pair in ask.pairs]
+    feats = None if ask.feats is None else [ask.feats] * len(users)
+    scores: Any = _asked(lambda: served.model.predict(users, items, feats, ask.cold_start))
+    results = [
+        {**_pair(served, user, item), "score": score}
+        for user, item, score in zip(users, items, scores.tolist(), strict=True)
+    ]
+    return {"model_version": served.version.name, "results": results}
+
+
+def similar(served: Served, ask: SimilarRequest) -> Answer:
+    """The neighbours of each item."""
+    check_columns("columns", ask.columns, served.columns)
+    found = served.model.similar_items(ask.items, ask.n, include_cold_items=ask.include_cold_items, return_scores=True)
+    known = served.info.item2id
+    results = [
+        {"item": item, "known": item in known, "items": _items(served, lists, ask.columns)}
+        for item, lists in ((item, found[item]) for item in ask.items)
+    ]
+    return {"model_version": served.version.name, "results": results}
+
+
+def explain(served: Served, ask: ExplainRequest) -> Answer:
+    """What adds up to a score."""
+    if ask.feats is not None:
+        check_feats(served.info, ask.feats, "feats")
+    table: pd.DataFrame = _asked(lambda: served.model.explain(ask.user, ask.item, ask.feats, ask.cold_start))
+    terms = table.head(ask.n_terms)
+    return {
+        "model_version": served.version.name,
+        **_pair(served, ask.user, ask.item),
+        "prediction": table.attrs["prediction"],
+        "logit": table.attrs["logit"],
+        "terms": [{name: as_json(value) for name, value in row.items()} for row in terms.to_dict("records")],
+    }
+
+
+def search(served: Served, query: str, limit: int) -> Answer:
+    """The items that a query finds."""
+    names = served.columns
+    items = served.column("item")
+    found = [
+        {"item": items[code - 1], "columns": {name: served.column(name)[code - 1] for name in names}}
+        for code in served.search(query, limit)
+    ]
+    return {"model_version": served.version.name, "items": found}
+
+
+def _items(served: Served, lists: tuple[Any, Any], columns: Sequence[str], n: int | None = None) -> list[Answer]:
+    pairs = zip(lists[0][:n].tolist(), lists[1][:n].tolist(), strict=True)
+    found: list[Answer] = [{"item": item, "score": None if score != score else score} for item, score in pairs]
+    if columns:
+        codes = served.info.item2id
+        for one in found:
+            one["columns"] = {name: served.column(name)[codes[one["item"]] - 1] for name in columns}
+    return found
+
+
+def _pair(served: Served, user: Id, item: Id) -> Answer:
+    known, item_known = user in served.info.user2id, item in served.info.item2id
+    return {"user": user, "item": item, "known": known, "item_known": item_known}
+
+
+def _asked(call: Callable[[], T]) -> T:
+    """What a model answers; what it cannot, the request is to blame for: the model itself is whole."""
+    try:
+        return call()
+    except (ValueError, TypeError, OverflowError) as error:
+        raise RefusedRequest((), NO_MODEL_SAYS) from error

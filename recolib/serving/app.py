@@ -1,0 +1,287 @@
+"""The application: routes of HTTP, and what each asks the service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter
+
+from recolib.checks import check_integer
+from recolib.serving.answers import explain, predict, search, similar
+from recolib.serving.history import Event, HistoryError, now, open_history
+from recolib.serving.limits import Gate, Limits
+from recolib.serving.metrics import ServerMetrics
+from recolib.serving.models import Served
+from recolib.serving.openapi import REFUSALS, described, loc_without_input
+from recolib.serving.schemas import (
+    MAX_QUERY,
+    MAX_REC,
+    EventsAnswer,
+    EventsRequest,
+    ExplainAnswer,
+    ExplainRequest,
+    ItemsAnswer,
+    PredictAnswer,
+    PredictRequest,
+    Ready,
+    RecommendAnswer,
+    RecommendRequest,
+    SimilarAnswer,
+    SimilarRequest,
+)
+from recolib.serving.service import Service
+from recolib.serving.wishes import RefusedRequest
+
+TOKEN, TOKEN_FILE = "RECOLIB_TOKEN", "RECOLIB_TOKEN_FILE"
+POINTER, HISTORY, LOG_IDS = "RECOLIB_POINTER", "RECOLIB_HISTORY", "RECOLIB_LOG_IDS"
+ANSWER = TypeAdapter(dict[str, Any])
+THREADS, QUEUE, MAX_BODY = "RECOLIB_THREADS", "RECOLIB_QUEUE", "RECOLIB_MAX_BODY"
+
+
+def create_app(
+    pointer: str | os.PathLike[str],
+    token: str | None = None,
+    history: str | os.PathLike[str] | None = None,
+    max_body: int = 65536,
+    threads: int = 2,
+    queue: int = 256,
+    *,
+    log_ids: bool = False,
+) -> FastAPI:
+    """An ASGI application that answers for a model, and takes over a new one while it does.
+
+    Parameters
+    ----------
+    pointer
+        A file such as ``models/CURRENT`` that names the model's; see ``publish``. Or a model's file.
+    token
+        What requests must bring as ``Authorization: Bearer``, but those of health; None lets everybody in.
+    history
+        Where events are stored: a file, for SQLite, or the address of a PostgreSQL database; None stores none.
+    max_body
+        The most bytes that a request's body may have.
+    threads
+        How many threads compute, each on one core.
+    queue
+        How many requests may wait for them; further ones get 503 with ``Retry-After``.
+    log_ids
+        Whether logs have the ids of users.
+
+    Returns
+    -------
+    FastAPI
+        For ``uvicorn.run`` or any other ASGI server. The model is loaded now; if that fails, ``/readyz`` says why,
+        and the pointer is watched for a better one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range.
+    HistoryError
+        If the history store cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import recolib
+    >>> from recolib.datasets import make_movies
+    >>> from recolib.serving import create_app, publish
+    >>> data, info = recolib.DatasetPure.build_trainset(make_movies(n_users=50, n_items=40, n_ratings=800))
+    >>> model = recolib.FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     app = create_app(publish(f"{folder}/CURRENT", model.save(folder, "m1")))
+    >>> sorted(path for path in app.openapi()["paths"] if path.startswith("/v1"))[:3]
+    ['/v1/events', '/v1/explain', '/v1/items']
+    """
+    for name, value, least in (("max_body", max_body, 1024), ("threads", threads, 1), ("queue", queue, 0)):
+        check_integer(name, value, least)
+    if token is not None and not token:
+        raise ValueError("token must not be empty: None lets everybody in")
+    metrics = ServerMetrics()
+    store = None if history is None else open_history(history)
+    service = Service(pointer, store, threads, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        service.start()
+        yield
+        service.stop()
+
+    app = FastAPI(title="recolib", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, responses=REFUSALS)
+    _add_lists(app, service, log_ids)
+    _add_more(app, service)
+    _add_state(app, service)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RefusedRequest, _refused)
+    app.add_exception_handler(HistoryError, _no_history)
+    paths = [path for route in app.routes if (path := getattr(route, "path", None))]
+    app.add_middleware(Gate, limits=Limits(token, max_body, threads + queue), metrics=metrics, routes=paths)
+    described(app, needs_token=token is not None)
+    return app
+
+
+def _add_lists(app: FastAPI, service: Service, log_ids: bool) -> None:
+    """Lists, and what was consumed since the model was trained."""
+
+    @app.post("/v1/recommend", response_model=RecommendAnswer)
+    async def recommend(ask: RecommendRequest, request: Request) -> Response:
+        """The best items for each of up to 64 users, best first."""
+        served = _served(service)
+        answer = await service.recommend(served, ask)
+        n_known = sum(one["known"] for one in answer["results"])
+        if n_known:
+            service.metrics.users.labels("true").inc(n_known)
+        if n_known < len(ask.users):
+            service.metrics.users.labels("false").inc(len(ask.users) - n_known)
+        fields = request.scope["recolib"]
+        fields.update(model_version=served.version.name, n_users=len(ask.users))
+        if log_ids:
+            fields["users"] = ask.users
+        return _json(answer)
+
+    @app.post("/v1/events", response_model=EventsAnswer)
+    async def events(ask: EventsRequest) -> Response:
+        """Store what users consumed: from now on it is left out of their lists, which it also shapes."""
+        if service.history is None:
+            raise HTTPException(404, "this server has no history store")
+        moment = now()
+        some = [Event(one.user, one.item, moment if one.time is None else one.time) for one in ask.events]
+        return _json({"stored": await service.run(lambda: service.add(some))})
+
+
+def _add_more(app: FastAPI, service: Service) -> None:
+    """Predictions, neighbours, reasons and the catalogue."""
+
+    @app.post("/v1/predict", response_model=PredictAnswer)
+    async def predict_pairs(ask: PredictRequest) -> Response:
+        """How much users would like items: a probability, or a rating."""
+        served = _served(service)
+        return _json(await service.run(lambda: predict(served, ask)))
+
+    @app.post("/v1/similar", response_model=SimilarAnswer)
+    async def similar_items(ask: SimilarRequest) -> Response:
+        """The items that the same users like."""
+        served = _served(service)
+        return _json(await service.run(lambda: similar(served, ask)))
+
+    @app.post("/v1/explain", response_model=ExplainAnswer)
+    async def explain_pair(ask: ExplainRequest) -> Response:
+        """What adds up to a score."""
+        served = _served(service)
+        return _json(await service.run(lambda: explain(served, ask)))
+
+    @app.get("/v1/items", response_model=ItemsAnswer)
+    async def items(
+        query: Annotated[str, Query(max_length=MAX_QUERY, description="Words of an id or of any text.")] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_REC)] = 20,
+    ) -> Response:
+        """Items whose id or texts have all words of a query, the most popular first."""
+        served = _served(service)
+        return _json(await service.run(lambda: search(served, query, limit)))
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    """What watches a server asks."""
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, bool]:
+        """Whether the process answers."""
+        return {"alive": True}
+
+    @app.get("/readyz", response_model=Ready, responses={503: {"model": Ready}})
+    async def readyz() -> Response:
+        """Whether a model is served, which, and why the newest is not."""
+        served, error = service.models.current, service.models.error
+        version = None if served is None else served.version.name
+        return _json({"ready": served is not None, "model_version": version, "error": error}, 503 * (not served) or 200)
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """The numbers of this server, as Prometheus reads them."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def from_environment() -> FastAPI:
+    """The application that environment variables describe, for servers that start workers of their own.
+
+    ``RECOLIB_POINTER`` is needed. ``RECOLIB_TOKEN``, or the file ``RECOLIB_TOKEN_FILE``, has the token;
+    ``RECOLIB_HISTORY`` is the history store; ``RECOLIB_THREADS``, ``RECOLIB_QUEUE``, ``RECOLIB_MAX_BODY`` and
+    ``RECOLIB_LOG_IDS`` are the other arguments of ``create_app``.
+
+    Examples
+    --------
+    ``RECOLIB_POINTER=models/CURRENT uvicorn --factory recolib.serving:from_environment --workers 2``
+
+    Raises
+    ------
+    ValueError
+        If a variable is missing or wrong.
+    """
+    pointer = os.environ.get(POINTER)
+    if not pointer:
+        raise ValueError(f"{POINTER} must name the pointer, such as models/CURRENT")
+    numbers = {"threads": THREADS, "queue": QUEUE, "max_body": MAX_BODY}
+    given = {argument: _number(name) for argument, name in numbers.items() if name in os.environ}
+    history = os.environ.get(HISTORY) or None
+    return create_app(pointer, read_token(os.environ), history, **given, log_ids=os.environ.get(LOG_IDS) == "1")
+
+
+def read_token(environment: Mapping[str, str]) -> str | None:
+    """The token that the environment has, or the file that it names; None if neither is there.
+
+    Raises
+    ------
+    ValueError
+        If there are both, or the token is empty.
+    """
+    token, file = environment.get(TOKEN), environment.get(TOKEN_FILE)
+    if token is not None and file is not None:
+        raise ValueError(f"give {TOKEN} or {TOKEN_FILE}, not both")
+    if file is not None:
+        token = Path(file).read_text("utf-8").strip()
+    if token is not None and not token:
+        raise ValueError("the token is empty")
+    return token
+
+
+def _number(name: str) -> int:
+    value = os.environ[name]
+    if not value.isdecimal():
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    return int(value)
+
+
+def _served(service: Service) -> Served:
+    served = service.models.current
+    if served is None:
+        raise HTTPException(503, "no model is served: see /readyz", {"Retry-After": "1"})
+    return served
+
+
+def _json(answer: dict[str, Any], status: int = 200) -> Response:
+    return Response(ANSWER.dump_json(answer), status, media_type="application/json")
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """What is wrong and where, without what came: it may be anything, and logs and pages would show it."""
+    assert isinstance(error, RequestValidationError)
+    detail = [{"loc": loc_without_input(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in error.errors()]
+    return _json({"detail": detail}, 422)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedRequest)
+    detail = {"loc": ["body", *error.where], "msg": error.rule, "type": "refused"}
+    return _json({"detail": [detail]}, 422)
+
+
+async def _no_history(request: Request, error: Exception) -> Response:
+    response = _json({"detail": "the history store fails: come again"}, 503)
+    response.headers["Retry-After"] = "1"
+    return response
