@@ -32,6 +32,7 @@ RANKS = [
     {"algorithms", "ann"},
     {"loading", "testing"},
     {"serving"},
+    {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 BANNED_WORDS = {"utils", "util", "helpers", "helper", "misc", "base", "common", "manager"}
