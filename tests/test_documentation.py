@@ -15,6 +15,11 @@ from recolib.evaluation import metrics
 from recolib.recommender import Recommender
 from recolib.settings import Settings
 
+try:
+    from recolib import serving
+except ImportError:
+    serving = None
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("reference/*.*")])
@@ -75,6 +80,7 @@ def test_a_user_is_they(page: Path) -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     public = {*recolib.__all__} - {"__version__"}
     public |= {*data.__all__} - {"TransformedSet", "TransformedEvalSet"}
+    public |= {*serving.__all__} if serving is not None else set()
     public |= {*datasets.__all__, *plots.__all__, *evaluation.__all__, *testing.__all__, ann.Retriever.__name__}
     there = set[str]().union(*map(entries, REFERENCE.values()))
     assert public <= there, sorted(public - there)

@@ -29,6 +29,7 @@ NEEDS = {
     "serve_onnx": ("onnxscript", "onnx"),
     "exporting": ("onnxscript", "onnx"),
     "recolib.recommender": ("onnxscript", "onnx"),
+    "serving": ("fastapi", "serving"),
 }
 """What examples, pages and modules need, and the extra that has it."""
 NUMBER = re.compile(r"-?\d+\.\d+")

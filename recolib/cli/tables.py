@@ -11,7 +11,10 @@ from recolib.files import local_path
 
 PARQUET = ".parquet", ".pq"
 DELIMITERS = ",\t;|"
-SNIFFED_BYTES = 65_536
+INTEGER = r"-?(0|[1-9]\d{0,17})"
+NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+NO_NUMBER = r"[-+]?(0\d|\d{19})"
+"""What looks like a number and would lose digits as one: a code with leading zeros, or an id that is too long."""
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -59,9 +62,9 @@ def numbers_of(column: pd.Series) -> pd.Series:
     if not len(present):
         return column
     text = present.astype(object)
-    if text.str.fullmatch(r"-?(0|[1-9]\d{0,17})").all():
+    if text.str.fullmatch(INTEGER).all():
         return pd.to_numeric(column).astype("Int64" if len(present) < len(column) else "int64")
-    if text.str.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?").all() and not text.str.match(r"[-+]?0\d").any():
+    if text.str.fullmatch(NUMBER).all() and not text.str.match(NO_NUMBER).any():
         return pd.to_numeric(column)
     if text.str.lower().isin(["true", "false"]).all():
         return column.astype(object).str.lower().map({"true": True, "false": False})
