@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
 from recolib.checks import check_integer
@@ -129,7 +130,7 @@ def explain(
     model = open_version(pointer).model
     ids = id_of(model.data_info, "user", user), id_of(model.data_info, "item", item)
     terms = model.explain(*ids, read_feats(feat) or None)
-    shown = terms.head(n)[["term", "first_value", "second_value", "contribution"]]
+    shown = pd.DataFrame(terms.head(n), columns=["term", "first_value", "second_value", "contribution"])
     about = {"prediction": terms.attrs["prediction"], "logit": terms.attrs["logit"]}
     show({"user": ids[0], "item": ids[1], **about, "terms": shown.to_dict("records")}, as_json)
 

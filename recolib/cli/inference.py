@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from recolib.cli.plan import FeatureColumn, FeatureKind, FeatureSide, Plan, parts_of
+from recolib.cli.tables import column, numeric
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "user": ("user", "userid", "uid", "customer", "customerid", "visitorid", "reviewerid", "memberid"),
@@ -47,18 +48,19 @@ def infer_plan(frame: pd.DataFrame, named: Mapping[str, str]) -> Plan:
     """
     columns = roles_of(frame, named)
     sample = frame.head(SAMPLED_ROWS)
-    users, items = sample[columns["user"]], sample[columns["item"]]
+    users, items = column(sample, columns["user"]), column(sample, columns["item"])
     features: dict[str, FeatureColumn] = {}
     for name in frame.columns:
         if name not in columns.values():
-            side = side_of(sample[name], users, items)
-            n_ids = {"user": users, "item": items, "context": sample[name]}[side].nunique()
-            kind, separator = kind_of(sample[name], side, n_ids)
+            values = column(sample, name)
+            side = side_of(values, users, items)
+            n_ids = len({"user": users, "item": items}.get(side, values.index).unique())
+            kind, separator = kind_of(values, side, n_ids)
             features[name] = FeatureColumn(side, kind, separator)
     liked = None
     if "label" in columns:
-        labels = pd.to_numeric(frame[columns["label"]], errors="coerce").dropna()
-        if labels.nunique() > 2:
+        labels = numeric(column(frame, columns["label"])).dropna().to_numpy(np.float64)
+        if len(np.unique(labels)) > 2:
             liked = float(labels[labels >= labels.mean()].min())
     return Plan(columns, with_groups(sample, features), liked=liked)
 
@@ -81,23 +83,22 @@ def roles_of(frame: pd.DataFrame, named: Mapping[str, str]) -> dict[str, str]:
     return {role: found[role] for role in NAMES if role in found}
 
 
-def side_of(column: pd.Series, users: pd.Series, items: pd.Series) -> FeatureSide:
+def side_of(values: pd.Series, users: pd.Series, items: pd.Series) -> FeatureSide:
     """What a column describes: it has one value for each user, or each item, or else it is of the event."""
-    values = column.map(repr) if has_lists(column) else column
-    sides: list[FeatureSide] = [
-        side for side, ids in (("user", users), ("item", items)) if values.groupby(ids).nunique().max() <= 1
-    ]
-    if len(sides) == 2:  # each id stands once, or there is one value alone: that with fewer ids says more
-        return "user" if users.nunique() < items.nunique() else "item"
-    return sides[0] if sides else "context"
+    if has_lists(values):
+        values = values.map(repr)
+    is_user, is_item = (bool((values.groupby(ids.to_numpy()).nunique() <= 1).all()) for ids in (users, items))
+    if is_user and is_item:  # each id stands once, or there is one value alone: that with fewer ids says more
+        return "user" if len(users.unique()) < len(items.unique()) else "item"
+    return "user" if is_user else "item" if is_item else "context"
 
 
-def kind_of(column: pd.Series, side: FeatureSide, n_ids: int) -> tuple[FeatureKind, str | None]:
+def kind_of(values: pd.Series, side: FeatureSide, n_ids: int) -> tuple[FeatureKind, str | None]:
     """The kind of a column, and what stands between the values of its texts."""
-    if has_lists(column):
+    if has_lists(values):
         return "multi_sparse", None
-    present = column.dropna()
-    n_values = present.nunique()
+    present = values.dropna()
+    n_values = len(present.unique())
     if n_values < 2:
         return "ignore", None
     if pd.api.types.is_bool_dtype(present.dtype) or set(map(type, present.head(100))) == {bool}:
@@ -123,7 +124,12 @@ def with_groups(frame: pd.DataFrame, features: Mapping[str, FeatureColumn]) -> d
     stems: dict[tuple[str, FeatureSide], list[str]] = {}
     for name, one in features.items():
         match = NUMBERED.fullmatch(name)
-        if match and one.kind == "sparse" and one.side != "context" and not pd.api.types.is_numeric_dtype(frame[name]):
+        if (
+            match
+            and one.kind == "sparse"
+            and one.side != "context"
+            and not pd.api.types.is_numeric_dtype(frame[name].dtype)
+        ):
             stems.setdefault((match[1], one.side), []).append(name)
     grouped = dict(features)
     for (stem, side), names in stems.items():
@@ -133,8 +139,6 @@ def with_groups(frame: pd.DataFrame, features: Mapping[str, FeatureColumn]) -> d
     return grouped
 
 
-def has_lists(column: pd.Series) -> bool:
+def has_lists(values: pd.Series) -> bool:
     """Whether a column holds lists."""
-    return column.dtype == object and any(
-        hasattr(one, "__len__") and not isinstance(one, str) for one in column.head(100)
-    )
+    return values.dtype == object and any(isinstance(one, LISTS) for one in values.head(100))

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 from recolib.checks import check_choice, check_names
+from recolib.cli.tables import column, numeric
 
 Task = Literal["ranking", "rating"]
 FeatureSide = Literal["user", "item", "context"]
@@ -73,7 +75,7 @@ class Plan:
 
     def rows(self) -> list[dict[str, object]]:
         """A row for each column, to be shown."""
-        roles = [{"column": name, "is": role} for role, name in self.columns.items()]
+        roles: list[dict[str, object]] = [{"column": name, "is": role} for role, name in self.columns.items()]
         return roles + [
             {"column": name, "is": one.kind, "of": one.side, "with": one.group or one.separator or ""}
             for name, one in self.features.items()
@@ -98,7 +100,7 @@ class Plan:
                 frame[name] = [parts_of(value, one.separator) for value in frame[name]]
         frame = frame.rename(columns={name: role for role, name in self.columns.items()})
         if self.task == "ranking" and self.liked is not None and "label" in frame.columns:
-            frame["label"] = (pd.to_numeric(frame["label"]) >= self.liked).astype("int64")
+            frame["label"] = np.asarray(numeric(column(frame, "label")) >= self.liked).astype(np.int64)
         return frame
 
     def arguments(self) -> dict[str, Any]:

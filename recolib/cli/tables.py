@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -46,7 +47,17 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"{file} cannot be read as CSV: {error}") from error
     if frame.columns.has_duplicates or len(frame.columns) < 2:
         raise ValueError(f"{file} must have a first line of column names, each once: found {frame.columns.tolist()}")
-    return pd.DataFrame({name: numbers_of(frame[name]) for name in frame.columns})
+    return pd.DataFrame({name: numbers_of(column(frame, name)) for name in frame.columns})
+
+
+def column(frame: pd.DataFrame, name: str) -> pd.Series:
+    """A column of a frame whose names are all different."""
+    return cast("pd.Series", frame[name])
+
+
+def numeric(values: pd.Series) -> pd.Series:
+    """A column of numbers, or of texts that are numbers, as numbers."""
+    return cast("pd.Series", pd.to_numeric(cast("Any", values)))
 
 
 def delimiter_of(file: Path) -> str:
@@ -56,16 +67,16 @@ def delimiter_of(file: Path) -> str:
     return max(DELIMITERS, key=line.count)
 
 
-def numbers_of(column: pd.Series) -> pd.Series:
+def numbers_of(texts: pd.Series) -> pd.Series:
     """A column of text as numbers, if that changes none of them."""
-    present = column.dropna()
+    present = texts.dropna()
     if not len(present):
-        return column
+        return texts
     text = present.astype(object)
     if text.str.fullmatch(INTEGER).all():
-        return pd.to_numeric(column).astype("Int64" if len(present) < len(column) else "int64")
+        return numeric(texts).astype("Int64" if len(present) < len(texts) else "int64")
     if text.str.fullmatch(NUMBER).all() and not text.str.match(NO_NUMBER).any():
-        return pd.to_numeric(column)
+        return numeric(texts)
     if text.str.lower().isin(["true", "false"]).all():
-        return column.astype(object).str.lower().map({"true": True, "false": False})
-    return column
+        return texts.astype(object).str.lower().map({"true": True, "false": False})
+    return texts

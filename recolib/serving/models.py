@@ -81,15 +81,18 @@ class Served:
         return ranked[found[ranked - 1]][:limit].tolist()
 
     def warm(self) -> None:
-        """Make what the first requests of each kind would wait for."""
+        """Make what the first requests for lists and predictions would wait for."""
         info = self.info
         users = [info.id2user[1]]
         items = [info.id2item[int(code)] for code in info.ranked_items[:2]]
         self.model.recommend_user(users, WARM_LENGTH)
         self.model.recommend_user(users, WARM_LENGTH, history=items)
-        self.model.similar_items(items[0], 1)
         self.model.predict(users[0], items[0])
+
+    def warm_more(self) -> None:
+        """Make what the first searches would wait for, and the first requests for neighbours, which take longer."""
         self.search("", 1)
+        self.model.similar_items(self.info.id2item[int(self.info.ranked_items[0])], 1)
 
 
 class Models:
@@ -176,7 +179,13 @@ class Watcher:
         self._thread.join(timeout=10)
 
     def _watch(self) -> None:
-        while not self._ended.wait(self._poll_s):
+        warm: Served | None = None
+        while not self._ended.is_set():
+            served = self._models.current
+            if served is not None and served is not warm:
+                served.warm_more()
+                warm = served
+            self._ended.wait(self._poll_s)
             self._models.refresh()
 
 

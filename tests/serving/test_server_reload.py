@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from recolib.recommender import Recommender
 from recolib.serving import Event, History, create_app, open_history, publish, read_pointer
 from recolib.serving.metrics import ServerMetrics
-from recolib.serving.models import Models
+from recolib.serving.models import Models, Watcher
 from recolib.serving.service import Service
 from tests.servers import shop, shop_model
 
@@ -178,10 +178,21 @@ def test_an_unchanged_pointer_loads_nothing(folder: Path, monkeypatch: pytest.Mo
     assert len(served) == 1
 
 
+def test_a_served_model_gets_warmer(folder: Path) -> None:
+    models = Models(folder / "CURRENT", lambda served: None, lambda: None)
+    models.refresh()
+    watcher = Watcher(models, poll_s=0.01)
+    end = time.monotonic() + 30
+    while models.current is None or "texts" not in vars(models.current):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    watcher.stop()
+
+
 def test_a_model_is_warm_before_it_is_served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     models = Models(folder / "CURRENT", lambda served: asked.append("served"), lambda: None)
-    for name in ("recommend_user", "similar_items", "predict"):
+    for name in ("recommend_user", "predict"):
         method = getattr(Recommender, name)
 
         def noting(*args: Any, _name: str = name, _method: Any = method, **more: Any) -> Any:
@@ -191,4 +202,4 @@ def test_a_model_is_warm_before_it_is_served(folder: Path, monkeypatch: pytest.M
         monkeypatch.setattr(Recommender, name, noting)
     models.refresh()
     assert asked[-1] == "served"
-    assert {"recommend_user", "similar_items", "predict"} < set(asked)
+    assert {"recommend_user", "predict"} < set(asked)
