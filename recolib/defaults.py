@@ -80,7 +80,7 @@ def settle(
     """
     chosen = {name: saved[name] for name in MAY_BE_OPEN if name in saved} or choose(settings, data, neg_sampling)
     if not settings.has_epochs:
-        chosen["n_epochs"] = 0
+        settings.n_epochs = 0
     elif stops:
         chosen.setdefault("n_epochs", MOST_EPOCHS)
     if len(data) * HELD_OUT < 2 or int(np.bincount(data.user_indices).max()) < 2:

@@ -50,7 +50,8 @@ class Persistent(Predictor):
     @property
     def history_(self) -> pd.DataFrame:
         """A row for each epoch: training loss, seconds, scored pairs a second, and the metrics of ``eval_data``."""
-        return pd.DataFrame(self._records).astype({"epoch": int} if self._records else {})
+        columns = None if self._records else ["epoch", "train_loss", "seconds", "rows_per_second"]
+        return pd.DataFrame(self._records, columns=columns).astype({"epoch": int})
 
     def _hold(
         self, network: Network, state: TrainState, records: Sequence[Mapping[str, float]], is_whole: bool = True

@@ -207,7 +207,7 @@ BAD_QUESTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("recommend_user", {"n_rec": 0}, ValueError, "n_rec must be at least 1, got 0"),
     ("recommend_user", {"n_rec": 2.0}, TypeError, "n_rec must be an integer"),
     ("recommend_user", {"cold_start": "sss"}, ValueError, "cold_start must be one of"),
-    ("recommend_user", {"seq": [1, 2]}, ValueError, "DeepFM doesn't support arbitrary seq inference"),
+    ("recommend_user", {"seq": [1, 2]}, ValueError, "doesn't support arbitrary seq inference: EASE, SASRec"),
     ("recommend_user", {"user": []}, ValueError, "user is empty"),
     ("recommend_user", {"user": None}, ValueError, "user must be an id, or a flat list of ids, got NoneType"),
     ("recommend_user", {"user": {"a": 1}}, ValueError, "user must be an id"),

@@ -195,7 +195,7 @@ def test_pairs_are_replayed_that_were_liked_or_all():
     assert pairs_of(model, pairs_to_replay(info, 20_000, False, 0, 0)) == pairs_of(model, slice(None))
 
 
-def test_known_pairs_stand_behind_the_new_events_as_of_now_in_the_mean_context_and_of_mean_weight():
+def test_known_pairs_stand_behind_the_new_events_with_their_times_in_the_mean_context_and_of_mean_weight():
     model = fitted()
     data = events(model, 4)
     data.labels[:] = [1, 2, 3, 4]
@@ -209,7 +209,11 @@ def test_known_pairs_stand_behind_the_new_events_as_of_now_in_the_mean_context_a
             model, at
         )
         assert (both.user_rows[4:] <= some.data_info.n_users).all()  # rows behind those are history
-        assert (both.times[4:] == 5000).all()
+        log = model.data_info.log
+        whose, what = both.user_indices[4:].tolist(), both.item_indices[4:].tolist()
+        for user, item, moment in zip(whose, what, both.times[4:].tolist(), strict=True):
+            own = log.items[log.starts[user] : log.starts[user + 1]]
+            assert moment == log.times[log.starts[user] : log.starts[user + 1]][own == item].max()
         assert torch.equal(both.context.codes[:4], data.context.codes)
         assert both.context.codes.shape[1]
         assert (both.context.codes[4:, 0] == AVERAGE).all()

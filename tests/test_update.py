@@ -107,7 +107,9 @@ def test_every_algorithm_says_the_same_of_what_it_knew_and_learns_the_new(
     before = model.predict(*asked, feats=frame[["hour"]])
     data, info = DatasetFeat.merge_trainset(later(), model.data_info)
     model.grow(info)
-    np.testing.assert_array_equal(model.predict(*asked, feats=frame[["hour"]]), before)
+    went_on = frame["user"].isin(later()["user"]).to_numpy()  # whose past is longer now
+    alike = ~went_on if model.engine.network.trains_on_past else slice(None)
+    np.testing.assert_array_equal(model.predict(*asked, feats=frame[["hour"]])[alike], before[alike])
     new = model.predict(600, ["ni0", "ni2", "i0"])
     assert np.isfinite(new).all()
     model.fit(data, neg_sampling=task == "ranking", verbose=0)

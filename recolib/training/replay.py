@@ -61,7 +61,9 @@ def with_known(
     pairs: NDArray[np.int64],
     labels_of: Callable[[Interactions], NDArray[np.float32]],
 ) -> Replayed:
-    """New events with known pairs behind them: as of now, in the mean context, and each of mean weight.
+    """New events with known pairs behind them: with what is true now, in the mean context, and each of mean weight.
+
+    Their times are those at which users consumed the items last, so that what they had consumed before is known.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def test_a_card_tells_of_the_data(model: Recommender, text: str) -> None:
     assert facts["density"] == f"{100 * info.data_size / 480:.4g} %"
     assert facts["labels"] == "1 to 1, mean 1"
     ages = make_world("ranking", "all kinds").frame["age"]
-    assert [row for row in cells(text) if len(row) == 5][:9] == [
+    assert [row for row in cells(text) if len(row) == 5][:10] == [
         ["columns", "side", "kind", "values", "numbers"],
         ["user", "user", "sparse", "24", ""],
         ["sex", "user", "sparse", "2", ""],
@@ -113,6 +113,7 @@ def test_a_card_tells_of_the_data(model: Recommender, text: str) -> None:
             "",
             f"0 to 28.5, mean {make_world('ranking', 'all kinds').frame['price'].mean():.4g}",
         ],
+        ["cover", "item", "vector", "", "3 a row"],
         ["hour", "context", "sparse", "4", ""],
     ]
 

@@ -109,7 +109,7 @@ def test_every_column_has_its_side_its_kind_and_the_order_of_its_kind(lists):
     for side in SIDES:
         assert sorted(schema.columns(side)) == sorted(lists[f"{side}_col"])
         kinds = [field.kind for field in schema.features(side)]
-        assert kinds == sorted(kinds, key=["sparse", "multi_sparse", "dense"].index)
+        assert kinds == sorted(kinds, key=["sparse", "multi_sparse", "dense", "vector"].index)
         for kind in KINDS:
             given_order = [(group,) if isinstance(group, str) else tuple(group) for group in lists[f"{kind}_col"]]
             mine = [columns for columns in given_order if columns[0] in lists[f"{side}_col"]]
