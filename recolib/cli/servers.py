@@ -82,6 +82,8 @@ def listen(app: object, host: str, port: int, workers: int = 1) -> None:
         factory=isinstance(app, str),
         log_config=None,
         access_log=False,
+        http="h11",  # whose headers are bounded
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )

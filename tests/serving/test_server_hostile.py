@@ -140,7 +140,7 @@ class Server(threading.Thread):
 
     def __init__(self, app: Any) -> None:
         super().__init__(daemon=True)
-        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
+        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False, http="h11"))
 
     def run(self) -> None:
         self.server.run()

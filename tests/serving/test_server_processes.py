@@ -39,7 +39,10 @@ def test_every_worker_answers_stores_and_changes_over(pointer: Path, tmp_path: P
         pytest.skip(f"{program} is not installed: pip install {program}")
     model = recolib.load(pointer.parent / "m1.safetensors")
     own = publish(tmp_path / "CURRENT", model.save(tmp_path, "m1"))
+    numbers = tmp_path / "numbers"
+    numbers.mkdir()
     environment = {"RECOLIB_POINTER": str(own), "RECOLIB_HISTORY": str(tmp_path / "events.sqlite")}
+    environment["PROMETHEUS_MULTIPROC_DIR"] = str(numbers)
     users = [model.data_info.id2user[code] for code in range(1, 31)]
     with served(tmp_path, *SERVERS[name], environment=environment) as (url, _):
         for user in users:
@@ -50,6 +53,9 @@ def test_every_worker_answers_stores_and_changes_over(pointer: Path, tmp_path: P
             assert ask(f"{url}/v1/events", {"events": [{"user": user, "item": items[0]}]}) == (200, {"stored": 1})
             answer = ask(f"{url}/v1/recommend", {"users": [user], "n_rec": 5})[1]  # of any worker
             assert items[0] not in [one["item"] for one in answer["results"][0]["items"]]
+        text = ask(f"{url}/metrics")[1]  # of any worker, for all of them
+        assert f'recolib_requests_total{{route="/v1/recommend",status="200"}} {2 * len(users)}.0' in text
+        assert f"recolib_events_total {len(users)}.0" in text
         publish(own, model.save(tmp_path, "m2"))
         end = time.monotonic() + 30
         n_new = 0
