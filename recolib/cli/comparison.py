@@ -9,95 +9,89 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
+from recolib.algorithms import EASE
+from recolib.data import DatasetPure
 from recolib.data.info import DataInfo
 from recolib.data.rows import Rows
 from recolib.evaluation.measurement import evaluate
 from recolib.recommender import Recommender
 
 MAX_EASE_ITEMS = 8000
-"""Items up to which EASE is compared: it inverts a matrix of all of them by all."""
-RIDGE = 200.0
+"""Items up to which EASE is compared: it inverts matrices of all of them by all."""
 MAX_USERS = 10_000
 LISTS = "ndcg", "recall", "hit_rate", "coverage"
 USERS_AT_ONCE = 256
-Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Baseline:
-    """What makes lists of what users liked alone, as ``evaluate`` asks a model.
-
-    Attributes
-    ----------
-    data_info
-        The data.
-    scores
-        Items by items: what a liked item says of each other, (n_items, n_items); or of all, (1, n_items).
-    """
+class Popularity:
+    """What lists the same items for all users, most popular first, as ``evaluate`` asks a model."""
 
     data_info: DataInfo
-    scores: Floats
     task: str = "ranking"
     num_neg: int | str = 1
     has_catalogue: bool = True
 
     def score_rows(self, users: Rows, items: Rows) -> NDArray[np.float32]:
         """Nothing: lists alone are compared."""
-        raise NotImplementedError("baselines make lists alone")
+        raise NotImplementedError("popularity makes lists alone")
 
     def rank_items(
         self, users: Rows, codes: NDArray[np.int32], k: int, filter_consumed: bool, include_cold_items: bool
     ) -> NDArray[np.int32]:
-        """The best items of users by their codes, (U, k)."""
-        liked, info = liked_matrix(self.data_info), self.data_info
+        """The most popular items that users did not consume, by their codes, (U, k)."""
+        info = self.data_info
+        ranked = info.ranked_items
+        place = np.argsort(ranked)  # of each item, by code - 1
         found: list[NDArray[np.int32]] = []
         for start in range(0, len(codes), USERS_AT_ONCE):
             block = codes[start : start + USERS_AT_ONCE]
-            is_general = len(self.scores) == 1
-            scores = np.repeat(self.scores, len(block), 0) if is_general else liked[block] @ self.scores
+            is_left_out = np.zeros((len(block), len(ranked)), bool)
             if filter_consumed:
                 users_at, items = info.user_consumed.of(block)
-                scores[users_at, items - 1] = -np.inf
-            best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-            is_left_out = np.isneginf(np.take_along_axis(scores, best, 1))
-            found.append(np.where(is_left_out, 0, best + 1).astype(np.int32))
+                is_left_out[users_at, place[items - 1]] = True
+            first = np.argsort(is_left_out, axis=1, kind="stable")[:, :k]
+            found.append(np.where(np.take_along_axis(is_left_out, first, 1), 0, ranked[first]).astype(np.int32))
         return np.concatenate(found)
 
 
-def liked_matrix(info: DataInfo) -> sparse.csr_array:
-    """Whether each user liked each item, (n_users + 1, n_items)."""
-    parts = info.liked.astype(np.float32), info.user_consumed.codes, info.user_consumed.starts
-    return sparse.csr_array(parts, shape=(info.n_users + 1, info.n_items + 1))[:, 1:]
+def consumed_frame(info: DataInfo) -> pd.DataFrame:
+    """What users consumed in training, labelled by whether they liked it."""
+    users = np.repeat(np.arange(info.n_users + 1), info.user_consumed.counts())
+    items = info.user_consumed.codes
+    decode = {side: info.vocabs[side].decode for side in ("user", "item")}
+    return pd.DataFrame(
+        {
+            "user": pd.Series(decode["user"](users)),
+            "item": pd.Series(decode["item"](items)),
+            "label": info.liked.astype(np.int64),
+        }
+    )
 
 
-def baselines(info: DataInfo) -> dict[str, Baseline]:
-    """Popularity, and EASE (Steck, WWW 2019) where the catalogue is small enough."""
-    found = {"popularity": Baseline(info, info.popularity[None, 1:].astype(np.float64))}
+def baselines(info: DataInfo) -> dict[str, Popularity | Recommender]:
+    """Popularity, and EASE where the catalogue is small enough."""
+    found: dict[str, Popularity | Recommender] = {"popularity": Popularity(info)}
     if info.n_items <= MAX_EASE_ITEMS:
-        liked = liked_matrix(info)
-        gram = (liked.T @ liked).toarray().astype(np.float64)
-        gram[np.diag_indices_from(gram)] += RIDGE
-        inverse = np.linalg.inv(gram)
-        weights = inverse / -np.diag(inverse)
-        np.fill_diagonal(weights, 0)
-        found["EASE"] = Baseline(info, weights.astype(np.float32))
+        data, consumed = DatasetPure.build_trainset(consumed_frame(info), consumed="all")
+        found["EASE"] = EASE("ranking", consumed).fit(data, neg_sampling=True, verbose=0)
     return found
 
 
 def compare(model: Recommender, test: pd.DataFrame, k: int) -> list[Mapping[str, object]]:
     """A row of metrics of lists for each: the model, popularity and EASE."""
-    methods = {model.model_name: model, **baselines(model.data_info)}
+    methods = baselines(model.data_info)
+    methods = {model.model_name: model} | {name: one for name, one in methods.items() if name != model.model_name}
     n_users = MAX_USERS if len(test["user"].unique()) > MAX_USERS else None
     return [{"method": name, **measured(one, test, LISTS, k, n_users)} for name, one in methods.items()]
 
 
 def measured(
-    model: Recommender | Baseline, test: pd.DataFrame, metrics: Sequence[str], k: int, n_users: int | None
+    model: Recommender | Popularity, test: pd.DataFrame, metrics: Sequence[str], k: int, n_users: int | None
 ) -> dict[str, float]:
     """Metrics by name, those of lists with their length."""
-    scored = cast("Any", model)  # a model's engine is what makes its lists, a baseline makes them itself
+    scored = cast("Any", model)  # a model's engine is what makes its lists, popularity makes them itself
     is_ranking = model.task == "ranking"
     found = evaluate(scored, test, neg_sampling=is_ranking, metrics=list(metrics), k=k, sample_user_num=n_users)
     return {f"{name}@{k}" if name in LISTS else name: value for name, value in found.items()}

@@ -96,7 +96,7 @@ def side_of(values: pd.Series, users: pd.Series, items: pd.Series) -> FeatureSid
 def kind_of(values: pd.Series, side: FeatureSide, n_ids: int) -> tuple[FeatureKind, str | None]:
     """The kind of a column, and what stands between the values of its texts."""
     if has_lists(values):
-        return "multi_sparse", None
+        return ("vector" if are_vectors(values) else "multi_sparse"), None
     present = values.dropna()
     n_values = len(present.unique())
     if n_values < 2:
@@ -137,6 +137,16 @@ def with_groups(frame: pd.DataFrame, features: Mapping[str, FeatureColumn]) -> d
         if len(names) > 1 and set.intersection(*values):
             grouped |= dict.fromkeys(names, FeatureColumn(side, "multi_sparse", group=stem))
     return grouped
+
+
+def are_vectors(values: pd.Series) -> bool:
+    """Whether lists are of as many numbers each, some of them no integers."""
+    sizes, kinds = set[int](), set[str]()
+    for one in values.dropna().head(100):
+        numbers = np.asarray(one)
+        sizes.add(len(numbers))
+        kinds.add(numbers.dtype.kind)
+    return len(sizes) == 1 and kinds <= {"i", "f"} and "f" in kinds
 
 
 def has_lists(values: pd.Series) -> bool:

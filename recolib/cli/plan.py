@@ -17,14 +17,18 @@ from recolib.cli.tables import column, numeric
 
 Task = Literal["ranking", "rating"]
 FeatureSide = Literal["user", "item", "context"]
-FeatureKind = Literal["sparse", "dense", "multi_sparse", "display", "ignore"]
+FeatureKind = Literal["sparse", "dense", "multi_sparse", "vector", "display", "ignore"]
 ROLES = "user", "item", "label", "time"
 HEAD = """\
 # Which column is what, and which model is trained. Edit it, and give it again: recolib fit DATA --plan THIS.
 #
 # side: user, item, or context (of the event: the request brings it)
-# kind: sparse (categories), dense (numbers), multi_sparse (several categories: lists, text with a separator, or a
-#       group of columns), display (shown, not learnt from; items alone), ignore
+# kind: sparse        categories
+#       dense         numbers
+#       multi_sparse  several categories: lists, text with a separator, or a group of columns
+#       vector        lists of as many numbers each, such as embeddings
+#       display       shown, not learnt from; items alone
+#       ignore
 """
 
 
@@ -116,7 +120,10 @@ class Plan:
                 f"{side}_col": [name for name, one in used.items() if one.side == side]
                 for side in get_args(FeatureSide)
             },
-            **{f"{kind}_col": [name for name, one in used.items() if one.kind == kind] for kind in ("sparse", "dense")},
+            **{
+                f"{kind}_col": [name for name, one in used.items() if one.kind == kind]
+                for kind in ("sparse", "dense", "vector")
+            },
             "multi_sparse_col": [*alone, *groups.values()],
             "display_col": [name for name, one in self.features.items() if one.kind == "display"],
             "consumed": "all" if self.liked is not None else None,

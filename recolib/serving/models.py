@@ -53,8 +53,9 @@ class Served:
 
     @cached
     def columns(self) -> list[str]:
-        """The columns of items that can be shown."""
-        return [name for name in self.items.columns.tolist() if name != "item"]
+        """The columns of items that can be shown: all but vectors."""
+        names: list[str] = self.items.columns.tolist()
+        return [name for name in names if name != "item" and not holds_vectors(pd.Series(self.items[name]))]
 
     @cached
     def values(self) -> KeyedCache[list[object]]:
@@ -201,6 +202,11 @@ def stat_of(file: Path) -> tuple[int, int, int] | None:
 def is_number(column: pd.Series) -> bool:
     """Whether a column holds numbers alone."""
     return pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
+
+
+def holds_vectors(column: pd.Series) -> bool:
+    """Whether the values of a column are vectors."""
+    return column.dtype == object and any(isinstance(one, np.ndarray) for one in column.head(1))
 
 
 def as_json(value: object) -> object:

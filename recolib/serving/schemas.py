@@ -45,7 +45,7 @@ Id = Whole | Text
 """7 and "7" are two."""
 Length = Annotated[StrictInt, Field(ge=1, le=MAX_REC), BeforeValidator(_whole)]
 Scalar = StrictBool | Whole | Number | Text | None
-Value = Scalar | Annotated[list[Whole | Text], Field(max_length=MAX_TEXT)]
+Value = Scalar | Annotated[list[Whole | Number | Text], Field(max_length=MAX_IDS)]
 Column = Annotated[StrictStr, Field(min_length=1, max_length=MAX_TEXT)]
 Feats = Annotated[dict[Column, Value], Field(max_length=MAX_COLUMNS)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]

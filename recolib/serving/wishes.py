@@ -103,10 +103,16 @@ def check_feats(info: DataInfo, feats: Mapping[str, object], argument: str) -> N
     check_columns(argument, feats, of_column)
     for name, value in feats.items():
         known = of_column[name]
-        if layout_of(known).part == "dense":
+        several: list[object] | None = value if isinstance(value, list) else None
+        if known.kind == "vector":
+            is_whole = several is not None and len(several) == known.width
+            fits = is_whole and all(isinstance(one, int | float) for one in several or ())
+            what = f"a list of {known.width} numbers"
+        elif layout_of(known).part == "dense":
             fits, what = isinstance(value, int | float), "a number"
         elif known.lists:
-            fits, what = isinstance(value, list), "a list"
+            fits = several is not None and all(isinstance(one, int | str) for one in several)
+            what = "a list of integers and texts"
         else:
             fits, what = isinstance(value, int | str), "an integer or a text"
         if value is not None and not fits:

@@ -73,6 +73,15 @@ def test_texts_with_separators_are_several_values() -> None:
     assert parts_of(None, "|") is None
 
 
+def test_lists_of_numbers_are_vectors() -> None:
+    frame = pd.DataFrame(
+        {"user": range(9), "item": [*"abcabcabc"], "cover": [np.arange(3) / 2] * 9, "ids": [[1, 2]] * 9}
+    )
+    plan = infer_plan(frame, {})
+    assert [plan.features[name].kind for name in ("cover", "ids")] == ["vector", "multi_sparse"]
+    assert plan.arguments()["vector_col"] == ["cover"]
+
+
 def test_free_text_constants_and_dates_are_ignored() -> None:
     frame = pd.DataFrame({"user": [n // 10 for n in range(400)], "item": [n % 40 for n in range(400)]})
     frame = frame.assign(review=[f"text {n}" for n in range(400)], source="web", seen=pd.Timestamp("2024-01-01"))

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from recolib.algorithms import FM
+from recolib.data import DatasetFeat
 from recolib.recommender import Recommender
 from recolib.serving import create_app, from_environment
 from recolib.serving.models import folded
+from tests.servers import shop
 
 pytestmark = pytest.mark.filterwarnings("ignore::recolib.exceptions.RecolibWarning")
 
@@ -167,6 +170,23 @@ def test_events_leave_lists_at_once_and_shape_them(client: TestClient, model: Re
     assert not set(popular) & set(seen)
     everything = post(client, "/v1/recommend", users=["new"], filter_consumed=False, n_rec=100)
     assert set(seen) <= set(lists(everything)[0])
+
+
+def test_vectors_are_given_and_not_shown(tmp_path: Path) -> None:
+    frame = shop().drop(columns=["hour", "label"])
+    taste = {user: [n / 7, 1.0, -n / 9] for n, user in enumerate(frame["user"].unique())}
+    frame = frame.assign(taste=frame["user"].map(taste), cover=[[0.5, float(len(title))] for title in frame["title"]])
+    columns = {"user_col": ["taste"], "item_col": ["cover"], "vector_col": ["taste", "cover"], "display_col": ["title"]}
+    data, info = DatasetFeat.build_trainset(frame, **columns)
+    model = FM("ranking", info, n_epochs=1, embed_size=4).fit(data, neg_sampling=True, verbose=0)
+    with TestClient(create_app(model.save(tmp_path, "vectors"))) as client:
+        answer = post(client, "/v1/recommend", users=["new"], user_feats={"taste": [1, 0.5, -2]}, n_rec=3)
+        assert lists(answer) == [model.recommend_user("new", 3, {"taste": [1, 0.5, -2]})["new"].tolist()]
+        assert "a list of 3 numbers" in json.dumps(
+            post(client, "/v1/recommend", 422, users=["new"], user_feats={"taste": [1, 2]})
+        )
+        assert client.get("/v1/items").json()["items"][0]["columns"].keys() == {"title"}
+        assert post(client, "/v1/recommend", 422, users=[1], where=[{"column": "cover", "op": "==", "value": 1}])
 
 
 def test_without_a_store_events_are_refused(pointer: Path) -> None:
