@@ -36,7 +36,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "DeepFM, history": {"model": "DeepFM", "settings": {**CATALOGUE, "history": True}, "step": 2},
     "YouTubeRetrieval": {"model": "YouTubeRetrieval", "settings": CATALOGUE, "step": 5},
     "TwoTower, history": {"model": "TwoTower", "settings": {**CATALOGUE, "history": True}, "step": 5},
-    "SASRec": {"model": "SASRec", "settings": {**CATALOGUE, "max_history": 200}, "step": 3},
+    "SASRec": {"model": "SASRec", "settings": CATALOGUE, "step": 3},
 }
 Items = NDArray[np.int64]
 
