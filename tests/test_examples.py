@@ -29,7 +29,8 @@ NEEDS = {
     "serve_onnx": ("onnxscript", "onnx"),
     "exporting": ("onnxscript", "onnx"),
     "recolib.recommender": ("onnxscript", "onnx"),
-    "serving": ("fastapi", "serving"),
+    "recolib.serving": ("fastapi", "serving"),
+    "recolib.cli": ("typer", "cli"),
 }
 """What examples, pages and modules need, and the extra that has it."""
 NUMBER = re.compile(r"-?\d+\.\d+")
@@ -94,7 +95,7 @@ def test_example_runs_and_is_short(path: Path, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples_run(name: str) -> None:
-    skip_without_what_it_needs(name)
+    skip_without_what_it_needs(name if name in NEEDS else ".".join(name.split(".")[:2]))
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert not result.failed
 
