@@ -55,7 +55,7 @@ def step(batch_size: int, embed_size: int) -> None:
             model = algorithm("ranking", info, embed_size=embed_size, **{own: dropout})
             network = build_network(model, model.components).train()
             examples = Examples.of(data, None, 0, network.device)
-            users, items, _ = examples.batch(torch.arange(batch_size), examples.candidates(0, 0))
+            users, items, _ = examples.batch(torch.arange(batch_size), examples.candidates(0, 0, np.arange(batch_size)))
             weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
             kept: dict[int, int] = {}
 

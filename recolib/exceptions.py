@@ -7,6 +7,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from recolib.process_group import ProcessGroup
+
 PACKAGE = str(Path(__file__).parent) + os.sep
 
 
@@ -75,7 +77,9 @@ class UnorderedHistoryWarning(RecolibWarning):
 
 
 def warn(message: str, category: type[RecolibWarning] = RecolibWarning) -> None:
-    """Warn at the line that called the library."""
+    """Warn at the line that called the library; of processes that work together, the first one alone does."""
+    if not ProcessGroup.current().is_first:
+        return
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back

@@ -20,6 +20,7 @@ from recolib.evaluation.metrics import ndcg
 from recolib.inference.engine import Engine
 from recolib.inference.scoring import score_catalogue
 from recolib.nn import ItemToItem, Network
+from recolib.process_group import ProcessGroup
 from recolib.settings import Settings
 from recolib.training.closed_form import fill, item_to_item
 
@@ -77,7 +78,7 @@ def choose(settings: Settings, engine: Engine, held: Interactions) -> None:
         l2 = _best_on_the_way([*PENALTIES], PENALTIES.index(FIRST), lambda one: trial.figure(one, None))
     if weight is None:
         weight = max(WEIGHTS, key=lambda one: trial.figure(l2, one)) if settings.has_epochs else 1.0
-    settings.item_to_item_l2, settings.item_to_item_weight = l2, weight
+    settings.item_to_item_l2, settings.item_to_item_weight = ProcessGroup.current().of_first([l2, weight])
 
 
 def _best_on_the_way(values: list[float], at: int, figure: Callable[[float], float]) -> float:

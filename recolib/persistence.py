@@ -22,6 +22,7 @@ from recolib.files import file_of, prefixed, refusing
 from recolib.inference.engine import Engine
 from recolib.nn import Component, FieldSpec, Network, Precision
 from recolib.predictor import Predictor
+from recolib.process_group import ProcessGroup
 from recolib.settings import sizes_of
 from recolib.training.trainer import TrainState
 from recolib.wiring import check_file_state, grown_state, network_of_state, to_predictions
@@ -175,7 +176,8 @@ class Persistent(Predictor):
     ) -> Path:
         """Write the model to one file, ``path/model_name.safetensors``, its DataInfo included.
 
-        A file of that name stays as it is until the new one is whole on the disk.
+        A file of that name stays as it is until the new one is whole on the disk. Of processes that train together the
+        first one alone writes.
 
         Parameters
         ----------
@@ -221,6 +223,8 @@ class Persistent(Predictor):
         """
         check_bool("inference_only", inference_only)
         _ = self.engine  # before any work
+        if not ProcessGroup.current().is_first:
+            return file_of(path, model_name)
         return copy.copy(self)._saved(inference_only).write(file_of(path, model_name))
 
     def _saved(self, inference_only: bool = False) -> SavedModel:

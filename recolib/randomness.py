@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -40,6 +41,54 @@ def generator(device: torch.device) -> torch.Generator | None:
 
 def _generators() -> dict[str, torch.Generator]:
     return getattr(_of_thread, "generators", {})
+
+
+@dataclass(frozen=True)
+class OwnRows:
+    """Which rows of some that go through a network are this process's, where several share them.
+
+    Attributes
+    ----------
+    first, n
+        The first of them, and how many.
+    n_all
+        How many all processes have.
+    counts
+        Whether they count. Where there are too few rows, a process has one that another has.
+    has_catalogue
+        Whether all processes have the same items, which no row has to itself.
+    """
+
+    first: int
+    n: int
+    n_all: int
+    counts: bool = True
+    has_catalogue: bool = False
+
+    def n_drawn(self, n: int) -> int:
+        """How many rows to draw for, if n are needed here, as many for each own row."""
+        return n // self.n * self.n_all
+
+    def of(self, drawn: Tensor) -> Tensor:
+        """Of what was drawn for the rows of all processes, that for the own ones."""
+        each = len(drawn) // self.n_all
+        return drawn[self.first * each : (self.first + self.n) * each]
+
+
+def own_rows() -> OwnRows | None:
+    """Which rows this thread draws for: all processes draw alike, and each takes its own. None: all that there are."""
+    return getattr(_of_thread, "own_rows", None)
+
+
+@contextmanager
+def drawing_for(rows: OwnRows | None) -> Generator[None]:
+    """Let this thread draw for the rows of all processes, so that what is drawn does not depend on their number."""
+    outer = own_rows()
+    _of_thread.own_rows = rows
+    try:
+        yield
+    finally:
+        _of_thread.own_rows = outer
 
 
 @contextmanager

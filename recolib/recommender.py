@@ -41,7 +41,7 @@ from recolib.item_to_item import WITHOUT, choose, is_open, solve
 from recolib.nn import Network, Precision
 from recolib.persistence import Persistent
 from recolib.predictor import check_verbose
-from recolib.runs import Callback, Run, check_callbacks, follow, training_rows
+from recolib.runs import Callback, Run, check_callbacks, follow, meet_others, training_rows
 from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
 from recolib.training.stopping import EarlyStopping, check_stopping
@@ -215,6 +215,8 @@ class Recommender(Persistent):
         if metrics is not None and eval_data is None:
             warn("metrics without eval_data: nothing is measured")
         eval_set = None if eval_data is None else as_encoded(eval_data, self.data_info)
+        if not meet_others(self, train_set, neg_sampling).is_first:
+            verbose, callbacks = 0, ()
         measurement = None if eval_set is None else Measurement.of(self, eval_set, neg_sampling, *how)
 
         before = dict(vars(self))

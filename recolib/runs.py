@@ -12,13 +12,14 @@ from typing import cast
 import numpy as np
 from tqdm.auto import tqdm
 
-from recolib.artifacts.model_file import SavedModel
+from recolib.artifacts.model_file import SavedModel, plain_settings
 from recolib.checks import readable
 from recolib.data.interactions import Interactions
 from recolib.evaluation.measurement import check_labels
 from recolib.evaluation.metrics import less_is_better
 from recolib.exceptions import OverfittingWarning, warn
 from recolib.nn import Network
+from recolib.process_group import ProcessGroup
 from recolib.sampling import check_num_neg
 from recolib.settings import Settings
 from recolib.training.batches import Examples
@@ -113,7 +114,7 @@ class Run:
 
     def write(self, model: Settings, records: Sequence[Record], trainer: Trainer, best: TrainState) -> None:
         """Write the checkpoint, if there is to be one: the model, and what a later process needs to go on."""
-        if self.checkpoint is None:
+        if self.checkpoint is None or not ProcessGroup.current().is_first:
             return
         header = {"first_epoch": self.plan.first_epoch, "fingerprint": dict(self.fingerprint)}
         if best and self.best_epoch(records) == trainer.epoch:
@@ -197,7 +198,7 @@ def follow(
     undo
         Called where training fails: the model is then what it was.
     """
-    epochs, steps = train(trainer, examples, run.verbose), trainer.steps
+    epochs, steps, group = train(trainer, examples, run.verbose), trainer.steps, trainer.group
     while not run.is_over(records):
         try:
             record = next(epochs)
@@ -210,7 +211,9 @@ def follow(
             raise
         records.append(record)
         try:
-            record |= {f"eval_{name}": value for name, value in measure(trainer.network).items()}
+            if group.is_first:
+                record |= {f"eval_{name}": value for name, value in measure(trainer.network).items()}
+            record |= group.of_first(record)
             best = run.keep(best, trainer, records)
             if run.callbacks:
                 hold(deepcopy(trainer.network), trainer.state(), records)
@@ -224,6 +227,22 @@ def follow(
     hold(trainer.network, trainer.state(copy=False), records)
     run.log_stop_reason(records)
     run.warn_if_worse(records)
+
+
+def meet_others(model: Settings, data: Interactions, neg_sampling: bool) -> ProcessGroup:
+    """Wait for the processes that train the same model, and see that they do.
+
+    Raises
+    ------
+    ValueError
+        If one has other settings or data.
+    """
+    group = ProcessGroup.current()
+    if not group.is_alone:
+        group.meet()
+        settings = plain_settings(model) | {"device": None, "algorithm": model.model_name}
+        group.check_same({"settings": settings, "train_data": data.digest(), "neg_sampling": neg_sampling})
+    return group
 
 
 def check_callbacks(callbacks: object) -> None:

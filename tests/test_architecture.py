@@ -15,6 +15,7 @@ MAX_LINES = 250  # of code: docstrings, blank lines and comments are for the rea
 
 # From the bottom up. A module imports from ranks below its own and from its own package, nothing else.
 RANKS = [
+    {"process_group"},
     {"caching", "exceptions", "processes", "version"},
     {"checks", "randomness", "files"},
     {"data", "datasets"},
@@ -33,6 +34,7 @@ RANKS = [
     {"loading", "testing"},
     {"serving"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 BANNED_WORDS = {"utils", "util", "helpers", "helper", "misc", "base", "common", "manager"}

@@ -13,10 +13,12 @@ import typer
 from recolib.checks import check_integer
 from recolib.cli.comparison import compare, measured
 from recolib.cli.output import Json, show
+from recolib.cli.parts import PartsOfLists
 from recolib.cli.tables import read_table
 from recolib.cli.training import OF_RATINGS, Data
 from recolib.cli.versions import CURRENT, Pointer, id_of, open_version
 from recolib.inference.cold_start import COLD_STARTS
+from recolib.process_group import ProcessGroup
 
 Length = Annotated[int, typer.Option("-n", help="The length of a list.")]
 Columns = Annotated[list[str] | None, typer.Option("--column", help="A column of items to show, such as title.")]
@@ -81,16 +83,30 @@ def recommend(
 
 
 def recommend_all(
-    out: Annotated[Path, typer.Option(help="The file of Parquet to write.")],
+    out: Annotated[Path, typer.Option(help="The file of Parquet to write; with --parts a folder of such files.")],
     pointer: Pointer = CURRENT,
     n: Length = 10,
     column: Columns = None,
+    parts: Annotated[
+        int | None, typer.Option(help="How many files to write. Those that are there are not written again.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write lists for all known users to a file of Parquet."""
-    version = open_version(pointer)
-    file = version.model.recommend_to(out, n_rec=n, columns=column or None, verbose=0 if as_json else 1)
-    show({"file": str(file), "users": version.model.data_info.n_users, "n_rec": n}, as_json)
+    """Write lists for all known users to Parquet.
+
+    Processes that torchrun starts share the parts: torchrun --nproc-per-node 4 -m recolib recommend-all --out lists.
+    """
+    group, version = ProcessGroup.current(), open_version(pointer)
+    verbose = 1 if group.is_first and not as_json else 0
+    how: dict[str, Any] = {"n_rec": n, "columns": column or None, "verbose": verbose}
+    said = {"users": version.model.data_info.n_users, "n_rec": n}
+    if parts is None and group.is_alone:
+        show({"file": str(version.model.recommend_to(out, **how)), **said}, as_json)
+        return
+    work = PartsOfLists(out, group.size if parts is None else parts, version.file.name, n, column or [])
+    written = work.write(version.model, group, how)
+    if group.is_first:
+        show({"folder": str(out), "parts": work.n_parts, "written_here": len(written), **said}, as_json)
 
 
 def similar(

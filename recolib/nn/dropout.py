@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from recolib.randomness import generator
+from recolib.randomness import generator, own_rows
 
 LEVELS = 2**16
 """Rates are rounded to 1/65,536: each element is hidden or not by 16 random bits."""
@@ -20,12 +20,15 @@ def dropout(input: Tensor, rate: float, training: bool = True) -> Tensor:
     """Hide each element with chance ``rate`` in training, and scale the others by 1 / (1 − rate)."""
     if not (rate and training):
         return input
-    drawn_from = generator(input.device)
-    if input.device.type == "cuda":
+    drawn_from, rows, shape = generator(input.device), own_rows(), input.shape
+    if input.device.type == "cuda" and rows is None:
         return torch.ops.aten._fused_dropout(input, 1 - rate, generator=drawn_from)[0]  # F.dropout takes no generator
-    bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64, device=input.device)
+    if rows is not None:
+        shape = torch.Size([rows.n_drawn(len(input)), *shape[1:]])
+    bits = torch.empty(-(-shape.numel() // 4), dtype=torch.int64, device=input.device)
     bits.random_(-(2**63), None, generator=drawn_from)
-    bits = bits.view(torch.int16)[: input.numel()].view(input.shape)
+    bits = bits.view(torch.int16)[: shape.numel()].view(shape)
+    bits = bits if rows is None else rows.of(bits)
     n_hidden = min(round(rate * LEVELS), LEVELS - 1)
     if input.numel() <= SMALL:
         return input * _factors(bits, n_hidden, input.dtype)
@@ -88,11 +91,12 @@ class PairDropout:
     @classmethod
     def draw(cls, rate: float, n_users: int, n_items: int, width: int, device: torch.device) -> PairDropout:
         """The numbers of a batch."""
+        rows = own_rows()
         user, item = (
             torch.empty(shape, dtype=torch.int16, device=device).random_(-LEVELS // 2, LEVELS // 2).bitwise_or_(1)
-            for shape in ((n_users, 1, width), (1, n_items, width))
+            for shape in ((n_users if rows is None else rows.n_drawn(n_users), 1, width), (1, n_items, width))
         )
-        return cls(user, item, min(round(rate * LEVELS), LEVELS - 1))
+        return cls(user if rows is None else rows.of(user), item, min(round(rate * LEVELS), LEVELS - 1))
 
     @property
     def scale(self) -> float:

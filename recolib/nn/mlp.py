@@ -14,12 +14,14 @@ from torch.nn import functional as F
 from recolib.nn.dropout import Dropout
 from recolib.nn.fields import FieldSpec, NetworkSide
 from recolib.nn.products import linear
+from recolib.process_group import ProcessGroup
+from recolib.randomness import OwnRows, own_rows
 
 Step = Callable[[Tensor], Tensor]
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch norm over every dimension but the last: (B, n, H) is B·n rows.
+    """Batch norm over every dimension but the last: (B, n, H) is B·n rows, those of other processes among them.
 
     eps 1e-3 and momentum 0.1 are those of the papers' TensorFlow code.
     """
@@ -33,8 +35,12 @@ class BatchNorm(nn.BatchNorm1d):
             scale, shift = self.scale_and_shift()
             return torch.addcmul(shift, input, scale)
         assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
         rows = input if input.dim() == 2 else input.flatten(0, -2)
+        if own_rows() is not None:
+            variance, mean = torch.var_mean(rows.to(self.weight.dtype), 0, correction=0)
+            scale, shift = self.scale_and_shift_of(mean, variance, len(rows))
+            return torch.addcmul(shift, input, scale)
+        self.num_batches_tracked.add_(1)
         normed = F.batch_norm(
             rows, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum or 0.0, self.eps
         )
@@ -51,7 +57,10 @@ class BatchNorm(nn.BatchNorm1d):
 
     def scale_and_shift_of(self, mean: Tensor, variance: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """Scale and shift, both (H,), of what it does in training with n rows of this mean and variance, (H,)."""
-        self._track(mean, variance, n)
+        own = own_rows()
+        if own is not None:
+            mean, variance, n = _of_all_processes(mean, variance, n, own)
+        self._track(mean.detach(), variance.detach(), n)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return scale, self.bias - mean * scale
 
@@ -61,6 +70,17 @@ class BatchNorm(nn.BatchNorm1d):
         assert self.running_var is not None
         scale = self.weight * torch.rsqrt(self.running_var + self.eps)
         return scale, self.bias - self.running_mean * scale
+
+
+def _of_all_processes(mean: Tensor, variance: Tensor, n: int, own: OwnRows) -> tuple[Tensor, Tensor, int]:
+    """The mean and variance of the rows of all processes, and how many there are, with gradients."""
+    group = ProcessGroup.current()
+    n_here = mean.new_full((1,), float(n * own.counts))
+    of_all = group.stack_with_gradients(torch.cat([n_here, mean, variance]))
+    n_all = of_all[:, :1].sum()
+    shares, means, variances = of_all[:, :1] / n_all, *of_all[:, 1:].chunk(2, 1)
+    mean = (shares * means).sum(0)
+    return mean, (shares * (variances + (means - mean).square())).sum(0), int(n_all)
 
 
 def glorot(layer: nn.Linear) -> nn.Linear:

@@ -16,6 +16,7 @@ from recolib.nn.components import Component
 from recolib.nn.embedding import FieldEmbedding
 from recolib.nn.fields import Fields, NetworkSide, State
 from recolib.nn.past import PaddedItems, PastItems, PooledPast
+from recolib.randomness import drawing_for, own_rows
 
 Precision = Literal["float32", "bf16"]
 
@@ -148,8 +149,11 @@ class Network(nn.Module):
     def _encode_batch(self, user: Rows, item: Rows) -> tuple[NetworkState, NetworkState]:
         for component in self.terms:
             component.begin_batch()
+        rows = own_rows()
         with self._autocast():
-            return self.encode("user", user), self.encode("item", item)
+            of_user = self.encode("user", user)
+            with nullcontext() if rows is None or not rows.has_catalogue else drawing_for(None):
+                return of_user, self.encode("item", item)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """Matrix products in bfloat16, if that is the precision."""

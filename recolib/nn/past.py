@@ -13,7 +13,10 @@ from recolib.nn.dropout import dropout
 from recolib.nn.embedding import N_SPECIAL, FieldEmbedding
 from recolib.nn.fields import Fields
 from recolib.nn.lookup import lookup
-from recolib.randomness import generator
+from recolib.randomness import generator, own_rows
+
+MIX = -7046029254386353131
+"""An odd number of 64 bits whose multiples look random: 2^64 divided by the golden ratio."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,17 @@ class PastItems:
         return matrix.index_copy(0, rows * length + places, codes).view(len(self), length)
 
 
+def _lots(rows: Tensor, codes: Tensor, n: int) -> Tensor:
+    """A number in [0, 1) for each item of n rows, which follows from one that is drawn for the row, and the code."""
+    own, device = own_rows(), rows.device
+    drawn = torch.empty(n if own is None else own.n_drawn(n), dtype=torch.int64, device=device)
+    drawn.random_(-(2**63), None, generator=generator(device))
+    of_rows = (drawn if own is None else own.of(drawn))[rows]
+    mixed = (of_rows ^ (codes * MIX)) * MIX  # multiplication mixes into the upper bits, of which 24 are taken
+    mixed = (mixed ^ (mixed >> 32)) * MIX
+    return (mixed >> 40 & 2**24 - 1).float() / 2**24
+
+
 @dataclass(frozen=True, eq=False)
 class PaddedItems(PastItems):
     """The items as a matrix, which an exported graph needs.
@@ -138,7 +152,7 @@ class PooledPast(nn.Module):
         else:
             rows, codes = past.pairs
             if self.training and self.hidden:
-                stays = torch.rand(len(rows), generator=generator(rows.device), device=rows.device) >= self.hidden
+                stays = _lots(rows, codes, len(past)) >= self.hidden
                 rows, codes = rows[stays], codes[stays]
             pooled, counts = past.sums(rows, codes)
         pooled = pooled * counts.clamp_min(1).to(pooled.dtype).rsqrt().unsqueeze(-1)

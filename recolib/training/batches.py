@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Past, Rows
 from recolib.nn.network import Network
+from recolib.process_group import ProcessGroup
+from recolib.randomness import OwnRows
 from recolib.sampling import NegativeSampler, uniforms
 from recolib.training.losses import Loss
+from recolib.training.order import Bounds, Order, Window, together
 from recolib.training.pasts import EventPasts
 
 ROWS_AT_ONCE = 2**18
@@ -36,11 +41,30 @@ class Part:
         How many events they are of.
     loss
         From a network to the mean loss of the events.
+    own
+        Where processes share the rows: which are this one's. ``loss`` is then of these.
+    n_own
+        How many events these are of.
+    has_catalogue
+        Whether items are looked up once for all rows, and not for each.
     """
 
     n_rows: int
     n: int
     loss: Callable[[Network], Tensor]
+    own: OwnRows | None = None
+    n_own: int = 0
+    has_catalogue: bool = False
+
+    @property
+    def n_events_here(self) -> int:
+        """How many events count in this process."""
+        return self.n if self.own is None else self.n_own * self.own.counts
+
+    @property
+    def n_rows_here(self) -> int:
+        """How many rows count in this process."""
+        return self.n_rows if self.own is None else self.own.n * self.own.counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,34 +132,42 @@ class Examples:
         """How many pairs an epoch scores."""
         return len(self.data) * (1 + self.num_neg)
 
-    def epoch(
-        self, network: Network, loss: Loss, seed: int, epoch: int, order: Tensor, bounds: Sequence[tuple[int, int]]
-    ) -> Iterator[list[Part]]:
-        """The batches of the events ``order[begin:end]``, each in one part, with an epoch's negatives."""
-        batches = self.batches(order, self.candidates(seed, epoch), bounds, self.dropped_ids(seed, epoch))
-        for users, items, labels, weights in batches:
-            yield [_part(loss, users, items, labels, weights)]
+    def epoch(self, network: Network, loss: Loss, order: Order, group: ProcessGroup) -> Iterator[list[Part]]:
+        """The batches of an epoch, each in one part, with the epoch's negatives."""
+        seed, epoch = order.seed, order.epoch
+        for window in order.windows():
+            whole, bounds, owns = _of_process(window, group)
+            rows, at = whole.numpy(), whole.to(self.labels.device)
+            batches = self.batches(at, self.candidates(seed, epoch, rows), bounds, self.dropped_ids(seed, epoch, rows))
+            for (users, items, labels, weights), own in zip(batches, owns, strict=True):
+                n = len(labels) if own is None else own.n_all
+                yield [Part(n, n, _loss(loss, users, items, labels, weights), own, len(labels))]
 
-    def candidates(self, seed: int, epoch: int) -> Tensor:
-        """The item rows of each event, its own first, then an epoch's negatives, (N, 1 + num_neg)."""
-        own = self.item_rows.unsqueeze(1)
+    def candidates(self, seed: int, epoch: int, rows: NDArray[np.int64] | None = None) -> Tensor:
+        """The item rows of some events, or all, each with its own first, then the negatives, (n, 1 + num_neg)."""
+        data, device = self.data, self.item_rows.device
+        rows = np.arange(len(data)) if rows is None else rows
+        own = self.item_rows[torch.from_numpy(rows).to(device)].unsqueeze(1)
         if self.draw is None:
             return own
-        data = self.data
         users, items = data.user_indices, data.item_indices
-        negatives = np.empty((len(data), self.num_neg), np.int32)
-        for start in range(0, len(data), ROWS_AT_ONCE):
-            rows = np.arange(start, min(start + ROWS_AT_ONCE, len(data)))
-            drawn = self.draw(users[rows], items[rows], uniforms(seed, epoch, rows, self.num_neg))
-            negatives[rows] = data.items.at(drawn, data.times[rows])
-        return torch.cat([own, torch.from_numpy(negatives).to(own.device)], 1)
+        negatives = np.empty((len(rows), self.num_neg), np.int32)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[start : start + ROWS_AT_ONCE]
+            drawn = self.draw(users[some], items[some], uniforms(seed, epoch, some, self.num_neg))
+            negatives[start : start + len(some)] = data.items.at(drawn, data.times[some])
+        return torch.cat([own, torch.from_numpy(negatives).to(device)], 1)
 
-    def dropped_ids(self, seed: int, epoch: int) -> Tensor | None:
-        """Which ids an epoch hides, (N, 2 + num_neg): each event's user, then its item and the negatives; or None."""
+    def dropped_ids(self, seed: int, epoch: int, rows: NDArray[np.int64] | None = None) -> Tensor | None:
+        """Which ids an epoch hides of some events, or all, (n, 2 + num_neg); None where it hides none.
+
+        Each event's user, then its item and the negatives.
+        """
         if not any(self.id_dropout_rates):
             return None
         of_user, of_item = self.id_dropout_rates
-        uniform = uniforms(seed, epoch, np.arange(len(self.data)), 2 + self.num_neg, purpose=DROPPING_IDS)
+        rows = np.arange(len(self.data)) if rows is None else rows
+        uniform = uniforms(seed, epoch, rows, 2 + self.num_neg, purpose=DROPPING_IDS)
         below = np.array([of_user, *[of_item] * (1 + self.num_neg)])
         return torch.from_numpy(uniform < below).to(self.labels.device)
 
@@ -158,7 +190,7 @@ class Examples:
 
         An epoch of some of the data's rows has their share of the penalty.
         """
-        prior *= len(batch_bounds(len(self), batch_size)) / max(self.n_events, self.data.data_info.data_size)
+        prior *= Order(len(self), batch_size).n_batches / max(self.n_events, self.data.data_info.data_size)
         users = self.user_table.codes[self.user_rows]
         network.user.set_prior(prior, [users, self.context.codes])
         negatives = 0.0 if self.draw is None else self.num_neg * self.n_events / len(self.item_table)
@@ -166,19 +198,20 @@ class Examples:
         network.item.set_prior(prior, [self.item_table.codes], times)
 
     def batches(
-        self, order: Tensor, candidates: Tensor, bounds: Sequence[tuple[int, int]], dropped: Tensor | None = None
+        self, order: Tensor, candidates: Tensor, bounds: Bounds, dropped: Tensor | None = None
     ) -> Iterator[tuple[Rows, Rows, Tensor, Tensor | None]]:
         """The batches of events ``order[begin:end]``, gathered many at a time: a step then only cuts.
 
-        User rows, item rows and labels as ``batch`` has them, and weights (B, 1) if there are any.
+        ``candidates`` and ``dropped`` are those of the events in this order. User rows, item rows and labels as
+        ``batch`` has them, and weights (B, 1) if there are any.
         """
         width = self.user_table.width + self.context.width + candidates.shape[1] * self.item_table.width
-        for group in _together(bounds, NUMBERS_AT_ONCE // width):
+        for group in together(bounds, NUMBERS_AT_ONCE // width):
             first, last = group[0][0], group[-1][1]
-            users, items, labels = self.batch(order[first:last], candidates)
+            users, items, labels = self.batch(order[first:last], candidates[first:last])
             users, items = users.wide(), items.wide()
             if dropped is not None:
-                hide = dropped[order[first:last]]
+                hide = dropped[first:last]
                 users.codes[..., 0].masked_fill_(hide[:, :1], UNKNOWN)
                 items.codes[..., 0].masked_fill_(hide[:, 1:], UNKNOWN)
             weights = None if self.weights is None else self.weights[order[first:last]]
@@ -187,27 +220,41 @@ class Examples:
                 yield users[cut], items[cut], labels[cut], None if weights is None else weights[cut]
 
     def batch(self, at: Tensor, candidates: Tensor) -> tuple[Rows, Rows, Tensor]:
-        """User rows (B, 1, C), item rows (B, 1+N, C) and labels (B, 1+N) of the events numbered ``at``."""
+        """User rows (B, 1, C), item rows (B, 1+N, C) and labels (B, 1+N) of the events ``at``, and their candidates."""
         users = self.user_table[self.user_rows[at].unsqueeze(1)].join(self.context[at.unsqueeze(1)])
         if self.past is not None:
             users = users.with_past(Past(self.past.items, self.past.spans[at.unsqueeze(1)]))
         labels = self.labels.expand(len(at), -1) if self.draw else self.labels[at]
-        return users, self.item_table[candidates[at]], labels
+        return users, self.item_table[candidates], labels
 
 
-def _part(loss: Loss, users: Rows, items: Rows, labels: Tensor, weights: Tensor | None) -> Part:
-    return Part(len(labels), len(labels), lambda network: loss(network(users, items), labels, weights))
+def _loss(loss: Loss, users: Rows, items: Rows, labels: Tensor, weights: Tensor | None) -> Callable[[Network], Tensor]:
+    return lambda network: loss(network(users, items), labels, weights)
 
 
-def batch_bounds(n: int, size: int) -> Sequence[tuple[int, int]]:
-    """Where batches of ``size`` begin and end; a last batch of one joins the one before it, if there is one.
+def own_rows(
+    n: int, group: ProcessGroup, has_catalogue: bool = False, starts: NDArray[np.int64] | None = None
+) -> OwnRows:
+    """Which of n rows are this process's.
 
-    Batch norm cannot take a single row.
+    Where there are too few, it has one that another process has, too, and that does not count: so all do the same.
+    Rows that are computed together begin at ``starts``, and stay in one process.
     """
-    bounds = [(begin, min(begin + size, n)) for begin in range(0, n, size)]
-    if len(bounds) > 1 and n - bounds[-1][0] == 1:
-        bounds[-2:] = [(bounds[-2][0], n)]
-    return bounds
+    first, last = group.own(n)
+    if starts is not None:
+        first, last = np.append(starts, n)[np.searchsorted(starts, [first, last])].tolist()
+    counts = last > first
+    return OwnRows(first if counts else min(first, n - 1), last - first if counts else 1, n, counts, has_catalogue)
+
+
+def _of_process(window: Window, group: ProcessGroup) -> tuple[Tensor, Bounds, Sequence[OwnRows | None]]:
+    """Which events of a window this process has, the bounds of its batches, and which rows of each batch they are."""
+    if group.is_alone:
+        return window.order, window.bounds, [None] * len(window.bounds)
+    owns = [own_rows(end - begin, group) for begin, end in window.bounds]
+    parts = [window.order[begin + own.first :][: own.n] for (begin, _), own in zip(window.bounds, owns, strict=True)]
+    ends = [0, *accumulate(own.n for own in owns)]
+    return torch.cat(parts), [*pairwise(ends)], owns
 
 
 def weights_of(data: Interactions, device: torch.device) -> Tensor | None:
@@ -216,9 +263,3 @@ def weights_of(data: Interactions, device: torch.device) -> Tensor | None:
     if weights.strides == (0,) or weights.min() == weights.max():
         return None
     return torch.from_numpy((weights / weights.mean(dtype=np.float64)).astype(np.float32)).unsqueeze(1).to(device)
-
-
-def _together(bounds: Sequence[tuple[int, int]], n: int) -> Iterator[Sequence[tuple[int, int]]]:
-    """Bounds in groups that reach over about n rows."""
-    size = max(1, n // (bounds[0][1] - bounds[0][0]))
-    return (bounds[at : at + size] for at in range(0, len(bounds), size))

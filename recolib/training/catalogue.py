@@ -9,8 +9,10 @@ the whole batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,9 +22,11 @@ from torch import Tensor
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Past, Rows
 from recolib.nn.network import Network
+from recolib.process_group import ProcessGroup
 from recolib.sampling import uniforms
-from recolib.training.batches import DROPPING_IDS, Part, batch_bounds, weights_of
+from recolib.training.batches import DROPPING_IDS, Part, own_rows, weights_of
 from recolib.training.catalogue_losses import CatalogueLoss, Implicit, Positives, softmax, softmax_of_vectors
+from recolib.training.order import Order
 from recolib.training.pasts import EventPasts, cuts
 
 DRAWING_ITEMS = (2,)
@@ -135,68 +139,66 @@ class CatalogueExamples:
         Linear weights are left free: their level is that of a softmax, and an item's share of the events. An epoch of
         some of the data's positives has their share of the penalty.
         """
-        n_steps = len(batch_bounds(len(self), batch_size))
+        n_steps = Order(len(self), batch_size).n_batches
         prior *= n_steps / max(self.n_events, self.n_liked)
         users = [self.user_table.codes[self.user_rows], self.context.codes]
         network.user.set_prior(prior, users, of_weights=False)
         times = n_steps * self._rates(n_steps)
         network.item.set_prior(prior, [self.items.codes], times, of_weights=False)
 
-    def epoch(
-        self,
-        network: Network,
-        loss: CatalogueLoss,
-        seed: int,
-        epoch: int,
-        order: Tensor,
-        bounds: Sequence[tuple[int, int]],
-    ) -> Iterator[list[Part]]:
-        """The batches of the user rows ``order[begin:end]``, each in parts whose hidden layers fit into memory."""
+    def epoch(self, network: Network, loss: CatalogueLoss, order: Order, group: ProcessGroup) -> Iterator[list[Part]]:
+        """The batches of an epoch, each in parts whose hidden layers fit into memory."""
+        seed, epoch, device, n_batches = order.seed, order.epoch, self.user_rows.device, order.n_batches
         width = max(term.numbers_per_pair for term in network.terms)
         drop, dim, is_product = None, network.user.vectors.embedding_dim, network.trains_as_product
         if self.id_dropout_rates[0]:
             of_user = uniforms(seed, epoch, np.arange(len(self)), 1, purpose=DROPPING_IDS)[:, 0]
-            drop = torch.from_numpy(of_user < self.id_dropout_rates[0]).to(order.device)
-        drawing = None if self.n_drawn is None else (self.n_drawn, self._mass(), self._rates(len(bounds)))
+            drop = torch.from_numpy(of_user < self.id_dropout_rates[0]).to(device)
+        drawing = None if self.n_drawn is None else (self.n_drawn, self._mass(), self._rates(n_batches))
         cutting = None if self.pasts is None else self._cutting(seed, epoch)
-        for step, (begin, end) in enumerate(bounds):
-            batch = self._batch(order[begin:end]) if cutting is None else cutting.batch(order[begin:end])
+        chosen = (window.order[begin:end] for window in order.windows() for begin, end in window.bounds)
+        for step, rows in enumerate(chosen):
+            batch = (self if cutting is None else cutting).batch(rows.to(device))
             if drawing is not None:
                 n, mass, rates = drawing
                 point = uniforms(seed, epoch, np.arange(n), 1, purpose=(*DRAWING_ITEMS, step))[:, 0]
                 drawn = np.searchsorted(mass, point * mass[-1], side="right").clip(max=len(mass) - 1)
-                batch = batch.among(torch.from_numpy(drawn).to(order.device), rates)
+                batch = batch.among(torch.from_numpy(drawn).to(device), rates)
             items = self._items(batch.items, seed, epoch, step)
             n_rows = len(batch.groups)
             n_scores = n_rows * items.codes.shape[1]
             without_scores = isinstance(loss, Implicit) and 2 * n_rows >= dim
             if n_scores > MANY_SCORES and is_product and (without_scores or loss is softmax):
-                yield [self._whole(loss, batch, items, drop)]
+                of_product = loss.of_vectors if isinstance(loss, Implicit) else softmax_of_vectors
+                yield [self._part(_of_vectors(of_product), batch, slice(0, n_rows), items, drop, group)]
                 continue
             size = max(1, NUMBERS_AT_ONCE // (width * items.codes.shape[1]))
-            yield [self._part(loss, batch, slice(at, at + size), items, drop) for at in range(0, n_rows, size)]
+            parts = [slice(at, min(at + size, n_rows)) for at in range(0, n_rows, size)]
+            yield [self._part(_of_scores(loss), batch, part, items, drop, group) for part in parts]
 
-    def _batch(self, groups: Tensor) -> _Batch:
+    def batch(self, groups: Tensor) -> _Batch:
+        """Some user rows, and their positives."""
         begin, sizes = self.starts[groups], self.starts[groups + 1] - self.starts[groups]
         rows = torch.arange(len(groups), device=groups.device).repeat_interleave(sizes)
         at = torch.arange(len(rows), device=groups.device) + (begin - sizes.cumsum(0) + sizes)[rows]
         weights = None if self.weights is None else self.weights[at]
         return _Batch(groups, Positives(rows, self.columns[at], weights))
 
-    def _part(self, loss: CatalogueLoss, batch: _Batch, part: slice, items: Rows, drop: Tensor | None) -> Part:
+    def _part(
+        self, loss: _BatchLoss, batch: _Batch, part: slice, items: Rows, drop: Tensor | None, group: ProcessGroup
+    ) -> Part:
+        """A part of a batch, and of it the rows of this process."""
+        n_rows, own, n = part.stop - part.start, None, 0
+        if not group.is_alone:
+            starts = None
+            if self.in_one_pass:
+                user = batch.groups[part].cpu().numpy()
+                starts = np.flatnonzero(np.append(True, user[1:] != user[:-1]))
+            own, n = own_rows(n_rows, group, True, starts), len(batch.positives.of(part))
+            part = slice(part.start + own.first, part.start + own.first + own.n)
         users, positives = self._users(batch, part, drop), batch.positives.of(part)
-        return Part(len(users), len(positives), lambda network: loss(network(users, items), positives))
-
-    def _whole(self, loss: CatalogueLoss, batch: _Batch, items: Rows, drop: Tensor | None) -> Part:
-        """A batch whose scores are not made, or never all at once."""
-        users, positives = self._users(batch, slice(None), drop), batch.positives
-        of_product = loss.of_vectors if isinstance(loss, Implicit) else softmax_of_vectors
-
-        def of_vectors(network: Network) -> Tensor:
-            user, item = network.product(users, items)
-            return of_product(user.squeeze(1), item.squeeze(0), positives)
-
-        return Part(len(users), len(positives), of_vectors)
+        of_part = partial(loss, users=users, items=items, positives=positives)
+        return Part(n_rows, len(positives) if own is None else n, of_part, own, len(positives), has_catalogue=True)
 
     def _users(self, batch: _Batch, part: slice, drop: Tensor | None) -> Rows:
         groups = batch.groups[part]
@@ -285,6 +287,31 @@ class _Cutting:
             groups, rows, first = groups[rows], torch.arange(len(rows), device=rows.device), at
         past = Past(self.past.items, spans[first].unsqueeze(1))
         return _Batch(groups, Positives(rows, examples.columns[at], weights), past=past)
+
+
+class _BatchLoss(Protocol):
+    """The loss of user rows beside items."""
+
+    def __call__(self, network: Network, users: Rows, items: Rows, positives: Positives) -> Tensor: ...
+
+
+def _of_scores(loss: CatalogueLoss) -> _BatchLoss:
+    """By all scores."""
+
+    def of(network: Network, users: Rows, items: Rows, positives: Positives) -> Tensor:
+        return loss(network(users, items), positives)
+
+    return of
+
+
+def _of_vectors(loss: Callable[[Tensor, Tensor, Positives], Tensor]) -> _BatchLoss:
+    """By vectors, whose scores are not made, or never all at once."""
+
+    def of(network: Network, users: Rows, items: Rows, positives: Positives) -> Tensor:
+        user, item = network.product(users, items)
+        return loss(user.squeeze(1), item.squeeze(0), positives)
+
+    return of
 
 
 def _one(items: Rows) -> Rows:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from recolib.files import prefixed, under
+from recolib.process_group import ProcessGroup
+from recolib.training.gradients import sum_gradients
 
 Moments = dict[str, Tensor]
 """What is kept of a weight, by name, the number of its steps aside."""
@@ -210,6 +212,11 @@ class Optimizer:
         """Let go of the gradients, which are as large as the weights."""
         for one in self.params.values():
             one.weight.grad = None
+
+    def sum_gradients(self, group: ProcessGroup) -> None:
+        """Let each process have the gradients of all."""
+        if not group.is_alone:
+            sum_gradients([one.weight for one in self.params.values()], group)
 
     def clip(self, norm: float) -> None:
         """Shorten the gradient of all weights together to a norm."""

@@ -8,19 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from recolib.files import prefixed, under
 from recolib.nn.network import Network
-from recolib.randomness import is_own, seeded
+from recolib.process_group import ProcessGroup
+from recolib.randomness import drawing_for, is_own, seeded
 from recolib.training.averaging import MovingAverage
-from recolib.training.batches import Examples, Part, batch_bounds
+from recolib.training.batches import Examples, Part
 from recolib.training.catalogue import CatalogueExamples
 from recolib.training.optimizers import Optimizer, Rates, read_moments
+from recolib.training.order import Order
 from recolib.training.schedules import Schedule
 
 CHECK_EVERY = 64
@@ -68,6 +68,8 @@ TrainState = Mapping[str, Tensor]
 class Trainer:
     """A network in training, its optimiser, and where they stand; made for one ``fit``.
 
+    Processes that train together have the same weights: each makes the same steps, by the sum of all gradients.
+
     Parameters
     ----------
     network
@@ -84,7 +86,8 @@ class Trainer:
     def __init__(self, network: Network, plan: Plan) -> None:
         if plan.freeze_fm and len(network.embedding_weights()) == len(list(network.parameters())):
             raise ValueError("freeze_fm=True leaves nothing to train: the model has no weights but those of an FM")
-        self.network, self.plan = network, plan
+        self.network, self.plan, self.group = network, plan, ProcessGroup.current()
+        self.group.take_over([*network.parameters(), *network.buffers()])
         self.parameters = list(network.parameters())
         self.epoch = self.steps = 0
         wide = () if plan.wide_lr is None else network.linear_weights()
@@ -111,23 +114,23 @@ class Trainer:
         rates, scheduled = self.plan.rates(self.epoch), self.plan.schedule is not None
         self.optimizer.set_rates(rates)
         plan, device = self.plan, self.network.device
-        order = torch.from_numpy(self._order(len(examples))).to(device)
+        order = Order(len(examples), plan.batch_size, plan.seed, self.epoch, plan.shuffle)
         total = torch.zeros((), device=device)
         self._begin()
         try:
             other_code = not all(map(is_own, (*self.network.terms, plan.loss)))
             with seeded(device, plan.seed, self.epoch, all_code=other_code):
-                bounds = batch_bounds(len(order), plan.batch_size)
-                batches = examples.epoch(self.network, plan.loss, plan.seed, self.epoch, order, bounds)
+                n_batches = order.n_batches
+                batches = examples.epoch(self.network, plan.loss, order, self.group)
                 for step, parts in enumerate(batches):
                     if scheduled:
-                        self.optimizer.set_rates(rates.scaled(plan.factor(self.epoch, step / len(bounds))))
+                        self.optimizer.set_rates(rates.scaled(plan.factor(self.epoch, step / n_batches)))
                     n = sum(part.n for part in parts)
                     total.add_(self._step(parts, n), alpha=n)
                     if (step + 1) % CHECK_EVERY == 0:
                         self._check(total)
                     bar.update(n)
-            self._check(total)
+            self._check(self.group.sum(total))
             for weight in self.parameters:  # the loss after the last step nobody saw
                 self._check(weight.detach().sum())
         finally:
@@ -155,18 +158,21 @@ class Trainer:
         """One step on a batch of n events; the gradients of its parts are added up."""
         plan, network = self.plan, self.network
         self.optimizer.zero_grad()
-        if len(parts) == 1:
+        if len(parts) == 1 and self.group.is_alone:
             loss = self._backward(parts[0], 1.0)
         else:
             n_rows, losses = sum(part.n_rows for part in parts), list[Tensor]()
             for part in parts:
-                share = part.n_rows / n_rows
+                share = part.n_rows_here / n_rows
                 network.user.reg = network.item.reg = plan.reg * share
-                network.item.prior_share = share  # each part looks the items up again
-                losses.append(self._backward(part, part.n / n))
+                network.user.prior_share = float(share > 0)
+                network.item.prior_share = share if part.has_catalogue else float(share > 0)
+                with drawing_for(part.own):
+                    losses.append(self._backward(part, part.n_events_here / n))
             network.user.reg = network.item.reg = plan.reg
-            network.item.prior_share = 1.0
+            network.user.prior_share = network.item.prior_share = 1.0
             loss = torch.stack(losses).sum()
+            self.optimizer.sum_gradients(self.group)
         if plan.clip_norm is not None:
             self.optimizer.clip(plan.clip_norm)
         if self.average is not None:
@@ -187,11 +193,6 @@ class Trainer:
             loss, objective = loss * share, objective * share
         objective.backward()
         return loss.detach()
-
-    def _order(self, n: int) -> NDArray[np.int64]:
-        if not self.plan.shuffle:
-            return np.arange(n)
-        return np.random.default_rng([self.plan.seed, self.epoch]).permutation(n)
 
     def _check(self, total: Tensor) -> None:
         if not math.isfinite(float(total)):

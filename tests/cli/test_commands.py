@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +266,28 @@ def test_what_nobody_expects_is_a_line_too(capsys: pytest.CaptureFixture[str], m
 def test_the_demo_has_titles() -> None:
     frame = demo_movies()
     assert frame.groupby("item")["title"].nunique().eq(1).all()
+
+
+def test_lists_of_all_are_made_once_in_parts(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, n_users = tmp_path / "lists", recolib.load(read_pointer(place).file).data_info.n_users
+    made = ["recommend-all", "--out", folder, "-m", place, "-n", 3, "--parts"]
+    assert ask(capsys, *made, 4)["written_here"] == 4
+    whole = ask(capsys, "recommend-all", "--out", tmp_path / "lists.parquet", "-m", place, "-n", 3)["file"]
+    parts = sorted(folder.glob("*.parquet"))
+    assert len(parts) == 4
+    pd.testing.assert_frame_equal(pd.concat(map(pd.read_parquet, parts), ignore_index=True), pd.read_parquet(whole))
+    parts[1].unlink()
+    assert ask(capsys, *made, 4)["written_here"] == 1
+    for wrong, said in ((3, "has parts of n_parts 4"), (n_users + 1, "more than there are users"), (0, "parts")):
+        assert main([*map(str, made), str(wrong)]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_processes_share_the_parts(place: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "recolib"]
+    command += ["recommend-all", "--out", str(tmp_path), "-m", str(place), "-n", "3", "--parts", "5", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=True)
+    assert json.loads(done.stdout)["written_here"] == 3
+    assert len([*tmp_path.glob("*.parquet")]) == 5

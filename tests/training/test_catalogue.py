@@ -16,10 +16,12 @@ from recolib import AFM, FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStoppin
 from recolib.data.rows import Rows
 from recolib.evaluation import evaluate
 from recolib.nn import blocks
+from recolib.process_group import ProcessGroup
 from recolib.training import catalogue
-from recolib.training.batches import Examples, batch_bounds
+from recolib.training.batches import Examples
 from recolib.training.catalogue import CatalogueExamples, distinct_rows
 from recolib.training.catalogue_losses import CATALOGUE_LOSSES, LEVEL, Implicit, Positives, catalogue_loss, softmax
+from recolib.training.order import Order, batch_bounds
 
 CPU = torch.device("cpu")
 WEIGHT = 0.3
@@ -327,16 +329,15 @@ def test_an_item_is_among_those_of_a_batch_as_often_as_its_rate_says():
     examples = CatalogueExamples.of(data, CPU, n_drawn=6)
     network = FM("ranking", data.data_info, **SETTINGS, n_epochs=1).fit(data, True, verbose=0).engine.network
     n, seen = 600, torch.zeros(len(examples.items))
-    bounds = [(at, at + 1) for at in range(len(examples))]
     for epoch in range(n // len(examples)):
-        for parts in examples.epoch(network, softmax, 0, epoch, torch.arange(len(examples)), bounds):
+        for parts in examples.epoch(network, softmax, Order(len(examples), 1, 0, epoch), ProcessGroup()):
 
             def scored(users: Rows, items: Rows) -> torch.Tensor:
                 seen[torch.searchsorted(examples.items.codes[:, 0], items.codes[0, :, 0])] += 1
                 return torch.zeros(len(users), items.codes.shape[1])
 
             parts[0].loss(cast("Any", scored))
-    expected = examples._rates(len(bounds))
+    expected = examples._rates(Order(len(examples), 1).n_batches)
     assert (seen / n - expected).abs().max() < 0.12
     assert float(seen.mean() / n) == pytest.approx(float(expected.mean()), rel=0.1)
 

@@ -13,7 +13,8 @@ from recolib import FM, DeepFM, UnknownIdWarning
 from recolib.data.rows import UNKNOWN
 from recolib.recommender import Recommender
 from recolib.sampling import SAMPLERS
-from recolib.training.batches import Examples, batch_bounds
+from recolib.training.batches import Examples
+from recolib.training.order import batch_bounds
 
 WORLD = World(two_tastes(40, 30), COLUMNS["sparse"])
 

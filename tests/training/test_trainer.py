@@ -17,8 +17,9 @@ from recolib.data import DatasetFeat, DatasetPure
 from recolib.evaluation.measurement import Measurement
 from recolib.sampling import SAMPLERS, uniforms
 from recolib.training import batches as examples_module
-from recolib.training.batches import Examples, batch_bounds
+from recolib.training.batches import Examples
 from recolib.training.losses import RANKING_LOSSES, cross_entropy, squared
+from recolib.training.order import batch_bounds
 from recolib.training.trainer import Plan, Trainer
 from recolib.wiring import build_network, plan_of
 
@@ -172,7 +173,7 @@ def test_a_row_has_its_positive_first_and_then_the_draws_of_the_epoch(world, net
         assert torch.equal(candidates[:, 0], torch.from_numpy(data.item_rows))
         assert candidates[:, 1:].tolist() == drawn.tolist()
     at = torch.tensor([4, 2, 9])
-    users, items, labels = examples.batch(at, candidates)
+    users, items, labels = examples.batch(at, candidates[at])
     assert labels.tolist() == [[1.0, 0.0, 0.0, 0.0]] * 3
     assert users.codes[:, 0, 0].tolist() == data.user_indices[at].tolist()
     assert items.codes[..., 0].tolist() == candidates[at].tolist()
@@ -201,10 +202,10 @@ def test_batches_are_the_events_between_their_bounds(world, monkeypatch, at_once
     examples = Examples.of(data, draw, num_neg, CPU)
     candidates, order = examples.candidates(3, 1), torch.randperm(len(data))
     bounds = batch_bounds(len(data), 7)
-    batches = list(examples.batches(order, candidates, bounds))
+    batches = list(examples.batches(order, candidates[order], bounds))
     assert len(batches) == len(bounds)
     for (begin, end), batch in zip(bounds, batches, strict=True):
-        users, items, labels = examples.batch(order[begin:end], candidates)
+        users, items, labels = examples.batch(order[begin:end], candidates[order[begin:end]])
         for one, other in ((users, batch[0]), (items, batch[1])):
             assert torch.equal(one.codes, other.codes)
             assert torch.equal(one.dense, other.dense)

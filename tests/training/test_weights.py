@@ -24,8 +24,9 @@ from recolib.evaluation import evaluate
 from recolib.exceptions import UndeclaredWeightWarning
 from recolib.recommender import Recommender
 from recolib.sampling import SAMPLERS
-from recolib.training.batches import Examples, batch_bounds
+from recolib.training.batches import Examples
 from recolib.training.losses import NEED_NEGATIVES, RANKING_LOSSES, RATING_LOSS, Loss
+from recolib.training.order import batch_bounds
 
 CPU = torch.device("cpu")
 LOSSES: dict[str, Loss] = {**RANKING_LOSSES, "squared": RATING_LOSS}
@@ -244,7 +245,7 @@ def test_batches_carry_the_weights_of_their_rows(monkeypatch, at_once):
     examples = examples_of(np.arange(len(two_tastes())) % 5, draw=True)
     n = len(examples.data)
     order, bounds = torch.randperm(n), batch_bounds(n, 50)
-    batches = list(examples.batches(order, examples.candidates(1, 0), bounds))
+    batches = list(examples.batches(order, examples.candidates(1, 0)[order], bounds))
     assert torch.equal(torch.cat([weights for *_, weights in batches]), examples.weights[order])
     assert {tuple(weights.shape[1:]) for *_, weights in batches} == {(1,)}
 

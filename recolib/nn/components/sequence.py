@@ -14,6 +14,7 @@ from recolib.nn.components.component import Component, InnerProduct, cross
 from recolib.nn.dropout import Dropout, dropout
 from recolib.nn.fields import Fields, NetworkSide, State
 from recolib.nn.past import PaddedItems, PastItems
+from recolib.randomness import drawing_for
 
 NUMBERS_AT_ONCE = 2**18
 """Numbers of one layer that sequences of about one length have together, 1 MB."""
@@ -98,6 +99,11 @@ class SequenceEncoder(Component[SequenceState]):
             counts = (past.padded > UNKNOWN).sum(1, keepdim=True)
             last = (counts - 1).clamp_min(0).unsqueeze(-1).expand(-1, -1, dim)
             return self._through(x).gather(1, last).squeeze(1) * (counts > 0)
+        with drawing_for(None):  # sequences are no rows: each process draws for its own
+            return self._of_rows(past)
+
+    def _of_rows(self, past: PastItems) -> Tensor:
+        dim = self.places.shape[1]
         result = self.places.new_zeros(len(past), dim)
         rows = (past.end > past.begin).nonzero().squeeze(-1)
         if not len(rows):
