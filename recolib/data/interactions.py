@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from recolib.data.info import DataInfo
+from recolib.data.order import blocks_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.table import Table
 from recolib.data.times import Times
@@ -138,7 +139,7 @@ class Interactions:
     @property
     def has_times(self) -> bool:
         """Whether the events have times, and not only the order of their rows."""
-        return not np.array_equal(self.times, np.arange(len(self)))
+        return any(not np.array_equal(self.times[at], np.arange(at.start, at.stop)) for at in blocks_of(len(self)))
 
     @property
     def sparse_interaction(self) -> sparse.csr_matrix:

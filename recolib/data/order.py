@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 RowNumbers = NDArray[np.integer]
+ROWS_AT_ONCE = 2**20
+"""Rows of a log that are gone through together, so that what is made of them takes little room."""
+
+
+def blocks_of(n: int, size: int = ROWS_AT_ONCE) -> Iterator[slice]:
+    """The numbers 0 to n − 1 as slices of this many, the last one of what is left."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def rows_by_code(codes: NDArray[np.int32], n: int) -> RowNumbers:
