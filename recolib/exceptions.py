@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 PACKAGE = str(Path(__file__).parent) + os.sep
+_TOLD: ContextVar[set[str] | None] = ContextVar("told", default=None)
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -74,8 +78,23 @@ class UnorderedHistoryWarning(RecolibWarning):
     """Rows of a history are not in the order of their times, and were sorted."""
 
 
+@contextmanager
+def telling_once() -> Generator[None]:
+    """Within this, what was warned of is not warned of again, such as of each part of a set that is read in parts."""
+    token = _TOLD.set(set())
+    try:
+        yield
+    finally:
+        _TOLD.reset(token)
+
+
 def warn(message: str, category: type[RecolibWarning] = RecolibWarning) -> None:
     """Warn at the line that called the library."""
+    told = _TOLD.get()
+    if told is not None:
+        if message in told:
+            return
+        told.add(message)
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,26 @@ ROWS_AT_ONCE = 2**20
 def blocks_of(n: int, size: int = ROWS_AT_ONCE) -> Iterator[slice]:
     """The numbers 0 to n − 1 as slices of this many, the last one of what is left."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def regrouped(parts: Iterable[NDArray[Any]], size: int = 2**16) -> Iterator[NDArray[Any]]:
+    """The entries of some arrays in blocks of this many, the last one of what is left.
+
+    What is summed by them does not depend on how the entries were divided into arrays.
+    """
+    waiting, n = list[NDArray[Any]](), 0
+    for part in parts:
+        start = min(size - n, len(part)) if n else 0
+        if n:
+            waiting, n = [*waiting, part[:start]], n + start
+            if n < size:
+                continue
+            yield np.concatenate(waiting)
+        whole = start + (len(part) - start) // size * size
+        yield from (part[at : at + size] for at in range(start, whole, size))
+        waiting, n = [part[whole:]], len(part) - whole
+    if n:
+        yield np.concatenate(waiting)
 
 
 def rows_by_code(codes: NDArray[np.int32], n: int) -> RowNumbers:

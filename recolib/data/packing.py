@@ -105,6 +105,9 @@ def unpack_schema(text: str) -> Schema:
 
 def pack_vocab(vocab: Vocab) -> Packed:
     """Integers; and text as UTF-8, end to end, with the place where each ends; and which of all values are text."""
+    if vocab.values.dtype != object:
+        no_text = {"text": np.empty(0, np.uint8), "ends": np.empty(0, np.int64)}
+        return {"is_text": np.zeros(len(vocab), np.bool_), "integers": vocab.values, **no_text}
     values = vocab.values.tolist()
     is_text = np.fromiter((isinstance(value, str) for value in values), np.bool_, len(values))
     text = [value.encode() for value in values if isinstance(value, str)]
@@ -123,6 +126,9 @@ def unpack_vocab(name: str, arrays: Arrays) -> Vocab:
     starts = np.append(0, ends)
     require(_rises(starts) and starts[-1] == len(text), f"text of {name!r} ends where it should")
     require(is_text.sum() == len(ends) and (~is_text).sum() == len(integers), f"{name!r} has all its values")
+    if not len(ends):
+        require(len(pd.unique(integers)) == len(integers), f"the values of {name!r} are distinct")
+        return Vocab(integers)
     values = np.empty(len(is_text), object)
     values[is_text] = [text[a:b].decode() for a, b in zip(starts[:-1].tolist(), ends.tolist(), strict=True)]
     values[~is_text] = integers.tolist()
