@@ -16,7 +16,7 @@ from recolib.data.building import labels_of, read_weights
 from recolib.data.field import Field
 from recolib.data.frame import Frame, Values, joined_values, read_column
 from recolib.data.kinds import Seen, Spooled, kind_of
-from recolib.data.packing import pack_vocab, unpack_vocab
+from recolib.data.packing import pack_vocab, unpack_values
 from recolib.data.streaming.sources import Part, Source, families_of
 from recolib.data.times import read_moments
 from recolib.data.unseen import is_text_of, tell_of_mixed
@@ -223,7 +223,7 @@ def _place(wanted: Wanted, name: str) -> str:
 
 def _unpacked(place: str, arrays: Mapping[str, NDArray[Any]]) -> Spooled:
     own = under(place, arrays)
-    values = unpack_vocab(place, under("values", own)).values if len(own) > 1 else None
+    values = unpack_values(place, under("values", own)) if len(own) > 1 else None
     return Spooled(own["cells"], values)
 
 
