@@ -173,7 +173,7 @@ def _build(
     of_rows = [name for name in ("label", "time") if name in source.columns]
     weights = [] if arguments.weight_col is None else [arguments.weight_col]
     columns = [*of_rows, *weights, *(column for field in fields.values() for column in field.columns)]
-    wanted = Wanted(fields, columns, arguments.weight_col)
+    wanted, parts = Wanted(fields, columns, arguments.weight_col), folder / "parts"
     if (folder / FINISHED).is_file():
         header, arrays = read_finished(folder)
         if header["keys"] != [part.key for part in source.parts(columns)]:
@@ -183,11 +183,10 @@ def _build(
             )
         ArrayFiles(folder, SetHeader.entries_of(header)).check()
     else:
-        parts = folder / "parts"
         parts.mkdir(exist_ok=True)
         header, arrays = _encode(spool(source, wanted, parts), arguments, given, folder)
         write_finished(folder, header, arrays)
-        shutil.rmtree(parts)
+    shutil.rmtree(parts, ignore_errors=True)
     if "label" not in source.columns:
         warn_of_no_label(header["data_size"])
     return open_set(folder, header, arrays)
@@ -216,7 +215,7 @@ def _encode(
     starts = sort_log(files, n_users, n_items, counting, spooled.wanted.has_times)
     items = [arguments.feature_frames[side] for side in ("item",) if side in arguments.feature_frames]
     display = display_with({}, arguments.display_col, vocabs["item"], items)
-    rows = {side: tables[side][1] for side in SIDES}
+    rows: dict[Side, str] = {side: tables[side][1] for side in SIDES}
     header = SetHeader(
         schema.to_json(),
         spooled.keys,

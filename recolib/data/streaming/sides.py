@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,7 +37,8 @@ class SideEvents:
     """
 
     def __init__(self, schema: Schema, side: Side, blank: Rows, names: Sequence[str]) -> None:
-        self.schema, self.side, self.blank, self.names = schema, side, blank, names
+        self.schema, self.blank, self.names = schema, blank, names
+        self.side: Side = side
         self._met = np.zeros(len(blank), bool)
         self._changes = np.zeros(len(blank), bool)
 
@@ -106,10 +108,10 @@ class SideEvents:
             numbers.append(some + at.start)
             for name in self.names:
                 shown[name].append(cells[name][some])
-        joined = {name: np.concatenate(some) for name, some in shown.items()}
+        joined: dict[str, Cells] = {name: np.concatenate(cast("Any", some)) for name, some in shown.items()}
         return np.concatenate(codes), np.concatenate(times), np.concatenate(numbers), joined
 
 
-def _bits(cells: Cells) -> NDArray[np.int32]:
+def _bits(cells: NDArray[Any]) -> NDArray[np.int32]:
     """Cells as bits, so that −0 differs from 0."""
     return cells.view(np.int32)

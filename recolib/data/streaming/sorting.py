@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,9 +93,9 @@ def _ranges(sizes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         low = high
 
 
-def _within(files: ArrayFiles, names: list[str], low: int, high: int) -> list[NDArray[np.generic]]:
+def _within(files: ArrayFiles, names: list[str], low: int, high: int) -> list[NDArray[Any]]:
     """The rows of those users, in their order."""
-    found: list[list[NDArray[np.generic]]] = [[] for _ in names]
+    found: list[list[NDArray[Any]]] = [[] for _ in names]
     for _, arrays in files.blocks(*names):
         some = _in_range(arrays[0], low, high)
         for mine, array in zip(found, arrays, strict=True):
