@@ -25,7 +25,7 @@ from recolib.data.field import Field, Side
 from recolib.data.frame import Frame, as_values, factorize, read_column, read_frame
 from recolib.data.kinds import layout_of
 from recolib.data.log import ConsumedLog
-from recolib.data.order import blocks_of
+from recolib.data.order import count_codes
 from recolib.data.packing import Parts, pack, unpack
 from recolib.data.rows import UNKNOWN, Part, Rows
 from recolib.data.schema import Schema
@@ -178,11 +178,7 @@ class DataInfo:
     @cached
     def popularity(self) -> NDArray[np.int64]:
         """How many distinct users liked each item, by code, shape (n_items + 1,)."""
-        codes, liked = self.user_consumed.codes, self.liked
-        counts = np.zeros(self.n_items + 1, np.int64)
-        for at in blocks_of(len(codes)):
-            counts += np.bincount(codes[at][liked[at]], minlength=len(counts))
-        return counts
+        return count_codes(self.user_consumed.codes, self.liked, self.n_items + 1)
 
     @cached
     def ranked_items(self) -> NDArray[np.int32]:

@@ -19,6 +19,14 @@ def blocks_of(n: int, size: int = ROWS_AT_ONCE) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
+def count_codes(codes: NDArray[np.int32], which: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
+    """How often each code below n stands among some of the codes."""
+    counts = np.zeros(n, np.int64)
+    for at in blocks_of(len(codes)):
+        counts += np.bincount(codes[at][which[at]], minlength=n)
+    return counts
+
+
 def regrouped(parts: Iterable[NDArray[Any]], size: int = 2**16) -> Iterator[NDArray[Any]]:
     """The entries of some arrays in blocks of this many, the last one of what is left.
 
