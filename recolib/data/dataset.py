@@ -23,7 +23,7 @@ from recolib.data.schema import Schema, make_schema
 from recolib.data.streaming.building import Arguments, stream_training
 from recolib.data.streaming.sources import Source, source_of
 
-EventsT = TypeVar("EventsT", Frame, Source, Frame | Source)
+EventsT = TypeVar("EventsT", bound=Frame | Source)
 SCALINGS = ("standard", "none")
 
 

@@ -398,7 +398,7 @@ def test_sources_that_give_nothing_are_refused(tmp_path):
     with pytest.raises(ValueError, match="has no Parquet files"):
         DatasetPure.build_trainset(tmp_path)
     (tmp_path / "a.parquet").write_bytes(b"no")
-    with pytest.raises(ValueError, match="no Parquet that can be read"):
+    with pytest.raises(ValueError, match="is no Parquet, and other files must come as frames"):
         DatasetPure.build_trainset(tmp_path)
     with pytest.raises(ValueError, match="column 'heat' is empty"):
         DatasetFeat.build_trainset(cut(events().assign(heat=np.nan), 7), context_col=["heat"], dense_col=["heat"])

@@ -100,7 +100,9 @@ def _open_parquet(path: str | os.PathLike[str]) -> Any:
     try:
         dataset = pyarrow.dataset.dataset(os.fspath(file), format="parquet", partitioning="hive")
     except (pyarrow.ArrowInvalid, OSError) as error:
-        raise ValueError(f"train_data={os.fspath(path)!r} is no Parquet that can be read: {error}") from None
+        raise ValueError(
+            f"train_data={os.fspath(path)!r} is no Parquet, and other files must come as frames: {error}"
+        ) from None
     if not dataset.files:
         raise ValueError(f"train_data={os.fspath(path)!r} has no Parquet files")
     return dataset
