@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from recolib.process_group import ProcessGroup
 
 PACKAGE = str(Path(__file__).parent) + os.sep
+_TOLD: ContextVar[set[str] | None] = ContextVar("told", default=None)
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -76,10 +80,23 @@ class UnorderedHistoryWarning(RecolibWarning):
     """Rows of a history are not in the order of their times, and were sorted."""
 
 
+@contextmanager
+def telling_once() -> Generator[None]:
+    """Within this, what was warned of is not warned of again, such as of each part of a set that is read in parts."""
+    token = _TOLD.set(set())
+    try:
+        yield
+    finally:
+        _TOLD.reset(token)
+
+
 def warn(message: str, category: type[RecolibWarning] = RecolibWarning) -> None:
     """Warn at the line that called the library; of processes that work together, the first one alone does."""
-    if not ProcessGroup.current().is_first:
+    told = _TOLD.get()
+    if not ProcessGroup.current().is_first or (told is not None and message in told):
         return
+    if told is not None:
+        told.add(message)
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back

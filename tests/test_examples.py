@@ -28,6 +28,7 @@ NEEDS = {
     "tune": ("optuna", "examples"),
     "serve_onnx": ("onnxscript", "onnx"),
     "exporting": ("onnxscript", "onnx"),
+    "data": ("pyarrow", "parquet"),
     "recolib.recommender": ("onnxscript", "onnx"),
     "recolib.serving": ("fastapi", "serving"),
     "recolib.cli": ("typer", "cli"),

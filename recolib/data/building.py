@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions, equal_weights
 from recolib.data.kinds import Cells, kind_of
 from recolib.data.log import NO_TIMES, ConsumedLog
-from recolib.data.order import last_of
-from recolib.data.rows import UNKNOWN, Codes
+from recolib.data.order import last_of, regrouped
+from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.schema import Schema
 from recolib.data.table import Table, changing_events, table_of_events
 from recolib.data.times import Times, read_times
@@ -66,7 +66,7 @@ def build_training(
     fields: dict[str, Field] = {}
     learnt: dict[str, Cells] = {}
     for field in schema.fields:
-        source = source_of(field, frame, feature_frames)
+        source = feature_frames[field.side] if is_separate(field, feature_frames) else frame
         fields[field.name], vocab, learnt[field.name] = kind_of(field).learn(source, field, scaling)
         if vocab is not None:
             vocabs[field.name] = vocab
@@ -95,7 +95,7 @@ def build_training(
         liked,
         log,
         len(labels),
-        LabelStats(float(labels.mean(dtype=np.float64)), float(labels.min()), float(labels.max())),
+        label_stats([labels]),
         n_vectors=(int(user_codes.max()), int(item_codes.max())),
         consumed=counting,
         display=display_with({}, display_col, vocabs["item"], [feature_frames.get("item", frame), frame]),
@@ -130,18 +130,8 @@ def _side_table(
     feature_frames: Sources,
 ) -> tuple[Table, Codes]:
     """The table of one side and the row of each event; may append ids to the side's vocabulary."""
-    trained = len(vocabs[side])
-    own = {field.name: learnt[field.name] for field in schema.features(side)}
-    separate: dict[str, Cells] = {}
-    feature_codes: Codes | None = None
-    if side in feature_frames:
-        feature_codes = feature_ids(feature_frames[side], side, vocabs)
-        _warn_of_missing(side, trained, feature_codes)
-        separate = {name: own.pop(name) for name in list(own) if name in feature_frames[side].columns}
-    blank = blank_rows(schema, side, len(vocabs[side]) + 1)
-    blank.codes[: trained + 1, 0] = torch.arange(trained + 1, dtype=torch.int32)
-    if feature_codes is not None:
-        fill(blank, schema, side, separate, feature_codes)
+    blank, names = blank_side(schema, side, learnt, vocabs, feature_frames)
+    own = {name: learnt[name] for name in names}
     some = last_of(codes, len(blank))
     seen = np.flatnonzero(some >= 0)
     fill(blank, schema, side, {name: values.take(some[seen], 0) for name, values in own.items()}, seen)
@@ -154,6 +144,27 @@ def _side_table(
     codes = codes.copy()
     codes[changing] = rows
     return table, codes
+
+
+def blank_side(
+    schema: Schema, side: Side, learnt: Mapping[str, Cells], vocabs: dict[str, Vocab], feature_frames: Sources
+) -> tuple[Rows, list[str]]:
+    """The row of each id with what a feature frame says of it, and the fields that events have.
+
+    May append ids to the side's vocabulary.
+    """
+    trained, names = len(vocabs[side]), [field.name for field in schema.features(side)]
+    separate: dict[str, Cells] = {}
+    feature_codes: Codes | None = None
+    if side in feature_frames:
+        feature_codes = feature_ids(feature_frames[side], side, vocabs)
+        _warn_of_missing(side, trained, feature_codes)
+        separate = {name: learnt[name] for name in names if name in feature_frames[side].columns}
+    blank = blank_rows(schema, side, len(vocabs[side]) + 1)
+    blank.codes[: trained + 1, 0] = torch.arange(trained + 1, dtype=torch.int32)
+    if feature_codes is not None:
+        fill(blank, schema, side, separate, feature_codes)
+    return blank, [name for name in names if name not in separate]
 
 
 def feature_ids(frame: Frame, side: Side, vocabs: dict[str, Vocab]) -> Codes:
@@ -186,21 +197,34 @@ def _shown_side(frame: Frame, info: DataInfo, side: Side, times: Times) -> tuple
     return table.with_events(owners, shown, times, keep_history=says_all and "time" in frame.columns)
 
 
-def source_of(field: Field, frame: Frame, feature_frames: Sources) -> Frame:
-    """The frame that a field is read from."""
+def is_separate(field: Field, feature_frames: Sources) -> bool:
+    """Whether a field is read from a frame of features, and not from the events."""
     source = feature_frames.get(field.side)
-    return source if source is not None and not field.is_id and field.name in source.columns else frame
+    return source is not None and not field.is_id and field.name in source.columns
 
 
 def labels_of(frame: Frame) -> NDArray[np.float32]:
     """The labels; 1 for each row of a log that has none, of which there is a warning: the column may be misspelt."""
     if "label" in frame.columns:
         return read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
-    warn(
-        f"train_data has no column 'label': each of its {len(frame)} rows counts as an interaction, with label 1",
-        NoLabelWarning,
-    )
+    warn_of_no_label(len(frame))
     return np.ones(len(frame), np.float32)
+
+
+def warn_of_no_label(n: int) -> None:
+    """Warn that each of n rows counts as an interaction."""
+    warn(
+        f"train_data has no column 'label': each of its {n} rows counts as an interaction, with label 1", NoLabelWarning
+    )
+
+
+def label_stats(parts: Iterable[NDArray[np.float32]]) -> LabelStats:
+    """Mean, lowest and highest label, of sums that are the same however the rows are divided into parts."""
+    n, total, low, high = 0, 0.0, np.inf, -np.inf
+    for block in regrouped(parts):
+        n, total = n + len(block), total + float(block.sum(dtype=np.float64))
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
+    return LabelStats(total / n, low, high)
 
 
 def times_of(frame: Frame) -> Times:
@@ -211,27 +235,40 @@ def times_of(frame: Frame) -> Times:
 
 
 def weights_of(frame: Frame, schema: Schema, weight_col: str | None) -> NDArray[np.float32]:
-    """How much each event counts: the numbers of ``weight_col``, else 1.
-
-    A column ``weight`` that is neither that nor a feature is told of: it may be a product's.
-    """
+    """How much each event counts: the numbers of ``weight_col``, else 1."""
     if weight_col is None:
-        is_feature = any("weight" in field.columns for field in schema.fields)
-        if "weight" in frame.columns and not is_feature:
-            warn(
-                "column 'weight' is not used: pass weight_col='weight' if it is how much a row counts, or declare it "
-                "as a feature",
-                UndeclaredWeightWarning,
-            )
+        warn_of_undeclared_weight(frame.columns, schema)
         return equal_weights(len(frame))
+    weights = read_weights(frame, weight_col)
+    refuse_no_weight(bool(weights.any()), weight_col)
+    return weights
+
+
+def warn_of_undeclared_weight(columns: Sequence[str], schema: Schema) -> None:
+    """Warn of a column ``weight`` that is neither that of weights nor a feature: it may be a product's."""
+    is_feature = any("weight" in field.columns for field in schema.fields)
+    if "weight" in columns and not is_feature:
+        warn(
+            "column 'weight' is not used: pass weight_col='weight' if it is how much a row counts, or declare it "
+            "as a feature",
+            UndeclaredWeightWarning,
+        )
+
+
+def read_weights(frame: Frame, weight_col: str) -> NDArray[np.float32]:
+    """The numbers of a column of weights, none of which is negative."""
     weights = read_numbers(read_column(frame, weight_col), weight_col, missing=False).astype(np.float32)
     if weights.min() < 0:
         raise ValueError(
             f"column {weight_col!r} must not be negative, found {weights.min():g}: it is how much a row counts"
         )
-    if not weights.any():
-        raise ValueError(f"column {weight_col!r} is 0 in all rows: leave weight_col out, or let some rows count")
     return weights
+
+
+def refuse_no_weight(counts: bool, weight_col: str) -> None:
+    """Raise unless some row counts."""
+    if not counts:
+        raise ValueError(f"column {weight_col!r} is 0 in all rows: leave weight_col out, or let some rows count")
 
 
 def check_weight_col(weight_col: str | None, schema: Schema) -> list[str]:

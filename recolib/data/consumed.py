@@ -117,13 +117,21 @@ def interactions(
     tuple of Consumed, Consumed and array
         The distinct pairs by user and by item, and whether the user liked each of the pairs by user at least once.
     """
-    pairs = sparse.coo_array((liked, (users, items)), (n_users + 1, n_items + 1))
-    by_user = pairs.tocsr()  # sums duplicates, which of booleans is "or"; sorts within each row
-    by_user.sum_duplicates()
+    by_user = pairs_by_user(users, items, liked, n_users, n_items)
     by_item = by_user.tocsc()
     some = np.asarray(by_user.data, bool)
     some.flags.writeable = False
     return _consumed(by_user), _consumed(by_item), some
+
+
+def pairs_by_user(
+    users: NDArray[np.int32], items: NDArray[np.int32], liked: NDArray[np.bool_], n_users: int, n_items: int
+) -> sparse.csr_array:
+    """The distinct pairs of a log as a matrix with a row for each user; its entries are whether they liked the item."""
+    pairs = sparse.coo_array((liked, (users, items)), (n_users + 1, n_items + 1))
+    by_user = pairs.tocsr()  # sums duplicates, which of booleans is "or"; sorts within each row
+    by_user.sum_duplicates()
+    return by_user
 
 
 def _consumed(matrix: sparse.csr_array | sparse.csc_array) -> Consumed:

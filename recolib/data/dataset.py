@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, get_args
+from typing import ClassVar, TypeVar, get_args
 
+import narwhals as nw
 import numpy as np
 
 from recolib.checks import check_bool, check_choice, check_integer
@@ -18,7 +20,10 @@ from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import merge_events
 from recolib.data.schema import Schema, make_schema
+from recolib.data.streaming.building import Arguments, stream_training
+from recolib.data.streaming.sources import Source, source_of
 
+EventsT = TypeVar("EventsT", bound=Frame | Source)
 SCALINGS = ("standard", "none")
 
 
@@ -145,7 +150,7 @@ class _Dataset:
             side: source.select(_wanted(source, schema, side, data_info.display)) for side, source in sources.items()
         }
         weights = check_weight_col(weight_col, schema)
-        frame = _events(train_data, [*data_info.context_col, *weights])
+        frame = _with_columns(read_frame(train_data, (), "train_data"), [*data_info.context_col, *weights])
         _refuse_both(frame, schema, needed)
         for side in ("user", "item"):
             columns = [*frame.columns, *(needed[side].columns if side in needed else ())]
@@ -178,7 +183,7 @@ class _Dataset:
     @classmethod
     def _build(
         cls,
-        train_data: object,
+        train_data: Frame | Source,
         schema: Schema,
         sources: Sources,
         scaling: str,
@@ -186,6 +191,7 @@ class _Dataset:
         seed: int,
         weight_col: str | None,
         consumed: Counting | None,
+        cache_dir: str | os.PathLike[str] | None,
         display_col: Sequence[str] = (),
     ) -> tuple[Interactions, DataInfo]:
         check_bool("shuffle", shuffle)
@@ -195,8 +201,18 @@ class _Dataset:
         elsewhere = _columns(sources)
         features = [column for side in ("user", "item", "context") for column in schema.columns(side)]
         needed = [*(c for c in features if c not in elsewhere), *check_weight_col(weight_col, schema)]
-        frame = _events(train_data, needed)
+        frame = _with_columns(train_data, needed)
         _refuse_both(frame, schema, sources)
+        if not isinstance(frame, nw.DataFrame):
+            if shuffle:
+                raise ValueError("shuffle=True takes a frame: of what is read in parts, fit shuffles the rows")
+            arguments = Arguments(schema, sources, scaling, weight_col, consumed, display_col)
+            data, cls._last = stream_training(frame, arguments, cache_dir)
+            return data, cls._last
+        if cache_dir is not None:
+            raise ValueError(
+                "cache_dir is for train_data that is read in parts: a path, a pyarrow dataset, or an iterator of frames"
+            )
         # order is time where no column says so: features are read before the shuffle
         data, info = build_training(frame, schema, sources, scaling, weight_col, consumed, display_col)
         cls._last = info
@@ -215,18 +231,20 @@ class DatasetPure(_Dataset):
         *,
         weight_col: str | None = None,
         consumed: Counting | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode a frame of ``user``, ``item`` and ``label`` for training.
 
         Parameters
         ----------
         train_data
-            A pandas, polars or pyarrow frame. Of further columns only ``time`` and ``weight_col`` are read.
+            A pandas, polars or pyarrow frame, or what is read in parts, as in ``DatasetFeat.build_trainset``. Of
+            further columns only ``time`` and ``weight_col`` are read.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
         weight_col
             A column of numbers of at least 0: how much each row counts in training. By default all count alike.
-        consumed
+        consumed, cache_dir
             As in ``DatasetFeat.build_trainset``.
 
         Returns
@@ -246,7 +264,8 @@ class DatasetPure(_Dataset):
         >>> DatasetPure.build_trainset(frame)[1]
         n_users: 2, n_items: 2, data density: 75.0000 %
         """
-        return cls._build(train_data, make_schema(), {}, "standard", shuffle, seed, weight_col, consumed)
+        events = _read_events(train_data)
+        return cls._build(events, make_schema(), {}, "standard", shuffle, seed, weight_col, consumed, cache_dir)
 
 
 class DatasetFeat(_Dataset):
@@ -276,6 +295,7 @@ class DatasetFeat(_Dataset):
         consumed: Counting | None = None,
         display_col: Sequence[str] | None = None,
         vector_col: Sequence[str] | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode a frame with feature columns for training.
 
@@ -288,7 +308,9 @@ class DatasetFeat(_Dataset):
         ----------
         train_data
             A pandas, polars or pyarrow frame with ``user``, ``item``, ``label`` and the feature columns. Without
-            ``label`` each row is an interaction.
+            ``label`` each row is an interaction. Data larger than memory is read in parts, into files that are mapped
+            into memory: the path of a Parquet file or of a folder of such, a ``pyarrow.dataset.Dataset``, an iterator
+            of frames or a function that returns one.
         user_col, item_col
             Columns that describe users and items.
         sparse_col
@@ -331,6 +353,9 @@ class DatasetFeat(_Dataset):
             Columns of vectors, such as embeddings of text or images: a list or an array of numbers in each row, all of
             one length. Models learn a projection of them to ``embed_size`` numbers. A missing one is the training mean.
             Give them in ``item_features`` or ``user_features``: each row of events takes their room.
+        cache_dir
+            For data that is read in parts, the folder of the encoded files, which stay. A build that was interrupted
+            goes on in it, and one that is whole is used again. By default files are temporary.
 
         Returns
         -------
@@ -341,7 +366,10 @@ class DatasetFeat(_Dataset):
         ------
         ValueError
             If a column is missing, stands twice, is empty, is of two kinds or sides or of none, or holds
-            what it must not; the message names the column.
+            what it must not; the message names the column, and of what is read in parts the part. Also if
+            ``cache_dir`` has a set of other data or other arguments.
+        ImportError
+            If ``train_data`` is a path and there is no pyarrow.
 
         Examples
         --------
@@ -353,7 +381,7 @@ class DatasetFeat(_Dataset):
         """
         check_choice("dense_scaling", dense_scaling, SCALINGS)
         sources = _feature_frames(user_features, item_features)
-        events = read_frame(train_data, (), "train_data")  # once: a stream is empty afterwards
+        events = _read_events(train_data)  # once: a stream is empty afterwards
         present = {*events.columns, *(c for s in sources.values() for c in s.columns)}
         schema = make_schema(
             user_col,
@@ -371,11 +399,12 @@ class DatasetFeat(_Dataset):
             check_integer("max_list_len", max_list_len, 1, MAX_WIDTH + 1)
             fields = (replace(field, width=max_list_len) if field.lists else field for field in schema.fields)
             schema = Schema(tuple(fields))
-        shown = read_display_col(display_col, schema, [*events.columns, *sources.get("item", events).columns])
+        of_items = sources["item"].columns if "item" in sources else []
+        shown = read_display_col(display_col, schema, [*events.columns, *of_items])
         needed: dict[Side, Frame] = {
             side: frame.select(_wanted(frame, schema, side, shown)) for side, frame in sources.items()
         }
-        return cls._build(events, schema, needed, dense_scaling, shuffle, seed, weight_col, consumed, shown)
+        return cls._build(events, schema, needed, dense_scaling, shuffle, seed, weight_col, consumed, cache_dir, shown)
 
 
 def _feature_frames(user_features: object, item_features: object) -> dict[Side, Frame]:
@@ -383,22 +412,29 @@ def _feature_frames(user_features: object, item_features: object) -> dict[Side, 
     return {side: read_frame(one, [side], f"{side}_features") for side, one in frames.items() if one is not None}
 
 
-def _events(train_data: object, columns: Sequence[str]) -> Frame:
-    """A frame of events with these columns beside its users and items."""
-    frame = read_frame(train_data, (), "train_data")
-    if "user" not in frame.columns:
+def _read_events(train_data: object) -> Frame | Source:
+    """A frame of events, or what gives them part by part."""
+    return source_of(train_data) or read_frame(train_data, (), "train_data")
+
+
+def _with_columns(events: EventsT, columns: Sequence[str]) -> EventsT:
+    """The events, with these columns beside their users and items."""
+    if "user" not in events.columns:
         raise ValueError(
-            f"columns ['user'] are not in train_data: {list(frame.columns)}; if there are no users, all rows are one "
+            f"columns ['user'] are not in train_data: {list(events.columns)}; if there are no users, all rows are one "
             "user's, train_data['user'] = 0"
         )
-    return read_frame(frame, ["item", *columns], "train_data")
+    absent = [column for column in ("item", *columns) if column not in events.columns]
+    if absent:
+        raise ValueError(f"columns {absent} are not in train_data: {list(events.columns)}")
+    return events
 
 
 def _columns(sources: Sources) -> set[str]:
     return {column for side, source in sources.items() for column in source.columns if column != side}
 
 
-def _refuse_both(frame: Frame, schema: Schema, sources: Sources) -> None:
+def _refuse_both(frame: Frame | Source, schema: Schema, sources: Sources) -> None:
     """Raise if a feature stands both in the events and in a frame of features."""
     features = [column for side in ("user", "item", "context") for column in schema.columns(side)]
     both = sorted({column for column in features if column in _columns(sources) and column in frame.columns})

@@ -43,6 +43,17 @@ def read_frame(data: object, columns: Sequence[str] = (), name: str = "data") ->
     ValueError
         If it is no frame, has no rows, lacks one of ``columns``, or has a column twice.
     """
+    frame = read_part(data, name)
+    absent = [column for column in columns if column not in frame.columns]
+    if absent:
+        raise ValueError(f"columns {absent} are not in {name}: {list(frame.columns)}")
+    if not len(frame):
+        raise ValueError(f"{name} has no rows")
+    return frame
+
+
+def read_part(data: object, name: str) -> Frame:
+    """A view of an eager frame that may have no rows; see ``read_frame``."""
     if isinstance(data, pd.DataFrame) and not data.columns.is_unique:
         twice = sorted({str(column) for column in data.columns[data.columns.duplicated()]})
         raise ValueError(f"columns {twice} stand more than once in {name}")
@@ -54,11 +65,6 @@ def read_frame(data: object, columns: Sequence[str] = (), name: str = "data") ->
         raise ValueError(f"{name} must be a pandas, polars or pyarrow frame, got {kind}{hint}") from None
     except Exception as error:
         raise ValueError(f"{name} is no frame that can be read: {error}") from error
-    absent = [column for column in columns if column not in frame.columns]
-    if absent:
-        raise ValueError(f"columns {absent} are not in {name}: {list(frame.columns)}")
-    if not len(frame):
-        raise ValueError(f"{name} has no rows")
     return frame
 
 
@@ -335,3 +341,10 @@ def as_values(values: Sequence[int | str]) -> Values:
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def joined_values(parts: Sequence[Values]) -> Values:
+    """Values end to end: int64 where all parts hold integers alone, else objects."""
+    if any(values.dtype == object for values in parts):
+        parts = [values.astype(object) for values in parts]
+    return np.concatenate(parts)

@@ -25,6 +25,7 @@ from recolib.data.field import Field, Side
 from recolib.data.frame import Frame, as_values, factorize, read_column, read_frame
 from recolib.data.kinds import layout_of
 from recolib.data.log import ConsumedLog
+from recolib.data.order import count_codes
 from recolib.data.packing import Parts, pack, unpack
 from recolib.data.rows import UNKNOWN, Part, Rows
 from recolib.data.schema import Schema
@@ -177,7 +178,7 @@ class DataInfo:
     @cached
     def popularity(self) -> NDArray[np.int64]:
         """How many distinct users liked each item, by code, shape (n_items + 1,)."""
-        return np.bincount(self.user_consumed.codes[self.liked], minlength=self.n_items + 1)
+        return count_codes(self.user_consumed.codes, self.liked, self.n_items + 1)
 
     @cached
     def ranked_items(self) -> NDArray[np.int32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from recolib.data.info import DataInfo
+from recolib.data.order import blocks_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.table import Table
 from recolib.data.times import Times
@@ -46,6 +47,9 @@ class Interactions:
     weights
         How much each event counts in training, float32, at least 0, shape (N,). All are 1, and read-only,
         without ``weight_col``, and in evaluation sets.
+    part_starts
+        Where the parts begin that the set was read in, such as row groups of Parquet, and where the last one ends,
+        shape (P + 1,). Empty if it was read as one, or if its rows were taken in another order.
     """
 
     data_info: DataInfo
@@ -57,6 +61,7 @@ class Interactions:
     context: Rows
     times: Times
     weights: NDArray[np.float32]
+    part_starts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         """The number of events."""
@@ -89,6 +94,7 @@ class Interactions:
             context=self.context[torch.from_numpy(order)],
             times=self.times[order],
             weights=equal_weights(len(order)) if self.weights.strides == (0,) else self.weights[order],
+            part_starts=np.empty(0, np.int64),
         )
 
     def with_items_of(self, info: DataInfo) -> Interactions:
@@ -138,7 +144,7 @@ class Interactions:
     @property
     def has_times(self) -> bool:
         """Whether the events have times, and not only the order of their rows."""
-        return not np.array_equal(self.times, np.arange(len(self)))
+        return any(not np.array_equal(self.times[at], np.arange(at.start, at.stop)) for at in blocks_of(len(self)))
 
     @property
     def sparse_interaction(self) -> sparse.csr_matrix:

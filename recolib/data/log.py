@@ -136,8 +136,8 @@ class ConsumedLog:
 
     @cached
     def tensor(self) -> Tensor:
-        """The items as a tensor."""
-        return torch.from_numpy(self.items.astype(np.int64))
+        """The items as a tensor, which is a view of them."""
+        return torch.from_numpy(self.items if self.items.flags.writeable else self.items.copy())
 
 
 def past_of_lists(lists: Sequence[NDArray[np.integer]]) -> Past:
@@ -145,4 +145,4 @@ def past_of_lists(lists: Sequence[NDArray[np.integer]]) -> Past:
     ends = np.cumsum([len(one) for one in lists], dtype=np.int64)
     begins = np.append(0, ends[:-1])
     spans = torch.from_numpy(np.stack([begins, ends, np.full(len(lists), -1)], -1))
-    return Past(torch.from_numpy(np.concatenate(lists).astype(np.int64)), spans)
+    return Past(torch.from_numpy(np.concatenate(lists).astype(np.int32)), spans)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.checks import check_names
-from recolib.data.building import Sources, feature_ids, labels_of, source_of, times_of, weights_of
+from recolib.data.building import Sources, feature_ids, is_separate, labels_of, times_of, weights_of
 from recolib.data.consumed import Consumed, interactions
 from recolib.data.display import display_with
 from recolib.data.encoding import blank_rows, fill, overlay
@@ -71,7 +71,7 @@ def merge_events(
     weights = weights_of(frame, info.schema, weight_col)
     vocabs, learnt = dict(info.vocabs), dict[str, Any]()
     for field in info.schema.fields:
-        source = source_of(field, frame, feature_frames)
+        source = feature_frames[field.side] if is_separate(field, feature_frames) else frame
         if _has(source, field):
             learnt[field.name] = _encoded(source, field, vocabs)
     codes = {side: cast("Codes", learnt[side].reshape(-1)) for side in SIDES}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,41 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 RowNumbers = NDArray[np.integer]
+ROWS_AT_ONCE = 2**20
+"""Rows of a log that are gone through together, so that what is made of them takes little room."""
+
+
+def blocks_of(n: int, size: int = ROWS_AT_ONCE) -> Iterator[slice]:
+    """The numbers 0 to n − 1 as slices of this many, the last one of what is left."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def count_codes(codes: NDArray[np.int32], which: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
+    """How often each code below n stands among some of the codes."""
+    counts = np.zeros(n, np.int64)
+    for at in blocks_of(len(codes)):
+        counts += np.bincount(codes[at][which[at]], minlength=n)
+    return counts
+
+
+def regrouped(parts: Iterable[NDArray[Any]], size: int = 2**16) -> Iterator[NDArray[Any]]:
+    """The entries of some arrays in blocks of this many, the last one of what is left.
+
+    What is summed by them does not depend on how the entries were divided into arrays.
+    """
+    waiting, n = list[NDArray[Any]](), 0
+    for part in parts:
+        start = min(size - n, len(part)) if n else 0
+        if n:
+            waiting, n = [*waiting, part[:start]], n + start
+            if n < size:
+                continue
+            yield np.concatenate(waiting)
+        whole = start + (len(part) - start) // size * size
+        yield from (part[at : at + size] for at in range(start, whole, size))
+        waiting, n = [part[whole:]], len(part) - whole
+    if n:
+        yield np.concatenate(waiting)
 
 
 def rows_by_code(codes: NDArray[np.int32], n: int) -> RowNumbers:

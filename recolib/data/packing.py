@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recolib.data.consumed import Consumed, consumed_by
 from recolib.data.field import MAX_WIDTH, SIDES, Side
-from recolib.data.frame import as_values
+from recolib.data.frame import Values, as_values
 from recolib.data.kinds import KINDS, kind_of, layout_of
 from recolib.data.log import ConsumedLog
 from recolib.data.rows import ABSENT, UNKNOWN, Rows
@@ -105,6 +105,9 @@ def unpack_schema(text: str) -> Schema:
 
 def pack_vocab(vocab: Vocab) -> Packed:
     """Integers; and text as UTF-8, end to end, with the place where each ends; and which of all values are text."""
+    if vocab.values.dtype != object:
+        no_text = {"text": np.empty(0, np.uint8), "ends": np.empty(0, np.int64)}
+        return {"is_text": np.zeros(len(vocab), np.bool_), "integers": vocab.values, **no_text}
     values = vocab.values.tolist()
     is_text = np.fromiter((isinstance(value, str) for value in values), np.bool_, len(values))
     text = [value.encode() for value in values if isinstance(value, str)]
@@ -118,16 +121,24 @@ def pack_vocab(vocab: Vocab) -> Packed:
 
 def unpack_vocab(name: str, arrays: Arrays) -> Vocab:
     """The vocabulary of a field."""
+    values = unpack_values(name, arrays)
+    require(len(pd.unique(values)) == len(values), f"the values of {name!r} are distinct")
+    return Vocab(values)
+
+
+def unpack_values(name: str, arrays: Arrays) -> Values:
+    """The values of a vocabulary."""
     is_text, integers, ends = _flat(arrays, "is_text", bool), _flat(arrays, "integers"), _flat(arrays, "ends")
     text = _flat(arrays, "text", np.uint8).tobytes()
     starts = np.append(0, ends)
     require(_rises(starts) and starts[-1] == len(text), f"text of {name!r} ends where it should")
     require(is_text.sum() == len(ends) and (~is_text).sum() == len(integers), f"{name!r} has all its values")
+    if not len(ends):
+        return integers
     values = np.empty(len(is_text), object)
     values[is_text] = [text[a:b].decode() for a, b in zip(starts[:-1].tolist(), ends.tolist(), strict=True)]
     values[~is_text] = integers.tolist()
-    require(len(pd.unique(values)) == len(values), f"the values of {name!r} are distinct")
-    return Vocab(as_values(values.tolist()))
+    return as_values(values.tolist())
 
 
 def pack_table(table: Table) -> Packed:

@@ -31,7 +31,7 @@ class Past:
     Attributes
     ----------
     items
-        Codes of items, those of one user together and the earliest first, int64, shape (T,).
+        Codes of items, those of one user together and the earliest first, int32, shape (T,).
     spans
         Where each row's items begin and end among them, and the place of one among these that does not count, or −1,
         int64, shape (..., 3).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,23 @@ ISO_8601 = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(Z|[+
 CONVERT = "convert it to dates by pandas.to_datetime, or to numbers by pandas.to_numeric"
 
 
+class Moments(NamedTuple):
+    """Times, and what they are: numbers, durations, or dates of a unit and, where they were text, of a form."""
+
+    times: Times
+    form: str
+
+
 def read_times(column: pd.Series, name: str) -> Times:
     """A column of times, of any unit that sorts: numbers, or dates as nano- or microseconds; integers stay exact.
+
+    See ``read_moments``.
+    """
+    return read_moments(column, name).times
+
+
+def read_moments(column: pd.Series, name: str) -> Moments:
+    """A column of times, and what they are: those of two frames compare where that is the same.
 
     Text is read as dates where all of it is ISO 8601 of one form.
 
@@ -35,19 +50,20 @@ def read_times(column: pd.Series, name: str) -> Times:
         column = column.astype(column.dtype.categories.dtype)
     if pd.api.types.is_integer_dtype(column.dtype):
         with suppress(OverflowError):
-            return _integers(column)
+            return Moments(_integers(column), "numbers")
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
     dates = _dates(column, name)
     if dates is not None:
-        return _moments(dates, name)
+        times, unit = _moments(dates[0], name)
+        return Moments(times, f"{dates[1]} in {unit}")
     if pd.api.types.is_timedelta64_dtype(column.dtype):
-        return pd.to_timedelta(column).to_numpy("timedelta64[ns]").astype(np.int64)
+        return Moments(pd.to_timedelta(column).to_numpy("timedelta64[ns]").astype(np.int64), "durations")
     if pd.api.types.is_object_dtype(column.dtype) and set(map(type, column)) == {int}:
         with suppress(OverflowError):
-            return np.array(column.tolist(), np.int64)
+            return Moments(np.array(column.tolist(), np.int64), "numbers")
     # a view would keep the frame alive and change with it
-    return read_numbers(column, name, missing=False).copy()
+    return Moments(read_numbers(column, name, missing=False).copy(), "numbers")
 
 
 def _integers(column: pd.Series) -> Times:
@@ -56,10 +72,10 @@ def _integers(column: pd.Series) -> Times:
     return column.to_numpy(np.int64, copy=True)
 
 
-def _dates(column: pd.Series, name: str) -> pd.Series | None:
-    """The column as dates of pandas'; None if it holds something else."""
+def _dates(column: pd.Series, name: str) -> tuple[pd.Series, str] | None:
+    """The column as dates of pandas', and what they were; None if it holds something else."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return pd.to_datetime(column) if isinstance(column.dtype, pd.ArrowDtype) else column
+        return (pd.to_datetime(column) if isinstance(column.dtype, pd.ArrowDtype) else column), "dates"
     is_object = pd.api.types.is_object_dtype(column.dtype)
     types = set(map(type, column)) if is_object else set[type]()
     if any(issubclass(one, str) for one in types) or (not is_object and pd.api.types.is_string_dtype(column.dtype)):
@@ -71,11 +87,11 @@ def _dates(column: pd.Series, name: str) -> pd.Series | None:
         raise ValueError(
             f"column {name!r} has moments with a time zone and others without: give all of them one, or none"
         )
-    return _parsed(column, name, utc=True in has_zone)
+    return _parsed(column, name, utc=True in has_zone), "dates"
 
 
-def _of_text(column: pd.Series, name: str) -> pd.Series:
-    """Dates of ISO 8601 text."""
+def _of_text(column: pd.Series, name: str) -> tuple[pd.Series, str]:
+    """Dates of ISO 8601 text, and its form."""
     positions, values = pd.factorize(column)
     texts: list[Any] = list(values)
     matches = [ISO_8601.fullmatch(text) if isinstance(text, str) else None for text in texts]
@@ -87,9 +103,9 @@ def _of_text(column: pd.Series, name: str) -> pd.Series:
     if len(forms) > 1:
         first, second, *_ = forms.values()
         raise ValueError(f"column {name!r} has dates of several forms, such as {first!r} and {second!r}: {CONVERT}")
-    ((_, has_zone),) = forms
+    ((has_clock, has_zone),) = forms
     dates = _parsed(pd.Series(texts, dtype=object), name, utc=has_zone, format="ISO8601")
-    return dates.take(positions)
+    return dates.take(positions), f"text of dates{' and hours' * has_clock}{' with offsets' * has_zone}"
 
 
 def _parsed(column: pd.Series, name: str, utc: bool, format: str | None = None) -> pd.Series:
@@ -99,10 +115,10 @@ def _parsed(column: pd.Series, name: str, utc: bool, format: str | None = None) 
         raise ValueError(f"column {name!r} has dates that cannot be read: {error}") from None
 
 
-def _moments(dates: pd.Series, name: str) -> Times:
+def _moments(dates: pd.Series, name: str) -> tuple[Times, str]:
     for unit in ("ns", "us"):  # nanoseconds reach from 1677 to 2262
         with suppress(ValueError, OverflowError):
-            return dates.dt.as_unit(unit).to_numpy(f"datetime64[{unit}]").astype(np.int64)
+            return dates.dt.as_unit(unit).to_numpy(f"datetime64[{unit}]").astype(np.int64), unit
     raise ValueError(f"column {name!r} has dates that 64 bits of microseconds do not reach")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
 
 import numpy as np
@@ -108,7 +109,20 @@ def warn_of_mixed(name: str, positions: NDArray[np.int64], values: Values, known
     is_id
         Whether it holds ids. Other columns are told of only where they hold the same in both types.
     """
-    is_text, was_text = _is_text(values), _is_text(as_values(()) if known is None else known.values)
+    tell_of_mixed(name, values, known, is_id, lambda: _count_text(positions, values))
+
+
+def _count_text(positions: NDArray[np.int64], values: Values) -> tuple[int, int]:
+    """How many rows hold a value, and how many text."""
+    counts = np.bincount(positions[positions >= 0], minlength=len(values))
+    return int(counts.sum()), int(counts[is_text_of(values)].sum())
+
+
+def tell_of_mixed(
+    name: str, values: Values, known: Vocab | None, is_id: bool, count: Callable[[], tuple[int, int]]
+) -> None:
+    """Do as ``warn_of_mixed``, for rows of which ``count`` says how many hold a value, and how many text."""
+    is_text, was_text = is_text_of(values), is_text_of(as_values(()) if known is None else known.values)
     before = set(was_text.tolist()) or set(is_text[:1].tolist())
     if set(is_text.tolist()) <= before:
         return
@@ -117,18 +131,18 @@ def warn_of_mixed(name: str, positions: NDArray[np.int64], values: Values, known
     same = next((one for one in every if not isinstance(one, str) and str(one) in texts), None)
     if same is None and not is_id:
         return
-    counts = np.bincount(positions[positions >= 0], minlength=len(values))
-    n_text = int(counts[is_text].sum())
+    n_rows, n_text = count()
     beside = f" beside {int((~was_text).sum())} known integers and {int(was_text.sum())} known strings" if known else ""
     example = "" if same is None else f", such as {same!r} and {str(same)!r}"
     warn(
-        f"column {name!r} has {int(counts.sum()) - n_text} integers and {n_text} strings{beside}, which never match "
+        f"column {name!r} has {n_rows - n_text} integers and {n_text} strings{beside}, which never match "
         f"each other{example}; make them one type, such as data[{name!r}] = data[{name!r}].astype(str)",
         MixedTypesWarning,
     )
 
 
-def _is_text(values: Values) -> NDArray[np.bool_]:
+def is_text_of(values: Values) -> NDArray[np.bool_]:
+    """Which of some values are text."""
     if values.dtype != object:
         return np.zeros(len(values), bool)
     return np.fromiter((isinstance(one, str) for one in values.tolist()), bool, len(values))

@@ -70,7 +70,7 @@ class PastItems:
 
     def codes(self, at: Tensor) -> Tensor:
         """The codes of the items at some places; 0 of those that have no vector of their own."""
-        codes = self.items[at]
+        codes = self.items[at].long()
         return torch.where(codes <= self.embedding.layout.code_fields[0].n_values, codes, UNKNOWN)
 
     def vectors(self, codes: Tensor) -> Tensor:

@@ -152,7 +152,6 @@ INTERACTIONS: list[Case] = [
     ("a dict", lambda: {"user": [1], "item": [1], "label": [1]}, "train_data must be .* got dict"),
     ("an array", lambda: np.zeros((2, 3)), "train_data must be .* got ndarray"),
     ("a column", lambda: log()["user"], "train_data must be .* got Series"),
-    ("a path", lambda: "ratings.csv", "train_data must be .* got str"),
     ("nothing", lambda: None, "train_data must be .* got NoneType"),
     (
         "a lazy frame",

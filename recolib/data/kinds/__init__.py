@@ -2,7 +2,7 @@
 
 from recolib.data.field import Field
 from recolib.data.kinds.dense import Dense
-from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
+from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt, Seen, Spooled
 from recolib.data.kinds.multi_sparse import MultiSparse
 from recolib.data.kinds.sparse import Sparse
 from recolib.data.kinds.vector import Vector
@@ -21,4 +21,16 @@ def layout_of(field: Field) -> Layout:
     return KINDS[field.kind].layout(field)
 
 
-__all__ = ["KINDS", "Cells", "Encoded", "Facts", "Kind", "Layout", "Learnt", "kind_of", "layout_of"]
+__all__ = [
+    "KINDS",
+    "Cells",
+    "Encoded",
+    "Facts",
+    "Kind",
+    "Layout",
+    "Learnt",
+    "Seen",
+    "Spooled",
+    "kind_of",
+    "layout_of",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from recolib.data.field import Field
 from recolib.data.frame import Frame, read_column, read_numbers, refuse_empty
-from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
+from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt, Seen, Spooled
+from recolib.data.order import regrouped
 from recolib.data.vocab import Vocab
 from recolib.exceptions import OutOfRangeWarning, warn
 
@@ -26,6 +28,7 @@ class Dense(Kind):
     """A column of numbers. A missing one is the training mean, and one far outside training's range is cut."""
 
     name = "dense"
+    in_parts = True
 
     def layout(self, field: Field) -> Layout:
         """One number."""
@@ -37,15 +40,32 @@ class Dense(Kind):
 
     def learn(self, frame: Frame, field: Field, scaling: str) -> Learnt:
         """The mean and the deviation, and the scaled numbers; missing ones are the mean."""
-        numbers = read_numbers(read_column(frame, field.name), field.name)
-        missing = np.isnan(numbers)
-        present = numbers[~missing] if missing.any() else numbers
-        refuse_empty(len(present), field.name)
-        varies = present.min() < present.max()  # rounded, the mean of equal numbers need not equal them
-        field = replace(field, mean=float(present.mean()) if varies else float(present[0]))
+        spooled = self.spool(frame, field)
+        field, _ = self.learn_parts(field, Seen(None, np.empty(0, np.int64), lambda: iter([spooled.cells])), scaling)
+        return Learnt(field, None, self.settle(spooled, field, None))
+
+    def spool(self, frame: Frame, field: Field) -> Spooled:
+        """The numbers as they are."""
+        return Spooled(read_numbers(read_column(frame, field.name), field.name)[:, None], None)
+
+    def learn_parts(self, field: Field, seen: Seen, scaling: str) -> tuple[Field, None]:
+        """The mean and the deviation, of sums that are the same however the rows are divided into parts."""
+        n, total, low, high = 0, 0.0, np.inf, -np.inf
+        for block in regrouped(map(_present, seen.cells())):
+            n, total = n + len(block), total + float(block.sum())
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+        refuse_empty(n, field.name)
+        varies = low < high  # rounded, the mean of equal numbers need not equal them
+        field = replace(field, mean=total / n if varies else low)
         if scaling == "standard":
-            field = replace(field, offset=field.mean, scale=(float(present.std()) if varies else 0.0) or 1.0)
-        return Learnt(field, None, _scale(numbers, field, field.missing))
+            blocks = regrouped(map(_present, seen.cells()))
+            squares = sum(float(np.square(block - field.mean).sum()) for block in blocks)
+            field = replace(field, offset=field.mean, scale=(math.sqrt(squares / n) if varies else 0.0) or 1.0)
+        return field, None
+
+    def settle(self, spooled: Spooled, field: Field, vocab: Vocab | None) -> Cells:
+        """The scaled numbers; missing ones are the mean."""
+        return _scale(spooled.cells[:, 0], field, field.missing)
 
     def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[None, Cells]:
         """The numbers, scaled as in training; missing ones are the training mean."""
@@ -81,6 +101,11 @@ class Dense(Kind):
         scaled = {"start": start, "offset": field.offset, "scale": field.scale, "unknown": field.missing}
         scaled["limit"] = _limit(field)
         return super().manifest(field, start) | scaled
+
+
+def _present(cells: Cells) -> NDArray[Any]:
+    missing = np.isnan(cells[:, 0])
+    return cells[~missing, 0] if missing.any() else cells[:, 0]
 
 
 def _limit(field: Field) -> float:

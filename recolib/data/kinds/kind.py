@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -10,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recolib.data.field import Field, Group, Side, read_names
-from recolib.data.frame import Frame
+from recolib.data.frame import Frame, Values
 from recolib.data.rows import Codes, Part
 from recolib.data.vocab import Vocab
 from recolib.files import require
@@ -48,6 +49,29 @@ class Learnt(NamedTuple):
     cells: Cells
 
 
+class Spooled(NamedTuple):
+    """What a part of a training frame has of a field, before all parts are known.
+
+    Attributes
+    ----------
+    cells
+        Shape (n, width): positions among ``values``, negative where there is none, or numbers, NaN where there is none.
+    values
+        The part's distinct values; None for a kind without a vocabulary.
+    """
+
+    cells: NDArray[Any]
+    values: Values | None
+
+
+class Seen(NamedTuple):
+    """What all parts of a training frame have of a field: distinct values, how many each column has, and the cells."""
+
+    values: Values | None
+    counts: NDArray[np.int64]
+    cells: Callable[[], Iterator[NDArray[Any]]]
+
+
 class Encoded(NamedTuple):
     """A field's cells of a frame, and which of them the frame gives, of a shape that broadcasts to theirs."""
 
@@ -74,6 +98,8 @@ class Kind:
     """
 
     name: ClassVar[str]
+    in_parts: ClassVar[bool] = False
+    """Whether a training frame may come in parts, by ``spool``, ``learn_parts`` and ``settle``."""
 
     def groups(self, columns: object, argument: str) -> list[Group]:
         """What each field is read from, of what the caller passed; by default each column is a field.
@@ -114,6 +140,18 @@ class Kind:
         scaling
             ``dense_scaling`` of ``build_trainset``.
         """
+        raise NotImplementedError
+
+    def spool(self, frame: Frame, field: Field) -> Spooled:
+        """What a part of a training frame has of the field; one that has nothing is no error."""
+        raise NotImplementedError
+
+    def learn_parts(self, field: Field, seen: Seen, scaling: str) -> tuple[Field, Vocab | None]:
+        """Learn the field from all parts of a training frame, to what ``learn`` learns of it as a whole."""
+        raise NotImplementedError
+
+    def settle(self, spooled: Spooled, field: Field, vocab: Vocab | None) -> Cells:
+        """The cells of a part, now that all parts are known."""
         raise NotImplementedError
 
     def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab | None, Cells]:

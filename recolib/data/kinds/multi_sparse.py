@@ -10,8 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recolib.data.field import MAX_WIDTH, SEQUENCES, Field, Group, Side, read_names
-from recolib.data.frame import Frame, Values, factorize, flatten_lists, read_column, refuse_empty
-from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
+from recolib.data.frame import (
+    Frame,
+    Values,
+    factorize,
+    flatten_lists,
+    joined_values,
+    read_column,
+    refuse_empty,
+)
+from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt, Seen, Spooled
 from recolib.data.kinds.sparse import code_columns, shown_code, values_of
 from recolib.data.rows import ABSENT, UNKNOWN, Codes
 from recolib.data.unseen import warn_of_mixed, warn_of_unseen
@@ -34,6 +42,7 @@ class MultiSparse(Kind):
     """
 
     name = "multi_sparse"
+    in_parts = True
 
     def groups(self, columns: object, argument: str) -> list[Group]:
         """Columns of lists by their names, and groups of columns as tuples."""
@@ -76,6 +85,39 @@ class MultiSparse(Kind):
                 field = replace(field, width=_width(column.lengths, field))
         vocab = Vocab.of(_distinct(columns, field))
         return Learnt(field, vocab, np.hstack([column.codes(field, vocab, tell=False) for column in columns]))
+
+    def spool(self, frame: Frame, field: Field) -> Spooled:
+        """The positions among the part's values, of lists those of the first ``field.width`` values."""
+        columns = [_read(frame, name, field) for name in field.columns]
+        starts = np.cumsum([0, *(len(column.values) for column in columns)])
+        cells = [
+            np.where(column.positions >= 0, column.positions + start, ABSENT).astype(np.int32)
+            for column, start in zip(columns, starts, strict=False)
+        ]
+        values = _joined(columns)
+        if not field.lists:
+            return Spooled(np.column_stack(cells), values)
+        lengths = columns[0].lengths
+        assert lengths is not None
+        width = min(field.width, int(lengths.max(initial=0)))
+        return Spooled(_to_slots(cells[0], lengths, replace(field, width=width), tell=False), values)
+
+    def learn_parts(self, field: Field, seen: Seen, scaling: str) -> tuple[Field, Vocab]:
+        """The distinct values as a vocabulary, and the width of lists."""
+        assert seen.values is not None
+        for name, n in zip(field.columns, [len(seen.values)] if field.lists else seen.counts.tolist(), strict=True):
+            refuse_empty(n, name)
+        width = len(seen.counts) if field.lists else field.width
+        return replace(field, width=width), Vocab.of(_without_pad(seen.values, field))
+
+    def settle(self, spooled: Spooled, field: Field, vocab: Vocab | None) -> Cells:
+        """The codes, of lists as wide as the longest of all parts."""
+        assert vocab is not None
+        assert spooled.values is not None
+        column = _Column(np.maximum(spooled.cells, -1).astype(np.int64), spooled.values)
+        codes = np.full((len(spooled.cells), field.width), ABSENT, np.int32)
+        codes[:, : spooled.cells.shape[1]] = column.lookup(field, vocab)[column.positions]
+        return codes
 
     def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab, Cells]:
         """The vocabulary with new values, and the codes; lists are no longer than in training."""
@@ -156,11 +198,15 @@ class _Column:
 
     def codes(self, field: Field, vocab: Vocab, tell: bool = True) -> Codes:
         """The column's codes, shape (n, slots); ``tell`` says whether to warn of lists that are cut."""
+        codes = self.lookup(field, vocab)[self.positions]
+        return codes[:, None] if self.lengths is None else _to_slots(codes, self.lengths, field, tell)
+
+    def lookup(self, field: Field, vocab: Vocab) -> Codes:
+        """The code of each of the values, and behind them that of a missing one."""
         lookup = np.append(vocab.encode(self.values), np.int32(ABSENT))  # position −1 is its last entry
         if field.pad_val is not None:
             lookup[:-1][self.values == field.pad_val] = ABSENT
-        codes = lookup[self.positions]
-        return codes[:, None] if self.lengths is None else _to_slots(codes, self.lengths, field, tell)
+        return lookup
 
 
 def _width(lengths: NDArray[np.int64], field: Field) -> int:
@@ -188,11 +234,16 @@ def _read(frame: Frame, name: str, field: Field) -> _Column:
 
 def _distinct(columns: list[_Column], field: Field) -> Values:
     """The values of all columns but for the one that marks an absent value."""
-    distinct = [column.values for column in columns]
-    if any(values.dtype == object for values in distinct):
-        distinct = [values.astype(object) for values in distinct]
-    values = np.concatenate(distinct)
+    return _without_pad(_joined(columns), field)
+
+
+def _without_pad(values: Values, field: Field) -> Values:
     return values if field.pad_val is None else values[values != field.pad_val]
+
+
+def _joined(columns: list[_Column]) -> Values:
+    """The values of all columns, end to end."""
+    return joined_values([column.values for column in columns])
 
 
 def _to_slots(flat: Codes, lengths: NDArray[np.int64], field: Field, tell: bool) -> Codes:

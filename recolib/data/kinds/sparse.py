@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recolib.data.field import Field
 from recolib.data.frame import Frame, Values, factorize, read_column, refuse_empty
-from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt
+from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt, Seen, Spooled
 from recolib.data.rows import UNKNOWN, Codes
 from recolib.data.unseen import warn_of_mixed, warn_of_unseen
 from recolib.data.vocab import Vocab
@@ -20,6 +20,7 @@ class Sparse(Kind):
     """A column of categories. A missing one is unknown."""
 
     name = "sparse"
+    in_parts = True
 
     def layout(self, field: Field) -> Layout:
         """One code."""
@@ -36,6 +37,23 @@ class Sparse(Kind):
         warn_of_mixed(field.name, positions, values, None, field.is_id)
         vocab = Vocab.of(values)
         return Learnt(field, vocab, codes_at(positions, values, vocab)[:, None])
+
+    def spool(self, frame: Frame, field: Field) -> Spooled:
+        """The positions among the part's values."""
+        positions, values = factorize(read_column(frame, field.name), field.name, ids=field.is_id)
+        return Spooled(positions.astype(np.int32)[:, None], values)
+
+    def learn_parts(self, field: Field, seen: Seen, scaling: str) -> tuple[Field, Vocab]:
+        """The distinct values as a vocabulary."""
+        assert seen.values is not None
+        refuse_empty(len(seen.values), field.name)
+        return field, Vocab.of(seen.values)
+
+    def settle(self, spooled: Spooled, field: Field, vocab: Vocab | None) -> Cells:
+        """The codes."""
+        assert vocab is not None
+        assert spooled.values is not None
+        return codes_at(spooled.cells[:, 0], spooled.values, vocab)[:, None]
 
     def extend(self, frame: Frame, field: Field, vocab: Vocab | None) -> tuple[Vocab, Cells]:
         """The vocabulary with new values, and the codes."""
@@ -72,7 +90,7 @@ class Sparse(Kind):
         return super().manifest(field, start) | code_columns(field, start, self.blank(field))
 
 
-def codes_at(positions: NDArray[np.int64], values: Values, vocab: Vocab) -> Codes:
+def codes_at(positions: NDArray[np.integer], values: Values, vocab: Vocab) -> Codes:
     """The codes of a column that is given as positions among its distinct values, −1 where it is missing."""
     return np.append(vocab.encode(values), np.int32(UNKNOWN))[positions]  # position −1 is the last entry
 

@@ -1,0 +1,234 @@
+"""Sources: what gives a training frame part by part, such as the row groups of Parquet files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import PurePath
+from typing import Any, Protocol, cast
+
+import narwhals as nw
+import numpy as np
+
+from recolib.data.arrow import ArrowStream
+from recolib.data.frame import Frame, read_part
+from recolib.files import local_path
+
+N_SAMPLED = 16
+"""Rows of a frame that tell it from another one."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a training frame.
+
+    Attributes
+    ----------
+    name
+        What messages call it.
+    key
+        What tells it from another part of the same number, such as that of a file that was written again.
+    n_rows
+        How many rows it has; there may be none.
+    read
+        Gives some of its columns.
+    """
+
+    name: str
+    key: str
+    n_rows: int
+    read: Callable[[Sequence[str]], Frame]
+
+
+class Source(Protocol):
+    """What gives a training frame part by part."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of all parts."""
+        ...
+
+    def parts(self, columns: Sequence[str]) -> Iterator[Part]:
+        """The parts in order; of some sources they can be had once only. Those that are not read cost little.
+
+        Raises
+        ------
+        ValueError
+            If a part lacks one of ``columns``.
+        """
+        ...
+
+
+def source_of(data: object) -> Source | None:
+    """What reads ``train_data`` part by part; None for a frame.
+
+    Raises
+    ------
+    ImportError
+        If it is a path and there is no pyarrow.
+    FileNotFoundError
+        If there is no such file or folder.
+    ValueError
+        If a folder has no Parquet files, or an iterator gives no frames.
+    """
+    if isinstance(data, str | os.PathLike):
+        return ParquetSource(_open_parquet(data))
+    if "pyarrow.dataset" in sys.modules and isinstance(data, sys.modules["pyarrow.dataset"].Dataset):
+        return ParquetSource(data)
+    if isinstance(data, ArrowStream):
+        return None
+    if callable(data):
+        data = data()
+        if not isinstance(data, Iterable) or hasattr(data, "columns"):
+            raise ValueError(f"train_data is a function, which must return an iterator of frames, got {type(data)}")
+        return FrameSource.of(cast("Iterable[object]", data))
+    return FrameSource.of(cast("Iterator[object]", data)) if isinstance(data, Iterator) else None
+
+
+def _open_parquet(path: str | os.PathLike[str]) -> Any:
+    try:
+        import pyarrow.dataset
+    except ImportError as error:
+        raise ImportError('train_data as a path needs pyarrow: pip install "recolib[parquet]"') from error
+    file = local_path(path, "train_data")
+    if not file.exists():
+        raise FileNotFoundError(f"train_data={os.fspath(path)!r}: there is no such file or folder")
+    try:
+        dataset = pyarrow.dataset.dataset(os.fspath(file), format="parquet", partitioning="hive")
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise ValueError(
+            f"train_data={os.fspath(path)!r} is no Parquet, and other files must come as frames: {error}"
+        ) from None
+    if not dataset.files:
+        raise ValueError(f"train_data={os.fspath(path)!r} has no Parquet files")
+    return dataset
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """A dataset of pyarrow's: each row group of its files is a part, and each file of another format."""
+
+    dataset: Any
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the first file, and those that the names of folders give."""
+        return list(self.dataset.schema.names)
+
+    def parts(self, columns: Sequence[str]) -> Iterator[Part]:
+        """The row groups, in the order of the files."""
+        for number, fragment in enumerate(self.dataset.get_fragments()):
+            file = getattr(fragment, "path", "") or f"fragment {number} of train_data"
+            try:
+                schema = self._schema_of(fragment)
+                absent = [name for name in columns if name not in schema.names]
+                pieces = _pieces(fragment)
+            except (ValueError, OSError) as error:
+                raise ValueError(f"{file} cannot be read: {error}") from error
+            if absent:
+                raise ValueError(f"columns {absent} are not in {file}: {schema.names}")
+            for name, n_rows, piece in pieces:
+                key = f"{PurePath(file).name} {_state_of(fragment)} {name} {n_rows}"
+                yield Part(f"{file}{name}", key, n_rows, _reader(f"{file}{name}", piece, schema))
+
+    def _schema_of(self, fragment: Any) -> Any:
+        """The columns of a file as they are in it: pyarrow would turn text into numbers to make files alike."""
+        import pyarrow as arrow
+        import pyarrow.dataset as of_arrow
+
+        own = fragment.physical_schema
+        from_names = of_arrow.get_partition_keys(fragment.partition_expression)
+        known = self.dataset.schema
+        return arrow.schema([*own, *(known.field(name) for name in from_names if name not in own.names)])
+
+
+def _pieces(fragment: Any) -> list[tuple[str, int, Any]]:
+    """Of each row group its name, its number of rows and what reads it."""
+    if not hasattr(fragment, "split_by_row_group"):
+        return [("", fragment.count_rows(), fragment)]
+    groups = ((one, one.row_groups[0]) for one in fragment.split_by_row_group())
+    return [(f", row group {group.id}", group.num_rows, one) for one, group in groups]
+
+
+def _state_of(fragment: Any) -> str:
+    """Size and date of a file; a fragment in memory has none."""
+    if not getattr(fragment, "path", ""):
+        return ""
+    info = fragment.filesystem.get_file_info(fragment.path)
+    return f"{info.size} {info.mtime_ns}"
+
+
+def _reader(name: str, piece: Any, schema: Any) -> Callable[[Sequence[str]], Frame]:
+    def read(columns: Sequence[str]) -> Frame:
+        try:
+            table = piece.to_table(schema=schema, columns=list(columns), use_threads=False)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{name} cannot be read: {error}") from error
+        return read_part(table, name)
+
+    return read
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """An iterator of frames: each is a part."""
+
+    first: Frame
+    others: Iterator[object]
+
+    @classmethod
+    def of(cls, frames: Iterable[object]) -> FrameSource:
+        """The source, of which the first frame is read."""
+        frames = iter(frames)
+        try:
+            first = next(frames)
+        except StopIteration:
+            raise ValueError("train_data has no rows: its iterator gives no frames") from None
+        return cls(read_part(first, "frame 0 of train_data"), frames)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the first frame."""
+        return list(self.first.columns)
+
+    def parts(self, columns: Sequence[str]) -> Iterator[Part]:
+        """The frames, once."""
+        for number, one in enumerate(chain([self.first], self.others)):
+            name = f"frame {number} of train_data"
+            frame = read_part(one, name)
+            absent = [column for column in columns if column not in frame.columns]
+            if absent:
+                raise ValueError(f"columns {absent} are not in {name}: {list(frame.columns)}")
+            yield Part(name, _key_of(frame.select(columns)), len(frame), frame.select)
+
+
+def _key_of(frame: Frame) -> str:
+    """The number of rows of a frame, and a hash of some of them."""
+    at = np.unique(np.linspace(0, len(frame) - 1, N_SAMPLED).astype(int)).tolist() if len(frame) else []
+    rows = [frame.row(number) for number in at]
+    return f"{len(frame)} rows {hashlib.sha256(repr(rows).encode()).hexdigest()[:16]}"
+
+
+FAMILIES: tuple[tuple[str, tuple[Any, ...]], ...] = (
+    ("text", (nw.String, nw.Categorical, nw.Enum)),
+    ("dates", (nw.Date, nw.Datetime)),
+    ("durations", (nw.Duration,)),
+    ("lists", (nw.List, nw.Array)),
+)
+
+
+def families_of(frame: Frame, columns: Sequence[str]) -> dict[str, str]:
+    """What the columns of a part hold: numbers, text, dates, …; nothing for objects of any type."""
+    found: dict[str, str] = {}
+    for name in columns:
+        dtype = frame.schema[name]
+        if dtype.is_numeric() or isinstance(dtype, nw.Boolean):
+            found[name] = "numbers"
+        for family, types in FAMILIES:
+            if isinstance(dtype, types):
+                found[name] = family
+    return found

@@ -1,0 +1,266 @@
+"""The first pass: each part of a training frame as arrays in a file, and what all parts hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from recolib.data.building import labels_of, read_weights
+from recolib.data.field import Field
+from recolib.data.frame import Frame, Values, joined_values, read_column
+from recolib.data.kinds import Seen, Spooled, kind_of
+from recolib.data.packing import pack_vocab, unpack_values
+from recolib.data.streaming.sources import Part, Source, families_of
+from recolib.data.times import read_moments
+from recolib.data.unseen import is_text_of, tell_of_mixed
+from recolib.data.vocab import Vocab
+from recolib.files import prefixed, read_file, require, under, write_file
+
+KIND = "part of a training set"
+MAX_WAITING = 2**22
+"""Values of parts that wait to be joined with those known, at least."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of each part.
+
+    Attributes
+    ----------
+    fields
+        Those fields that parts have, by name.
+    columns
+        All columns that are read.
+    weight_col
+        The column of weights, if there is one.
+    """
+
+    fields: Mapping[str, Field]
+    columns: Sequence[str]
+    weight_col: str | None
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether parts say the labels."""
+        return "label" in self.columns
+
+    @property
+    def has_times(self) -> bool:
+        """Whether parts say when events happened."""
+        return "time" in self.columns
+
+
+class _Union:
+    """Distinct values, joined now and then, so that they take little more room than those that there are."""
+
+    def __init__(self) -> None:
+        self._parts, self._n, self._n_known = list[Values](), 0, 0
+
+    def add(self, values: Values) -> None:
+        self._parts.append(values)
+        self._n += len(values)
+        if self._n - self._n_known > max(MAX_WAITING, self._n_known):
+            self.distinct()
+
+    def distinct(self) -> Values:
+        self._parts = [pd.unique(joined_values(self._parts))]
+        self._n = self._n_known = len(self._parts[0])
+        return self._parts[0]
+
+
+class _FieldTotals:
+    """What the parts so far have of a field."""
+
+    def __init__(self) -> None:
+        self.values = _Union()
+        self.counts = np.zeros(0, np.int64)
+        self.n_text = 0
+
+    def add(self, spooled: Spooled) -> None:
+        if spooled.values is None:
+            return
+        there = spooled.cells >= 0
+        counts = np.zeros(max(len(self.counts), there.shape[1]), np.int64)
+        counts[: len(self.counts)] = self.counts
+        counts[: there.shape[1]] += there.sum(0)
+        self.counts = counts
+        self.values.add(spooled.values)
+        if spooled.values.dtype == object:
+            self.n_text += int(is_text_of(spooled.values)[spooled.cells[there]].sum())
+
+
+@dataclass(frozen=True)
+class Spool:
+    """All parts of a training frame, as files.
+
+    Attributes
+    ----------
+    wanted
+        What was read of them.
+    files
+        Those of the parts that have rows.
+    keys
+        What tells each part from others.
+    starts
+        Where the rows of each part with rows begin, and where the last one ends, shape (P + 1,).
+    seen
+        What all parts have of each field.
+    is_binary
+        Whether all labels are 0 or 1.
+    time_type
+        The type of all times together.
+    """
+
+    wanted: Wanted
+    files: Sequence[Path]
+    keys: Sequence[str]
+    starts: NDArray[np.int64]
+    seen: Mapping[str, Seen]
+    is_binary: bool
+    time_type: str
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return int(self.starts[-1])
+
+    def parts(self) -> Iterator[tuple[slice, SpooledPart]]:
+        """The parts with the numbers of their rows."""
+        for number, file in enumerate(self.files):
+            at = slice(int(self.starts[number]), int(self.starts[number + 1]))
+            yield at, SpooledPart(self.wanted, file)
+
+
+@dataclass(frozen=True)
+class SpooledPart:
+    """A part in its file, of which arrays are read when they are asked for."""
+
+    wanted: Wanted
+    file: Path
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Labels, times or weights."""
+        return self._read([name])[name]
+
+    def field(self, name: str) -> Spooled:
+        """What the part has of a field."""
+        place = _place(self.wanted, name)
+        with safe_open(self.file, "numpy") as file:
+            names = [one for one in file.keys() if one.startswith(f"{place}.")]  # noqa: SIM118
+        return _unpacked(place, self._read(names))
+
+    def _read(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        with safe_open(self.file, "numpy") as file:
+            return {name: file.get_tensor(name) for name in names}
+
+
+def spool(source: Source, wanted: Wanted, folder: Path) -> Spool:
+    """Write each part of a source to a file, but for those that have one from before.
+
+    Raises
+    ------
+    ValueError
+        If a part holds what it must not, or what it has from before is of other data or damaged; the message names
+        the part or the file.
+    """
+    totals = {name: _FieldTotals() for name in wanted.fields}
+    files, keys, sizes = list[Path](), list[str](), list[int]()
+    held, form, is_binary, types = dict[str, str](), "", True, set[str]()
+    for number, part in enumerate(source.parts(wanted.columns)):
+        keys.append(part.key)
+        if not part.n_rows:
+            continue
+        file = folder / f"part-{number:06d}.safetensors"
+        header, arrays = _from_before(file, part) if file.is_file() else _spooled(part, wanted, file)
+        for column, family in header["families"].items():
+            before = held.setdefault(column, family)
+            if before != family:
+                raise ValueError(
+                    f"column {column!r} holds {family} in {part.name} and {before} in the parts before: make it one "
+                    "type"
+                )
+        form = form or header["form"]
+        if header["form"] != form:
+            raise ValueError(
+                f"column 'time' holds {header['form']} in {part.name} and {form} in the parts before: give all parts "
+                "times of one kind, such as numbers"
+            )
+        for name, total in totals.items():
+            total.add(_unpacked(_place(wanted, name), arrays))
+        is_binary = is_binary and bool(np.isin(arrays["labels"], (0.0, 1.0)).all())
+        if wanted.has_times:
+            types.add(arrays["times"].dtype.str)
+        files.append(file)
+        sizes.append(part.n_rows)
+    if not files:
+        raise ValueError("train_data has no rows")
+    starts = np.append(0, np.cumsum(sizes, dtype=np.int64))
+    time_type = np.result_type(*types).str if types else np.dtype(np.int64).str
+    seen = {name: _seen(name, total, wanted, files) for name, total in totals.items()}
+    return Spool(wanted, files, keys, starts, seen, is_binary, time_type)
+
+
+def _seen(name: str, total: _FieldTotals, wanted: Wanted, files: Sequence[Path]) -> Seen:
+    def cells() -> Iterator[NDArray[Any]]:
+        return (SpooledPart(wanted, file).array(f"{_place(wanted, name)}.cells") for file in files)
+
+    if not len(total.counts):
+        return Seen(None, total.counts, cells)
+    values, n = total.values.distinct(), int(total.counts.sum())
+    tell_of_mixed(name, values, None, wanted.fields[name].is_id, lambda: (n, total.n_text))
+    return Seen(values, total.counts, cells)
+
+
+def _place(wanted: Wanted, name: str) -> str:
+    return f"field.{list(wanted.fields).index(name)}"
+
+
+def _unpacked(place: str, arrays: Mapping[str, NDArray[Any]]) -> Spooled:
+    own = under(place, arrays)
+    values = unpack_values(place, under("values", own)) if len(own) > 1 else None
+    return Spooled(own["cells"], values)
+
+
+def _from_before(file: Path, part: Part) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    header, arrays = read_file(file, KIND)
+    if header["key"] != part.key:
+        raise ValueError(
+            f"{file} was made of another {part.name}: train_data has changed since; give another cache_dir, or "
+            "remove it"
+        )
+    return header, arrays
+
+
+def _spooled(part: Part, wanted: Wanted, file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    frame = part.read(wanted.columns)
+    try:
+        require(len(frame) == part.n_rows, f"it has {part.n_rows} rows")
+        form, arrays = _arrays_of(frame, wanted)
+    except ValueError as error:
+        raise ValueError(f"{part.name}: {error}") from error
+    header = {"key": part.key, "families": families_of(frame, wanted.columns), "form": form}
+    write_file(file, KIND, header, arrays)
+    return header, arrays
+
+
+def _arrays_of(frame: Frame, wanted: Wanted) -> tuple[str, dict[str, NDArray[Any]]]:
+    """What times are, and all arrays of a part."""
+    arrays: dict[str, NDArray[Any]] = {
+        "labels": labels_of(frame) if wanted.has_labels else np.ones(len(frame), np.float32)
+    }
+    form = ""
+    if wanted.has_times:
+        arrays["times"], form = read_moments(read_column(frame, "time"), "time")
+    if wanted.weight_col is not None:
+        arrays["weights"] = read_weights(frame, wanted.weight_col)
+    for name, field in wanted.fields.items():
+        cells, values = kind_of(field).spool(frame, field)
+        own = {"cells": cells} | ({} if values is None else prefixed("values", pack_vocab(Vocab(values))))
+        arrays |= prefixed(_place(wanted, name), own)
+    return form, arrays
