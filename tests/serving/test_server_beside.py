@@ -69,7 +69,7 @@ def test_a_request_chooses_whose_answer_it_gets(both: TestClient, model: Recomme
             lists[user].tolist() for user in (3, "nobody")
         ]
         score = both.post("/v1/predict", json=BODIES["predict"] | {"version": version}).json()["results"][0]["score"]
-        assert score == pytest.approx(float(one.predict(3, 104)[0]), rel=1e-5)
+        assert score == pytest.approx(float(one.predict(3, 104)), rel=1e-5)
     assert both.post("/v1/recommend", json=BODIES["recommend"]).json()["model_version"] == "m1"
 
 
@@ -145,7 +145,7 @@ def test_the_environment_names_the_one_beside(folder: Path, monkeypatch: pytest.
 def test_the_model_says_what_requests_may_name(both: TestClient, client: TestClient, model: Recommender) -> None:
     about = both.get("/v1/model").json()
     assert (about["model_version"], about["beside"], about["algorithm"], about["task"]) == ("m1", "m2", "FM", "ranking")
-    assert (about["n_users"], about["n_items"], about["history"]) == (60, 40, True)
+    assert (about["n_users"], about["n_items"], about["history"]) == (model.data_info.n_users, 40, True)
     assert about["score_range"] == [0, 1]
     assert client.get("/v1/model").json()["beside"] is None
     frame, ages = model.data_info.item_frame(), model.data_info.user_frame()["age"]

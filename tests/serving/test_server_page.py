@@ -122,9 +122,7 @@ class Page:
         self.until(lambda: self.run(script, f"#{box}-found li", name))
 
     def is_as_wide_as_the_window(self) -> bool:
-        return self.run(
-            "const {scrollWidth, clientWidth} = document.documentElement; return scrollWidth <= clientWidth"
-        )
+        return self.run("const root = document.documentElement; return root.scrollWidth <= root.clientWidth")
 
     def until(self, condition: Callable[[], Any]) -> None:
         end = time.monotonic() + WAIT_S
@@ -249,6 +247,7 @@ def test_a_new_user_is_described_by_features_and_clicks(page: Page, model: Recom
     page.until(lambda: page.all(".reasons button"))
     history.append(model.recommend_user("new", 10, history=history, **wishes)["new"][0])
     page.one(".reasons button").click()
+    assert page.driver.switch_to.active_element.get_attribute("class") == "rows"
     page.until(lambda: page.names() == titles(model, model.recommend_user("new", 10, history=history, **wishes)["new"]))
     for chip in range(2):
         page.all("#history button")[-1].click()
@@ -294,7 +293,6 @@ def test_the_keyboard_is_enough(page: Page, model: Recommender) -> None:
 
     page.one("body").send_keys(Keys.TAB, Keys.TAB)
     assert page.driver.switch_to.active_element.get_attribute("id") == "user-input"
-    page.until(lambda: page.all("#user-found li"))
     press("zoe")
     page.until(lambda: page.text("#user-found li .clip") == "Zoë")
     press(Keys.ARROW_DOWN)
