@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recolib.serving.models import as_json
+from recolib.serving.columns import as_json
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 MAX_WIDTH = 72

@@ -19,7 +19,7 @@ from recolib.cli.versions import CURRENT
 from recolib.datasets import make_movies
 from recolib.files import local_path
 from recolib.serving import create_app, read_pointer
-from recolib.serving.app import HISTORY, LOG_IDS, MAX_BODY, POINTER, QUEUE, THREADS, read_token
+from recolib.serving.app import BESIDE, HISTORY, LOG_IDS, MAX_BODY, POINTER, QUEUE, THREADS, read_token
 from recolib.serving.logs import write_logs
 
 NO_HISTORY = "none"
@@ -46,12 +46,14 @@ def serve(
     max_body: Annotated[int, typer.Option(help="The most bytes of a body.")] = 65536,
     history: Annotated[str, typer.Option(help="The history store: a file, a PostgreSQL address, or none.")] = "",
     token_file: Annotated[Path | None, typer.Option(help="A file with the token; or set RECOLIB_TOKEN.")] = None,
+    beside: Annotated[Path | None, typer.Option(help="The pointer of a second model, to compare with.")] = None,
     log_ids: Annotated[bool, typer.Option("--log-ids", help="Write ids of users to the log.")] = False,
 ) -> None:
     """Serve a model over HTTP, and take over a new one when the pointer changes."""
     check_integer("workers", workers, 1)
     place = local_path(pointer, "pointer")
-    read_pointer(place)  # a wrong name is told at once
+    for one in (place, *([] if beside is None else [beside])):
+        read_pointer(one)  # a wrong name is told at once
     store = None if history == NO_HISTORY else history or str(place.parent / EVENTS)
     environment = dict(os.environ) | ({} if token_file is None else {"RECOLIB_TOKEN_FILE": str(token_file)})
     token = read_token(environment)
@@ -61,12 +63,14 @@ def serve(
         )
     write_logs()
     if workers == 1:
-        app = create_app(place, token, store, max_body, threads, queue, log_ids=log_ids)
+        app = create_app(place, token, store, max_body, threads, queue, log_ids=log_ids, beside=beside)
         listen(app, host, port)
         return
     numbers = {THREADS: threads, QUEUE: queue, MAX_BODY: max_body, LOG_IDS: int(log_ids)}
     os.environ |= {name: str(number) for name, number in numbers.items()}
     os.environ |= {POINTER: str(place.resolve()), HISTORY: store or ""}
+    if beside is not None:
+        os.environ[BESIDE] = str(beside.resolve())
     if token_file is not None:
         os.environ["RECOLIB_TOKEN_FILE"] = str(token_file.resolve())
     listen("recolib.serving:from_environment", host, port, workers)
@@ -107,7 +111,8 @@ def demo(
     address = f"http://{host}:{port}"
     user = int(frame["user"].iloc[0])
     body = f'{{"users": [{user}, "someone new"], "n_rec": 5, "columns": ["title"]}}'
-    print(f"\nserving at {address}\n\n  curl {address}/v1/recommend -H 'Content-Type: application/json' -d '{body}'\n")
+    print(f"\nserving at {address}, with a page for a browser\n")
+    print(f"  curl {address}/v1/recommend -H 'Content-Type: application/json' -d '{body}'\n")
     serve(pointer, host, port)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pandas as pd
 
-from recolib.serving.models import Served, as_json
+from recolib.serving.columns import as_json, user_features
+from recolib.serving.models import Served
 from recolib.serving.schemas import (
     ExplainRequest,
     PredictRequest,
@@ -19,6 +20,8 @@ from recolib.serving.wishes import Consumed, RefusedRequest, arguments_of, check
 Id = int | str
 Answer = dict[str, Any]
 T = TypeVar("T")
+N_LATEST = 10
+"""How many of the items that a user consumed are shown."""
 NO_MODEL_SAYS = "the model cannot answer this request: a value is none that its columns can have"
 
 
@@ -94,13 +97,32 @@ def explain(served: Served, ask: ExplainRequest) -> Answer:
 
 def search(served: Served, query: str, limit: int) -> Answer:
     """The items that a query finds."""
-    names = served.columns
-    items = served.column("item")
+    return {"model_version": served.version.name, "items": _shown(served, served.search(query, limit))}
+
+
+def search_users(served: Served, query: str, limit: int) -> Answer:
+    """The known users that a query finds."""
+    codes, info = served.users.find(query, limit), served.info
+    features = user_features(info, codes)
     found = [
-        {"item": items[code - 1], "columns": {name: served.column(name)[code - 1] for name in names}}
-        for code in served.search(query, limit)
+        {
+            "user": info.id2user[code],
+            "columns": features[at],
+            "n_consumed": len(info.user_consumed[code]),
+            "latest": _shown(served, dict.fromkeys(info.log.latest(code)[: -N_LATEST - 1 : -1].tolist())),
+        }
+        for at, code in enumerate(codes)
     ]
-    return {"model_version": served.version.name, "items": found}
+    return {"model_version": served.version.name, "users": found}
+
+
+def _shown(served: Served, codes: Iterable[int]) -> list[Answer]:
+    """Items with all their columns."""
+    items = served.column("item")
+    return [
+        {"item": items[code - 1], "columns": {name: served.column(name)[code - 1] for name in served.columns}}
+        for code in codes
+    ]
 
 
 def _items(served: Served, lists: tuple[Any, Any], columns: Sequence[str], n: int | None = None) -> list[Answer]:

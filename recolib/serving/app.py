@@ -13,20 +13,23 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 
 from recolib.checks import check_integer
-from recolib.serving.answers import explain, predict, search, similar
+from recolib.serving.answers import explain, predict, search, search_users, similar
 from recolib.serving.history import Event, HistoryError, now, open_history
 from recolib.serving.limits import Gate, Limits
 from recolib.serving.metrics import ServerMetrics
 from recolib.serving.models import Served
 from recolib.serving.openapi import REFUSALS, described, loc_without_input
+from recolib.serving.page import add_page
 from recolib.serving.schemas import (
     MAX_QUERY,
     MAX_REC,
+    MAX_USERS,
     EventsAnswer,
     EventsRequest,
     ExplainAnswer,
     ExplainRequest,
     ItemsAnswer,
+    ModelAnswer,
     PredictAnswer,
     PredictRequest,
     Ready,
@@ -34,12 +37,14 @@ from recolib.serving.schemas import (
     RecommendRequest,
     SimilarAnswer,
     SimilarRequest,
+    UsersAnswer,
 )
 from recolib.serving.service import Service
 from recolib.serving.wishes import RefusedRequest
 
 TOKEN, TOKEN_FILE = "RECOLIB_TOKEN", "RECOLIB_TOKEN_FILE"
 POINTER, HISTORY, LOG_IDS = "RECOLIB_POINTER", "RECOLIB_HISTORY", "RECOLIB_LOG_IDS"
+BESIDE = "RECOLIB_BESIDE"
 ANSWER = TypeAdapter(dict[str, Any])
 THREADS, QUEUE, MAX_BODY = "RECOLIB_THREADS", "RECOLIB_QUEUE", "RECOLIB_MAX_BODY"
 
@@ -53,6 +58,7 @@ def create_app(
     queue: int = 256,
     *,
     log_ids: bool = False,
+    beside: str | os.PathLike[str] | None = None,
 ) -> FastAPI:
     """An ASGI application that answers for a model, and takes over a new one while it does.
 
@@ -72,6 +78,8 @@ def create_app(
         How many requests may wait for them; further ones get 503 with ``Retry-After``.
     log_ids
         Whether logs have the ids of users.
+    beside
+        The pointer of a second model, for requests that say ``version="beside"``: to compare it with the one served.
 
     Returns
     -------
@@ -105,7 +113,7 @@ def create_app(
         raise ValueError("token must not be empty: None lets everybody in")
     metrics = ServerMetrics()
     store = None if history is None else open_history(history)
-    service = Service(pointer, store, threads, metrics)
+    service = Service(pointer, store, threads, metrics, beside)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -116,7 +124,9 @@ def create_app(
     app = FastAPI(title="recolib", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, responses=REFUSALS)
     _add_lists(app, service, log_ids)
     _add_more(app, service)
+    _add_catalogue(app, service)
     _add_state(app, service)
+    add_page(app)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RefusedRequest, _refused)
     app.add_exception_handler(HistoryError, _no_history)
@@ -132,7 +142,7 @@ def _add_lists(app: FastAPI, service: Service, log_ids: bool) -> None:
     @app.post("/v1/recommend", response_model=RecommendAnswer)
     async def recommend(ask: RecommendRequest, request: Request) -> Response:
         """The best items for each of up to 64 users, best first."""
-        served = _served(service)
+        served = _served(service, ask.version)
         answer = await service.recommend(served, ask)
         n_known = sum(one["known"] for one in answer["results"])
         if n_known:
@@ -156,25 +166,47 @@ def _add_lists(app: FastAPI, service: Service, log_ids: bool) -> None:
 
 
 def _add_more(app: FastAPI, service: Service) -> None:
-    """Predictions, neighbours, reasons and the catalogue."""
+    """Predictions, neighbours and reasons."""
 
     @app.post("/v1/predict", response_model=PredictAnswer)
     async def predict_pairs(ask: PredictRequest) -> Response:
         """How much users would like items: a probability, or a rating."""
-        served = _served(service)
+        served = _served(service, ask.version)
         return _json(await service.run(lambda: predict(served, ask)))
 
     @app.post("/v1/similar", response_model=SimilarAnswer)
     async def similar_items(ask: SimilarRequest) -> Response:
         """The items that the same users like."""
-        served = _served(service)
+        served = _served(service, ask.version)
         return _json(await service.run(lambda: similar(served, ask)))
 
     @app.post("/v1/explain", response_model=ExplainAnswer)
     async def explain_pair(ask: ExplainRequest) -> Response:
         """What adds up to a score."""
-        served = _served(service)
+        served = _served(service, ask.version)
         return _json(await service.run(lambda: explain(served, ask)))
+
+
+def _add_catalogue(app: FastAPI, service: Service) -> None:
+    """What the model is, and whom and what it knows."""
+
+    @app.get("/v1/model", response_model=ModelAnswer)
+    async def model() -> Response:
+        """What the model is, and what requests may name: columns, their kinds and some of their values."""
+        served = _served(service)
+        beside = None if service.beside is None else service.beside.current
+        about = await service.run(lambda: served.about)
+        more = {"beside": None if beside is None else beside.version.name, "history": service.history is not None}
+        return _json(about | more)
+
+    @app.get("/v1/users", response_model=UsersAnswer)
+    async def users(
+        query: Annotated[str, Query(max_length=MAX_QUERY, description="A part of an id.")] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_USERS)] = 20,
+    ) -> Response:
+        """Known users whose id has a text in it: first the id itself, then who consumed most."""
+        served = _served(service)
+        return _json(await service.run(lambda: search_users(served, query, limit)))
 
     @app.get("/v1/items", response_model=ItemsAnswer)
     async def items(
@@ -199,7 +231,11 @@ def _add_state(app: FastAPI, service: Service) -> None:
         """Whether a model is served, which, and why the newest is not."""
         served, error = service.models.current, service.models.error
         version = None if served is None else served.version.name
-        return _json({"ready": served is not None, "model_version": version, "error": error}, 503 * (not served) or 200)
+        answer: dict[str, Any] = {"ready": served is not None, "model_version": version, "error": error, "beside": None}
+        if (models := service.beside) is not None:
+            name = None if models.current is None else models.current.version.name
+            answer["beside"] = {"model_version": name, "error": models.error}
+        return _json(answer, 503 * (not served) or 200)
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:
@@ -211,8 +247,8 @@ def from_environment() -> FastAPI:
     """The application that environment variables describe, for servers that start workers of their own.
 
     ``RECOLIB_POINTER`` is needed. ``RECOLIB_TOKEN``, or the file ``RECOLIB_TOKEN_FILE``, has the token;
-    ``RECOLIB_HISTORY`` is the history store; ``RECOLIB_THREADS``, ``RECOLIB_QUEUE``, ``RECOLIB_MAX_BODY`` and
-    ``RECOLIB_LOG_IDS`` are the other arguments of ``create_app``.
+    ``RECOLIB_HISTORY`` is the history store; ``RECOLIB_BESIDE`` the pointer of a second model; ``RECOLIB_THREADS``,
+    ``RECOLIB_QUEUE``, ``RECOLIB_MAX_BODY`` and ``RECOLIB_LOG_IDS`` are the other arguments of ``create_app``.
 
     Examples
     --------
@@ -229,7 +265,8 @@ def from_environment() -> FastAPI:
     numbers = {"threads": THREADS, "queue": QUEUE, "max_body": MAX_BODY}
     given = {argument: _number(name) for argument, name in numbers.items() if name in os.environ}
     history = os.environ.get(HISTORY) or None
-    return create_app(pointer, read_token(os.environ), history, **given, log_ids=os.environ.get(LOG_IDS) == "1")
+    token, log_ids, beside = read_token(os.environ), os.environ.get(LOG_IDS) == "1", os.environ.get(BESIDE) or None
+    return create_app(pointer, token, history, **given, log_ids=log_ids, beside=beside)
 
 
 def read_token(environment: Mapping[str, str]) -> str | None:
@@ -257,8 +294,11 @@ def _number(name: str) -> int:
     return int(value)
 
 
-def _served(service: Service) -> Served:
-    served = service.models.current
+def _served(service: Service, version: str = "current") -> Served:
+    models = service.models if version == "current" else service.beside
+    if models is None:
+        raise RefusedRequest(("version",), "it must be 'current': this server has no model beside that one")
+    served = models.current
     if served is None:
         raise HTTPException(503, "no model is served: see /readyz", {"Retry-After": "1"})
     return served

@@ -22,8 +22,8 @@ LOG = logging.getLogger("recolib.serving")
 BODY_S = 10.0
 """How long a body may take to come."""
 RETRY_S = 1
-OPEN = "/healthz", "/readyz", "/openapi.json"
-"""Paths that need no token: what watches a server has none, and they hold no data."""
+OPEN = "/", "/healthz", "/readyz", "/openapi.json"
+"""Paths that need no token: what watches a server has none, the page asks for it, and they hold no data."""
 
 
 class RefusedBody(Exception):

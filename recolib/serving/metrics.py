@@ -46,15 +46,17 @@ class ServerMetrics:
         )  # fmt: skip
         self.failed_loads = Counter("recolib_model_failed_loads", "Models that failed to load.", registry=registry)
         ProcessCollector(registry=registry)
-        self._version: str | None = None
+        self._versions: dict[str, str] = {}
 
-    def count_model(self, version: str) -> None:
-        """Say which version this process serves."""
-        if self._version is not None:
-            self.serves.labels(self._version).set(0)
-        self._version = version
+    def count_model(self, version: str, place: str = "current") -> None:
+        """Say which version this process serves, as the current one or beside it."""
+        before = self._versions.get(place)
+        self._versions[place] = version
+        if before is not None and before not in self._versions.values():
+            self.serves.labels(before).set(0)
         self.serves.labels(version).set(1)
-        self.served_since.set_to_current_time()
+        if place == "current":
+            self.served_since.set_to_current_time()
 
     def text(self) -> bytes:
         """All of them as Prometheus reads them."""

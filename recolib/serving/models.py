@@ -6,10 +6,10 @@ import logging
 import os
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,9 @@ from recolib.caching import KeyedCache, cached
 from recolib.data.info import DataInfo
 from recolib.files import local_path
 from recolib.recommender import Recommender
+from recolib.serving.columns import as_json, describe_features, describe_items, holds_vectors, is_number
 from recolib.serving.pointer import Version, read_pointer
+from recolib.serving.searching import IdSearch, folded
 
 LOG = logging.getLogger("recolib.serving")
 POLL_S = 0.5
@@ -81,6 +83,27 @@ class Served:
         ranked = self.info.ranked_items
         return ranked[found[ranked - 1]][:limit].tolist()
 
+    @cached
+    def users(self) -> IdSearch:
+        """What a search for users looks through, those first who consumed most."""
+        return IdSearch(self.info.vocabs["user"], np.argsort(-self.info.user_consumed.counts()[1:], kind="stable") + 1)
+
+    @cached
+    def about(self) -> dict[str, Any]:
+        """What the model is, and what its columns hold."""
+        info = self.info
+        return {
+            "model_version": self.version.name,
+            "algorithm": type(self.model).__name__,
+            "task": self.model.task,
+            "n_users": info.n_users,
+            "n_items": info.n_items,
+            "score_range": [0.0, 1.0] if self.model.task == "ranking" else [*map(float, info.min_max_rating)],
+            "user_columns": describe_features(info, "user"),
+            "item_columns": describe_items(info, self.items, self.columns),
+            "context_columns": describe_features(info, "context"),
+        }
+
     def warm(self) -> None:
         """Make what the first requests for lists and predictions would wait for."""
         info = self.info
@@ -91,8 +114,10 @@ class Served:
         self.model.predict(users[0], items[0])
 
     def warm_more(self) -> None:
-        """Make what the first searches would wait for, and the first requests for neighbours, which take longer."""
+        """Make what the first searches and pages would wait for, and the first requests for neighbours."""
         self.search("", 1)
+        self.users.find("", 1)
+        _ = self.about
         self.model.similar_items(self.info.id2item[int(self.info.ranked_items[0])], 1)
 
 
@@ -197,30 +222,3 @@ def stat_of(file: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return about.st_ino, about.st_mtime_ns, about.st_size
-
-
-def is_number(column: pd.Series) -> bool:
-    """Whether a column holds numbers alone."""
-    return pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
-
-
-def holds_vectors(column: pd.Series) -> bool:
-    """Whether the values of a column are vectors."""
-    return column.dtype == object and any(isinstance(one, np.ndarray) for one in column.head(1))
-
-
-def as_json(value: object) -> object:
-    """A value of a frame as JSON has it: missing ones are null, lists are lists."""
-    if isinstance(value, list | tuple | np.ndarray):
-        return [as_json(one) for one in list(value)]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or value is pd.NA or (isinstance(value, float) and not np.isfinite(value)):
-        return None
-    return value if isinstance(value, str | int | float | bool) else str(value)
-
-
-def folded(text: str) -> str:
-    """A text without case and accents."""
-    parts = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(char for char in parts if not unicodedata.combining(char))

@@ -19,6 +19,22 @@ MAX_QUERY = 256
 MAX_INT = 2**63 - 1
 LAST_MOMENT = 4_102_444_800
 """The year 2100, in seconds since 1970."""
+NOTHING = {"values": [], "n_values": None, "low": None, "high": None, "groups": False}
+EXAMPLE_MODEL: dict[str, Any] = {
+    "model_version": "movies-2",
+    "beside": "movies-3",
+    "algorithm": "FM",
+    "task": "ranking",
+    "n_users": 1000,
+    "n_items": 500,
+    "score_range": [0, 1],
+    "user_columns": [
+        NOTHING | {"name": "sex", "kind": "category", "values": ["f", "m"], "n_values": 2, "groups": True}
+    ],
+    "item_columns": [NOTHING | {"name": "year", "kind": "number", "low": 1950, "high": 1999}],
+    "context_columns": [],
+    "history": True,
+}
 TYPES = {"integer": int, "number": float}
 
 
@@ -52,6 +68,9 @@ Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
 Items = Annotated[list[Id], Field(max_length=MAX_HISTORY)]
 Scored = Literal["average", "features"]
 ColdStart = Literal["average", "features", "popular"]
+WhichModel = Annotated[
+    Literal["current", "beside"], Field(description="Whose answer: of the model served, or of the one beside it.")
+]
 
 
 class Model(BaseModel):
@@ -97,6 +116,7 @@ class RecommendRequest(Model):
     filter_consumed: Annotated[StrictBool, Field(description="Leave out what the user consumed.")] = True
     include_cold_items: Annotated[StrictBool, Field(description="Also items without any interaction.")] = False
     columns: Annotated[list[Column], Field(max_length=MAX_COLUMNS, description="Columns of items to show.")] = []
+    version: WhichModel = "current"
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"users": [5, "someone new"], "n_rec": 10}]})
 
@@ -114,6 +134,7 @@ class PredictRequest(Model):
     pairs: Annotated[list[Pair], Field(min_length=1, max_length=MAX_PAIRS)]
     feats: Annotated[Feats | None, Field(description="Features and context of all pairs.")] = None
     cold_start: ColdStart = "average"
+    version: WhichModel = "current"
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [{"user": 5, "item": 7}]}]})
 
@@ -125,6 +146,7 @@ class SimilarRequest(Model):
     n: Length = 10
     include_cold_items: StrictBool = False
     columns: Annotated[list[Column], Field(max_length=MAX_COLUMNS, description="Columns of items to show.")] = []
+    version: WhichModel = "current"
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [7], "n": 5}]})
 
@@ -135,6 +157,7 @@ class ExplainRequest(Pair):
     feats: Annotated[Feats | None, Field(description="Features and context to use instead of the known ones.")] = None
     cold_start: Scored = "average"
     n_terms: Length = 20
+    version: WhichModel = "current"
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"user": 5, "item": 7}]})
 
@@ -256,12 +279,72 @@ class ItemsAnswer(BaseModel):
     items: list[ItemFound]
 
 
+class UserFound(BaseModel):
+    """A known user, their features, and the items that they consumed last, the latest first."""
+
+    user: int | str
+    columns: dict[str, Any]
+    n_consumed: int
+    latest: list[ItemFound]
+
+
+class UsersAnswer(BaseModel):
+    """Known users that were found: who has this very id, and then those who consumed most."""
+
+    model_version: str
+    users: list[UserFound]
+
+
+class ColumnAbout(BaseModel):
+    """What a column holds."""
+
+    name: str
+    kind: Annotated[
+        Literal["category", "number", "list", "vector"],
+        Field(description="A value of some, a number, a list of values, or numbers that mean something together."),
+    ]
+    values: Annotated[
+        list[bool | int | float | str],
+        Field(description="At most 50; of items the most frequent, else those known first."),
+    ]
+    n_values: Annotated[int | None, Field(description="How many there are.")]
+    low: Annotated[float | None, Field(description="The least number that is known.")]
+    high: Annotated[float | None, Field(description="The greatest number that is known.")]
+    groups: Annotated[bool, Field(description="Whether max_per_group takes it, or of users segment.")]
+
+
+class ModelAnswer(BaseModel):
+    """What the model is, and what requests may name."""
+
+    model_version: str
+    beside: Annotated[str | None, Field(description="The model beside it, whose answers have version 'beside'.")]
+    algorithm: str
+    task: Literal["ranking", "rating"]
+    n_users: int
+    n_items: int
+    score_range: Annotated[list[float], Field(min_length=2, max_length=2, description="From where to where scores go.")]
+    user_columns: list[ColumnAbout]
+    item_columns: list[ColumnAbout]
+    context_columns: list[ColumnAbout]
+    history: Annotated[bool, Field(description="Whether events are stored.")]
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_MODEL]})
+
+
+class ReadyBeside(BaseModel):
+    """Which model is served beside the current one, and why not the newest."""
+
+    model_version: str | None
+    error: str | None
+
+
 class Ready(BaseModel):
     """Whether a model is served, which, and why not the newest."""
 
     ready: bool
     model_version: str | None
     error: str | None
+    beside: Annotated[ReadyBeside | None, Field(description="null where the server has none beside.")] = None
 
 
 class Refusal(BaseModel):

@@ -22,7 +22,7 @@ from recolib.serving.schemas import MAX_USERS, RecommendRequest
 from recolib.serving.wishes import Consumed
 
 LOG = logging.getLogger("recolib.serving")
-PLAIN = frozenset({"users", "n_rec", "columns"})
+PLAIN = frozenset({"users", "n_rec", "columns", "version"})
 """What a request may wish whose lists are made together with those of others."""
 T = TypeVar("T")
 
@@ -49,30 +49,43 @@ class Service:
         How many threads answer.
     metrics
         Where is counted.
+    beside
+        What names the model beside it; None for none.
     """
 
-    def __init__(self, pointer: str | os.PathLike[str], history: History | None, threads: int, metrics: ServerMetrics):
+    def __init__(
+        self,
+        pointer: str | os.PathLike[str],
+        history: History | None,
+        threads: int,
+        metrics: ServerMetrics,
+        beside: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.history, self.metrics = history, metrics
         self._threads = threads
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._waiting: deque[Waiting] = deque()
         self.models = Models(pointer, self._changed, metrics.failed_loads.inc)
-        self.models.refresh()
-        self._watcher: Watcher | None = None
+        self.beside = None if beside is None else Models(beside, self._changed_beside, metrics.failed_loads.inc)
+        for models in self._all_models():
+            models.refresh()
+        self._watchers: list[Watcher] = []
 
     def start(self) -> None:
-        """Watch the pointer from now on, in this process."""
+        """Watch the pointers from now on, in this process."""
         torch.set_num_threads(1)
         silence_warnings()
         if self.models.current is not None:  # it may have been loaded before a fork
             self._count(self.models.current)
-        self._watcher = Watcher(self.models)
+        if self.beside is not None and self.beside.current is not None:
+            self._changed_beside(self.beside.current)
+        self._watchers = [Watcher(models) for models in self._all_models()]
 
     def stop(self) -> None:
         """End the threads; what they still compute is answered first."""
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher = None
+        for watcher in self._watchers:
+            watcher.stop()
+        self._watchers = []
         if self._pool is not None and self._pool[0] == os.getpid():
             self._pool[1].shutdown(wait=True)
         self._pool = None
@@ -166,6 +179,13 @@ class Service:
                 LOG.error(str(error))
             else:
                 LOG.info("history pruned", extra={"fields": {"events": n_removed}})
+
+    def _changed_beside(self, served: Served) -> None:
+        """Count what is served beside; which events are kept the current model alone says."""
+        self.metrics.count_model(served.version.name, "beside")
+
+    def _all_models(self) -> list[Models]:
+        return [self.models, *([] if self.beside is None else [self.beside])]
 
     def _count(self, served: Served) -> None:
         self.metrics.count_model(served.version.name)

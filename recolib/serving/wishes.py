@@ -12,7 +12,8 @@ import pandas as pd
 
 from recolib.data.info import DataInfo
 from recolib.data.kinds import layout_of
-from recolib.serving.models import Served, is_number
+from recolib.serving.columns import group_columns, holds_lists, is_number
+from recolib.serving.models import Served
 from recolib.serving.schemas import Condition, RecommendRequest
 
 Id = int | str
@@ -64,8 +65,8 @@ def arguments_of(served: Served, ask: RecommendRequest, consumed: Consumed) -> d
     of_side = {
         "user_feats": info.user_col,
         "context": info.context_col,
-        "max_per_group": _groups(info, "item"),
-        "segment": _groups(info, "user"),
+        "max_per_group": group_columns(info, "item"),
+        "segment": group_columns(info, "user"),
         "columns": served.columns,
     }
     for argument, given in names.items():
@@ -170,11 +171,6 @@ def _compared(expression: nw.Expr, op: str, value: Any) -> nw.Expr:
             return expression.str.contains(value, literal=True)
 
 
-def holds_lists(column: pd.Series) -> bool:
-    """Whether a column's values are lists."""
-    return column.dtype == object and any(isinstance(one, list) for one in column.head(1000))
-
-
 def _histories(ask: RecommendRequest, consumed: Consumed) -> tuple[dict[Id, list[Id]], Any]:
     """What each user is scored from beside the model, and what lists may not have: of all users, or of each."""
     given = _per_user(ask, "history", ask.history, bool(ask.history) and isinstance((ask.history or [0])[0], list))
@@ -210,12 +206,6 @@ def _given(feats: Any) -> list[str]:
     if feats is None:
         return []
     return [name for one in (feats if isinstance(feats, list) else [feats]) for name in one]
-
-
-def _groups(info: DataInfo, side: Any) -> list[str]:
-    """The columns of a side whose values can be counted."""
-    fields = [one for one in info.schema.features(side) if layout_of(one).part == "codes"]
-    return [column for one in fields for column in one.columns]
 
 
 def check_columns(argument: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -74,7 +74,7 @@ def test_the_plan_of_the_page_is_one(tmp_path: Path) -> None:
 def test_the_server_of_the_page_answers_its_requests(place: Path, tmp_path: Path) -> None:
     table, pointer = str(place / "movies.csv"), tmp_path / "models" / "CURRENT"
     assert main(["fit", table, "--out", str(pointer), "--test", "0", "--json", *FAST]) == 0
-    arguments = next(one for one in commands("serving.md", "recolib") if "--workers" not in one)
+    arguments = next(one for one in commands("serving.md", "recolib") if len(one) == 2)
     with served(tmp_path, "-m", "recolib.cli", *arguments, "--port", "{port}") as (url, process):
         requests = commands("serving.md", "curl")
         assert len(requests) == 2
@@ -103,9 +103,11 @@ def test_workers_of_the_command_line_answer(place: Path, tmp_path: Path) -> None
     token = tmp_path / "token"
     token.write_text("secret")
     options = ["--workers", "2", "--port", "{port}", "--token-file", str(token), "--history", "none"]
+    options += ["--beside", "models/CURRENT"]
     with served(tmp_path, "-m", "recolib.cli", "serve", *options) as (url, _):
         assert ask(f"{url}/v1/recommend", {"users": [1]})[0] == 401
         assert ask(f"{url}/v1/recommend", {"users": [1]}, "secret")[0] == 200
+        assert ask(f"{url}/v1/recommend", {"users": [1], "version": "beside"}, "secret")[0] == 200
         assert ask(f"{url}/v1/events", {"events": [{"user": 1, "item": 1}]}, "secret")[0] == 404
 
 

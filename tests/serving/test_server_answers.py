@@ -14,7 +14,7 @@ from recolib.algorithms import FM
 from recolib.data import DatasetFeat
 from recolib.recommender import Recommender
 from recolib.serving import create_app, from_environment
-from recolib.serving.models import folded
+from recolib.serving.searching import folded
 from tests.servers import shop
 
 pytestmark = pytest.mark.filterwarnings("ignore::recolib.exceptions.RecolibWarning")

@@ -28,9 +28,9 @@ def described(pointer: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 ROUTES = [
     *(("POST", f"/v1/{name}") for name in ("recommend", "predict", "similar", "explain", "events")),
-    *(("GET", path) for path in ("/v1/items", "/healthz", "/readyz", "/metrics")),
+    *(("GET", path) for path in ("/v1/items", "/v1/users", "/v1/model", "/healthz", "/readyz", "/metrics")),
 ]
-N_WITH_INPUT = 6
+N_WITH_INPUT = 7
 
 
 CASES = [(*route, "POSITIVE") for route in ROUTES] + [(*route, "NEGATIVE") for route in ROUTES[:N_WITH_INPUT]]
