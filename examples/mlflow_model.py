@@ -1,7 +1,7 @@
 """MLflow: a model of lists that anything of MLflow's can serve. A frame goes in, a frame comes out.
 
-MLflow keeps this file and recolib's own, and pickles nothing: it runs the first and hands it the second. A row of the input
-is a user; other columns are features to use instead of the known ones.
+MLflow keeps this file and recolib's own, and pickles nothing: it runs the first and hands it the second. A row of the
+input is a user; other columns are features to use instead of the known ones.
 
 Needs mlflow: pip install "recolib[examples]"
 """
