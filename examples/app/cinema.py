@@ -18,6 +18,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from places import HISTORY, POINTER, database
 
 from recolib.serving import create_app
+from recolib.serving.app import read_token
 
 Session = Annotated[str, Cookie()]
 AGES = 1, 18, 25, 35, 45, 50, 56
@@ -38,9 +39,9 @@ def create() -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            address, transport, token = os.environ.get("RECOMMENDER"), None, os.environ.get("RECOLIB_TOKEN", "")
+            address, transport, token = os.environ.get("RECOMMENDER"), None, read_token(os.environ)
             if address is None:
-                inside = create_app(POINTER, token or None, history=HISTORY)
+                inside = create_app(POINTER, token, history=HISTORY)
                 await stack.enter_async_context(inside.router.lifespan_context(inside))
                 transport = httpx.ASGITransport(inside)
             client = httpx.AsyncClient(base_url=address or "http://inside", transport=transport, timeout=2)
