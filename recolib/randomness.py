@@ -133,6 +133,23 @@ class _Redirected(TorchFunctionMode):
         return func(*args, **given)
 
 
+class Undrawn(TorchFunctionMode):
+    """Leaves tensors as they are allocated where they would be filled with random numbers.
+
+    For a network on the device "meta", of which shapes alone are wanted. To fill its tensors torch would import its
+    compiler, which takes two seconds.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call ``func``, unless it fills a tensor."""
+        given, name = kwargs or {}, getattr(func, "__name__", "")
+        if name in _TAKING and name.endswith("_"):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
 def _device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """The type of the device on which a random function draws."""
     tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))

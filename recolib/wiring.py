@@ -21,7 +21,7 @@ from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.fields import NetworkSide
 from recolib.nn.past import PooledPast
 from recolib.nn.pretraining import start_from_pairs
-from recolib.randomness import seeded
+from recolib.randomness import Undrawn, seeded
 from recolib.sampling import SAMPLERS, sampler_of
 from recolib.settings import Settings
 from recolib.training.batches import Examples
@@ -115,7 +115,7 @@ def network_of_state(settings: Settings, components: Components, state: TrainSta
 
 def check_file_state(settings: Settings, components: Components, state: TrainState, inference_only: bool) -> None:
     """Raise a ValueError unless a state suits the settings, before anything as large as these say is allocated."""
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         network = _network(settings, components)
     check_weights(state, network)
     if not inference_only:

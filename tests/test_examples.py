@@ -24,6 +24,7 @@ PAGES = [
 ]
 NEEDS = {
     "mlflow_logging": ("mlflow", "examples"),
+    "mlflow_model": ("mlflow", "examples"),
     "tensorboard_logging": ("tensorboard", "examples"),
     "tune": ("optuna", "examples"),
     "serve_onnx": ("onnxscript", "onnx"),
@@ -92,6 +93,15 @@ def test_example_runs_and_is_short(path: Path, tmp_path: Path, monkeypatch: pyte
     skip_without_what_it_needs(path.stem)
     if "RECOLIB_DATA_HOME" not in path.read_text():  # test_real_data runs the others
         assert run("-W", "ignore", str(path))
+
+
+def test_mlflow_keeps_a_model_without_a_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_without_what_it_needs("mlflow_model")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    *lists, kept = run("-W", "ignore", str(ROOT / "examples" / "mlflow_model.py")).splitlines()
+    assert [line.split()[1] for line in lists] == ["rank", *"123123"]  # of a known user, and of a new one
+    assert {"MLmodel", "mlflow_model.py", "movies.safetensors"} <= {*re.findall(r"'(.*?)'", kept)}
+    assert not list(tmp_path.glob("**/*.pkl"))
 
 
 @pytest.mark.parametrize("name", MODULES)

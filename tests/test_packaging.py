@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import recolib
+from recolib.datasets import make_movies
+from recolib.loading import ALGORITHMS
 from tests.oldest import oldest
 
 ROOT = Path(__file__).parent.parent
@@ -93,6 +95,34 @@ def test_importing_recolib_imports_neither_optional_nor_slow_packages():
     loaded = set(done.stdout.split())
     assert "torch" in loaded
     assert not loaded & (OPTIONAL | {"polars", "sklearn", "pooch", "requests", "ranx"}) - {"pyarrow"}
+
+
+LOAD = """
+import sys, recolib
+for file in sys.argv[1:]:
+    model = recolib.load(file)
+    user, item = model.data_info.id2user[1], model.data_info.id2item[1]
+    model.recommend_user(user, 3)
+    model.recommend_user(user, 3, history=[item])
+    model.predict(user, item)
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_loading_a_model_does_not_import_the_compiler_of_torch(tmp_path):
+    """Which takes two seconds, and a network on the device "meta" easily does."""
+    frame = make_movies(n_users=50, n_items=40, n_ratings=800)
+    frame["text"] = [[float(item % 7), 1.0] for item in frame["item"]]
+    columns = {"item_col": ["genre1", "text"], "sparse_col": ["genre1"], "vector_col": ["text"]}
+    data, info = recolib.DatasetFeat.build_trainset(frame, **columns)
+    files = []
+    for name, algorithm in ALGORITHMS.items():
+        model = algorithm("ranking", info, **({} if name == "EASE" else {"n_epochs": 1}))
+        files.append(model.fit(data, neg_sampling=True, verbose=0).save(tmp_path, name))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LOAD, *files], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False"]
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

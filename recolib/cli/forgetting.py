@@ -31,16 +31,17 @@ def forget(
     info = before.model.data_info
     users = [id_of(info, "user", one) for one in user or ()]
     items = [id_of(info, "item", one) for one in item or ()]
+    n_known = sum(one in info.user2id for one in users) + sum(one in info.item2id for one in items)
+    plan = before.plan if n_known else None  # or an error, before anything is removed
     n_events = 0
     if history:
         with open_history(history) as store:
             n_events = sum(store.forget(user=one) for one in users) + sum(store.forget(item=one) for one in items)
-    n_known = sum(one in info.user2id for one in users) + sum(one in info.item2id for one in items)
     file = before.file
-    if n_known:
+    if plan is not None:
         model = before.model.forget(users=users or None, items=items or None)
         name = name_without_moment(before.file)
-        file = save_version(model, before.plan, pointer, name, before.data_until).file
+        file = save_version(model, plan, pointer, name, before.data_until).file
     older = sorted(one.name for one in file.parent.glob(f"*{SUFFIX}") if one != file)
     answer = {"model": str(file), "forgotten": n_known, "events": n_events, "older_files": older}
     show(answer, as_json)

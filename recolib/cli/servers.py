@@ -44,7 +44,9 @@ def serve(
     threads: Annotated[int, typer.Option(help="Threads of each that compute.")] = 2,
     queue: Annotated[int, typer.Option(help="Requests of each that may wait.")] = 256,
     max_body: Annotated[int, typer.Option(help="The most bytes of a body.")] = 65536,
-    history: Annotated[str, typer.Option(help="The history store: a file, a PostgreSQL address, or none.")] = "",
+    history: Annotated[
+        str, typer.Option(envvar=HISTORY, help="The history store: a file, a PostgreSQL address, or none.")
+    ] = "",
     token_file: Annotated[Path | None, typer.Option(help="A file with the token; or set RECOLIB_TOKEN.")] = None,
     beside: Annotated[Path | None, typer.Option(help="The pointer of a second model, to compare with.")] = None,
     log_ids: Annotated[bool, typer.Option("--log-ids", help="Write ids of users to the log.")] = False,

@@ -120,8 +120,8 @@ class FieldEmbedding(nn.Module):
         self.layout, self.combiner, self.dropout = layout, combiner, dropout
         self.blocks, n_rows = layout.blocks, layout.n_rows
         fields = zip(self.blocks, layout.code_fields, strict=True)
-        columns = [block.start for block, field in fields for _ in range(field.width)]
-        self.register_buffer("offsets", torch.tensor(columns, dtype=torch.int64) - AVERAGE, persistent=False)
+        starts = [block.start - AVERAGE for block, field in fields for _ in range(field.width)]
+        self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int64), persistent=False)
         self.register_buffer("trained", torch.zeros(n_rows, dtype=torch.bool))
         self.register_buffer("present", torch.ones((), dtype=torch.bool), persistent=False)
         self.vectors = nn.Embedding(n_rows, dim)

@@ -34,6 +34,7 @@ ADD = (
 )
 GET = "SELECT item_id FROM recolib_events WHERE user_id = %s ORDER BY time DESC, item_id LIMIT %s"
 WHO = "SELECT DISTINCT user_id FROM recolib_events WHERE user_id IN ({})"
+SINCE = "SELECT user_id, item_id, time FROM recolib_events WHERE time > %s ORDER BY time, user_id, item_id"
 PRUNE = "DELETE FROM recolib_events WHERE time <= %s"
 FORGET = {
     "user": "DELETE FROM recolib_events WHERE user_id = %s",
@@ -125,6 +126,21 @@ class History:
             return found
 
         return self._run(select) if texts else {}
+
+    def events(self, since: float = 0) -> list[Event]:
+        """All events after a moment, in seconds since 1970, the oldest first: what a model does not know yet.
+
+        Raises
+        ------
+        HistoryError
+            If the database fails.
+        """
+
+        def select(cursor: Any) -> list[Event]:
+            cursor.execute(self._marked(SINCE), (since,))
+            return [Event(json.loads(user), json.loads(item), time) for user, item, time in cursor.fetchall()]
+
+        return self._run(select)
 
     def prune(self, until: float) -> int:
         """Remove the events up to a moment, in seconds since 1970, and say how many there were."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from recolib.files import SUFFIX, local_path, replacing
@@ -76,7 +76,10 @@ def publish(pointer: str | os.PathLike[str], file: str | os.PathLike[str], data_
     if data_until is not None:
         if not 0 <= data_until <= time.time():
             raise ValueError(f"data_until must be a moment of the past, in seconds since 1970, got {data_until!r}")
-        lines.append(datetime.fromtimestamp(data_until, UTC).isoformat())
+        moment = datetime.fromtimestamp(data_until, UTC)
+        if moment.timestamp() < data_until:  # rounded down, so that the last event would be left
+            moment += timedelta(microseconds=1)
+        lines.append(moment.isoformat())
     with replacing(place) as stream:
         stream.write("".join(f"{line}\n" for line in lines).encode())
     return place

@@ -340,4 +340,6 @@ def _read(name: str, params: Mapping[str, ParamState], spec: OptimizerSpec, foun
             )
     if any(bool((one[what] < 0).any()) for what in NEVER_NEGATIVE & one.keys()):
         raise ValueError(f"no step or square of the optimiser is negative: see {name!r}")
+    if params[name].weight.is_meta:  # all is checked, and there is nothing to keep it in
+        return one
     return {what: torch.empty_like(own).copy_(one[what]) for what, own in likes.items()}

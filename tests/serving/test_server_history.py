@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recolib.serving import Event, History, HistoryError, open_history
+from recolib.serving import Event, History, HistoryError, open_history, publish, read_pointer
 
 TOOLS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 ROOT = Path(__file__).parents[2]
@@ -109,6 +109,14 @@ def test_events_are_pruned_and_forgotten(history: History) -> None:
     assert len(history) == 4
 
 
+def test_events_come_back_in_the_order_of_their_times(history: History) -> None:
+    events = [Event("1", "b", 4.5), Event(2, 7, 1.0), Event(1, "a", 3.0), Event(1, 7, 3.0)]
+    history.add(events)
+    assert history.events() == sorted(events, key=lambda event: (event.time, event.item != "a"))
+    assert history.events(since=3.0) == [events[0]]
+    assert history.events(since=4.5) == []
+
+
 def test_ids_of_any_text_come_back(history: History) -> None:
     ids: list[int | str] = [
         -(2**63),
@@ -174,6 +182,15 @@ while True:
     print(n, flush=True)
     n += 1
 """
+
+
+def test_a_pointer_says_no_earlier_moment_than_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "m1.safetensors").touch()
+    for n in range(50):
+        moment = 1.7e9 + n * 2**-22  # the resolution of such a number, finer than microseconds
+        until = read_pointer(publish(tmp_path / "CURRENT", "m1.safetensors", moment)).data_until
+        assert until is not None
+        assert moment <= until < moment + 2e-6
 
 
 def test_kill_9_leaves_each_stored_event_whole(where: str) -> None:

@@ -89,9 +89,10 @@ class AttentivePairs(Component[AttentiveState]):
         self.query = nn.Parameter(torch.randn(attention_size))
         for parameter in self.attention.parameters():
             nn.init.normal_(parameter, std=(2 / (spec.dim + attention_size)) ** 0.5)
-        numbers = torch.tensor([*spec.user, *spec.item])
-        self.register_buffer("numbers", numbers, persistent=False)
-        self.register_buffer("allowed", (numbers[:, None] != numbers) | within_fields, persistent=False)
+        numbers = [*spec.user, *spec.item]
+        allowed = [[one != other or within_fields for other in numbers] for one in numbers]
+        self.register_buffer("numbers", torch.tensor(numbers), persistent=False)
+        self.register_buffer("allowed", torch.tensor(allowed), persistent=False)
 
     def directions(self, left: Tensor, right: Tensor) -> Tensor:
         """D of the pairs of positions ``left`` and ``right``, (..., H, K), of size 1 where all pairs have the same."""

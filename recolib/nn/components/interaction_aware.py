@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -146,10 +147,10 @@ class InteractionLayers(InteractionAware):
             field_reg=field_reg,
         )
         n = spec.n_positions
-        i, j = torch.triu_indices(n, n, 1)
-        numbers = torch.zeros(n, n, dtype=torch.int64)
-        numbers[i, j] = numbers[j, i] = torch.arange(len(i))
-        self.register_buffer("pair_number", numbers, persistent=False)
+        i, j = np.triu_indices(n, 1)
+        numbers = np.zeros((n, n), np.int64)
+        numbers[i, j] = numbers[j, i] = np.arange(len(i))
+        self.register_buffer("pair_number", torch.tensor(numbers), persistent=False)
         first = glorot(nn.Linear(len(i) * spec.dim, hidden_units[0]))
         by_pair = first.weight.detach().view(hidden_units[0], len(i), spec.dim).transpose(0, 1)
         self.weight = nn.Parameter(by_pair.contiguous())  # (P, H, K)
