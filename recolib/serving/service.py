@@ -57,7 +57,7 @@ class Service:
         self._threads = threads
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._waiting: deque[Waiting] = deque()
-        self._answering: list[asyncio.Task[None]] = []
+        self._answering: asyncio.Task[None] | None = None
         self.models = Models(pointer, self._changed, metrics.failed_loads.inc)
         self.models.refresh()
         self._watcher: Watcher | None = None
@@ -97,9 +97,8 @@ class Service:
         loop = asyncio.get_running_loop()
         waiting = Waiting(ask, served, loop.create_future())
         self._waiting.append(waiting)
-        self._answering = [task for task in self._answering if not task.done()]
-        if len(self._answering) < self._threads:
-            self._answering.append(loop.create_task(self._answer_waiting()))
+        if self._answering is None or self._answering.done():  # one at a time: two would halve what each computes
+            self._answering = loop.create_task(self._answer_waiting())
         return await waiting.answer
 
     def consumed(self, users: Sequence[Id]) -> Consumed:
