@@ -73,6 +73,8 @@ OF_SCENARIO: dict[str, Callable[[Found], Rows]] = {
 def fast(one: Found) -> str:
     """Requests a second, and how long one waits."""
     rate, half, most = (significant(one[name]) for name in ("requests_per_s", "p50_ms", "p99_ms"))
+    if "rates" in one:
+        rate = f"{rate} ({significant(min(one['rates']))} to {significant(max(one['rates']))})"
     took = f", {significant(one['cpu_ms'])} ms of the processor's each" if one["cpu_ms"] > 0 else ""
     return f"{rate}/s{took}; half within {half} ms, 99 % within {most} ms; {coded(one['codes'])}"
 
