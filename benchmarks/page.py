@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol import ROOT
 from benchmarks.rounds import Row, as_markdown, conditions, summary
+from benchmarks.server_table import server_section
 from benchmarks.tables import TABLES
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ def main() -> None:
     files = {name: arguments.results / f"{name}.json" for name in TABLES}
     results = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
     contents = {name: section(name, one) for name, one in results.items()}
+    of_server = arguments.results / "server.json"
+    if of_server.exists():
+        contents["server"] = server_section(json.loads(of_server.read_text()))
     if results.keys() >= {*GROWTH}:
         picture = arguments.page.with_suffix(".svg")
         plot(results, picture)

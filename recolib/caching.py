@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
@@ -69,16 +69,20 @@ class KeyedCache(Generic[T]):
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value of ``key``, made now if there is none; threads that need it meanwhile wait."""
+        return self.get_each([key], lambda missing: [make()])[0]
+
+    def get_each(self, keys: Sequence[Hashable], make: Callable[[list[int]], Sequence[T]]) -> list[T]:
+        """The value of each key; those that are missing are made together, from their positions."""
         values = self._values  # one read: another thread may swap it
-        if key in values:
-            return values[key]
-        with self._lock.held():
-            values = self._values
-            if key not in values:
-                value = make()
-                values = {**self._values, key: value}
-                self._values = dict([*values.items()][-self._size :])
-            return values[key]
+        if not all(key in values for key in keys):
+            with self._lock.held():
+                values = self._values
+                missing = {key: at for at, key in enumerate(keys) if key not in values}
+                if missing:
+                    made = make([*missing.values()])
+                    values = {**self._values, **dict(zip(missing, made, strict=True))}
+                    self._values = dict([*values.items()][-self._size :])
+        return [values[key] for key in keys]
 
 
 class _Changing(Protocol):

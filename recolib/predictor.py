@@ -23,9 +23,9 @@ from recolib.inference.explaining import explanation
 from recolib.inference.histories import Histories
 from recolib.inference.parquet import check_parquet, schema_of, write_parquet
 from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_codes, pair_rows, user_rows
-from recolib.inference.recommend import columns_shown, recommend, recommend_blocks, table_of, warn_of_short
+from recolib.inference.recommend import columns_shown, each_of, recommend, recommend_blocks, table_of, warn_of_short
 from recolib.inference.request import Request, Where
-from recolib.inference.toplists import TopList, TopLists
+from recolib.inference.toplists import TopLists
 from recolib.inference.vectors import as_array
 from recolib.nn import NetworkSide, Precision
 from recolib.settings import Settings
@@ -270,9 +270,10 @@ class Predictor(Settings):
         request = Request.of(locals())
         self._warn_of_ratings()
         batch = request.resolve(engine, user, self._generator)
-        lists = recommend(engine, request, batch, self).each()
-        warn_of_short(sum(len(top.items) < n_rec for top in lists), n_rec)
-        answers = (self._answer(engine, top, inner_id, return_scores) for top in lists)
+        lists = recommend(engine, request, batch, self)
+        warn_of_short(lists.n_short(n_rec), n_rec)
+        items, scores = each_of(engine, lists, inner_id)
+        answers = zip(items, scores, strict=True) if return_scores else items
         return dict(zip(batch.ids.tolist(), answers, strict=True))
 
     def recommend(
@@ -739,10 +740,6 @@ class Predictor(Settings):
         decode = engine.data_info.vocabs[side].decode
         answers = [(near if inner_id else decode(near), similarities) for near, similarities in found]
         return {one: both if return_scores else both[0] for one, both in zip(of, answers, strict=True)}
-
-    def _answer(self, engine: Engine, top: TopList, inner_id: bool, with_scores: bool) -> Any:
-        items = top.items if inner_id else engine.data_info.vocabs["item"].decode(top.items)
-        return (items, engine.predictions_of(top.logits)) if with_scores else items
 
 
 def check_verbose(verbose: object) -> None:

@@ -29,6 +29,8 @@ MAX_CACHED_NUMBERS = 2**25
 """Numbers up to which the states of all ids of a side are cached for pairs, 128 MB."""
 N_PASTS = 128
 """Users who bring a history whose states are cached, the latest."""
+N_FOLDED = 1024
+"""Users whose states with a history folded in are cached, the latest."""
 N_DEFAULT_RECS = 100
 Predictions = NDArray[np.float32]
 
@@ -112,6 +114,7 @@ class Engine:
         self.device = network.device
         self._encoded: KeyedCache[NetworkState | None] = KeyedCache()
         self._of_pasts: KeyedCache[NetworkState] = KeyedCache(N_PASTS)
+        self._folded: KeyedCache[NetworkState] = KeyedCache(N_FOLDED)
         self._vectors: KeyedCache[Vectors] = KeyedCache()
         self._neighbourhoods: KeyedCache[Neighbourhood] = KeyedCache()
         self._segments: KeyedCache[Segments] = KeyedCache()
@@ -201,6 +204,30 @@ class Engine:
         key = (rows.past.items[begin:end].numpy().tobytes(), rows.codes.numpy().tobytes(), rows.dense.numpy().tobytes())
         states = self._of_pasts.get(key, lambda: encode_rows(self.network, "user", rows))
         return Encoded(states, torch.zeros(1, dtype=torch.int64, device=self.device))
+
+    def folded_once(self, batch: UserBatch, fold: Callable[[list[int]], Encoded]) -> Encoded:
+        """The states of users with their histories, each folded in once as long as it is the same.
+
+        Parameters
+        ----------
+        batch
+            The users; their codes say how firmly each stands where they are.
+        fold
+            From positions in the batch to states.
+        """
+        rows, histories = batch.rows, batch.histories
+        assert isinstance(rows, Rows)
+        assert histories is not None
+        of_each = zip(batch.codes.tolist(), rows.codes.numpy(), rows.dense.numpy(), histories, strict=True)
+        keys = [(code, codes.tobytes(), dense.tobytes(), own.tobytes()) for code, codes, dense, own in of_each]
+
+        def states(missing: list[int]) -> list[NetworkState]:
+            found = fold(missing)
+            whole = found.states.take(found.codes)
+            return [whole[at : at + 1].map(torch.clone) for at in range(len(missing))]
+
+        some = NetworkState.cat(self._folded.get_each(keys, states))
+        return Encoded(some, torch.arange(len(batch), device=self.device))
 
     # ---- what is answered
 

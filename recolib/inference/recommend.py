@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
 
 from recolib.checks import check_names
@@ -15,7 +17,7 @@ from recolib.data.frame import Values
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.exceptions import warn
 from recolib.inference.cold_start import SCORED_COLD_STARTS, from_callback, segment_columns
-from recolib.inference.engine import Engine, UserBatch
+from recolib.inference.engine import Engine, Predictions, UserBatch
 from recolib.inference.folding import fold_in
 from recolib.inference.history_weight import choose_history_weight
 from recolib.inference.request import Request
@@ -26,6 +28,9 @@ USERS_AT_ONCE = 2**14
 """Users whose lists are made between two updates of the progress bar, where their lists and the catalogue are small."""
 ENTRIES_AT_ONCE = 2**20
 """Entries that their lists have at most, 8 MB."""
+
+N_FOLDED_AT_ONCE = 128
+"""Users with histories up to which what these fold to is kept."""
 
 OF_TABLE = "user", "item", "score", "rank"
 """The columns that a table of lists has in any case."""
@@ -62,13 +67,23 @@ def recommend(engine: Engine, request: Request, batch: UserBatch, model: object)
 
 
 def with_history(engine: Engine, batch: UserBatch) -> UserBatch:
-    """The users with their histories folded in; who is known stays the nearer, the more they consumed in training."""
+    """The users with their histories folded in; who is known stays the nearer, the more they consumed in training.
+
+    What a few users' histories fold to is kept, and made once as long as each stays the same.
+    """
     assert batch.histories is not None
-    assert isinstance(batch.rows, Rows)
+    users, histories = batch.rows, batch.histories
+    assert isinstance(users, Rows)
     prior_weight = 1.0 + engine.data_info.user_consumed.counts()[batch.codes]
     weight = engine.history_weight.get("", lambda: choose_history_weight(engine))
-    rows = fold_in(engine.network, engine.data_info, engine.items, batch.rows, batch.histories, prior_weight, weight)
-    return replace(batch, rows=rows, item_filter=batch.item_filter.without(batch.histories), histories=None)
+
+    def folded(at: Sequence[int]) -> Encoded:
+        some = np.array(at)
+        rows, own = users[torch.from_numpy(some)], [histories[one] for one in at]
+        return fold_in(engine.network, engine.data_info, engine.items, rows, own, prior_weight[some], weight)
+
+    rows = folded(range(len(batch))) if len(batch) > N_FOLDED_AT_ONCE else engine.folded_once(batch, folded)
+    return replace(batch, rows=rows, item_filter=batch.item_filter.without(histories), histories=None)
 
 
 def cold_lists(engine: Engine, request: Request, batch: UserBatch, model: object) -> TopLists:
@@ -116,6 +131,17 @@ def columns_shown(engine: Engine, columns: str | Sequence[str] | None) -> pd.Dat
         if taken:
             raise ValueError(f"columns {taken} would stand twice in the table, which has {list(OF_TABLE)}: rename them")
     return pd.DataFrame(engine.item_frame, columns=names) if names else pd.DataFrame()
+
+
+def each_of(engine: Engine, lists: TopLists, inner_id: bool) -> tuple[list[Values], list[Predictions]]:
+    """The items of each list, as ids or codes, and their predictions."""
+    there = lists.items > UNKNOWN
+    codes = lists.items[there]
+    items = codes if inner_id else engine.data_info.vocabs["item"].decode(codes)
+    scores = engine.predictions_of(lists.logits[there])
+    ends = np.cumsum(there.sum(1)).tolist()
+    spans = [slice(*both) for both in pairwise([0, *ends])]
+    return [items[span] for span in spans], [scores[span] for span in spans]
 
 
 def table_of(engine: Engine, ids: Values, lists: TopLists, inner_id: bool, shown: pd.DataFrame) -> pd.DataFrame:

@@ -81,14 +81,6 @@ class ItemFilter:
         return items, excluded
 
 
-@dataclass(frozen=True)
-class TopList:
-    """Item codes, best first, and their logits, both (k,)."""
-
-    items: Codes
-    logits: NDArray[np.float32]
-
-
 NO_ITEMS: Codes = np.empty(0, np.int32)
 
 
@@ -112,11 +104,6 @@ class TopLists:
     def __len__(self) -> int:
         """How many users there are."""
         return len(self.items)
-
-    def each(self) -> list[TopList]:
-        """The lists, each as long as it is."""
-        sizes = np.count_nonzero(self.items, axis=1)
-        return [TopList(i[:n], s[:n]) for i, s, n in zip(self.items, self.logits, sizes, strict=True)]
 
     def n_short(self, n_rec: int) -> int:
         """How many have less than n_rec items."""

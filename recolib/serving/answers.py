@@ -32,11 +32,16 @@ def recommend(served: Served, ask: RecommendRequest, consumed: Consumed) -> Answ
     return lists_answer(served, ask, lists)
 
 
-def recommend_plain(served: Served, asks: Sequence[RecommendRequest]) -> list[Answer]:
+def recommend_plain(served: Served, asks: Sequence[RecommendRequest], consumed: Consumed) -> list[Answer]:
     """The answers to several requests that wish nothing but lists, computed together."""
     users = list(dict.fromkeys(user for ask in asks for user in ask.users))
     n_rec = max(ask.n_rec for ask in asks)
-    lists = served.model.recommend_user(users, n_rec, return_scores=True)
+    told = [user for user in users if user in consumed.items]
+    others = [user for user in users if user not in consumed.items]
+    lists = served.model.recommend_user(others, n_rec, return_scores=True) if others else {}
+    if told:
+        ask = RecommendRequest.model_construct(users=told, n_rec=n_rec)
+        lists |= served.model.recommend_user(told, **arguments_of(served, ask, consumed))
     return [lists_answer(served, ask, lists) for ask in asks]
 
 

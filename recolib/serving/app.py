@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from recolib.checks import check_integer
 from recolib.serving.answers import explain, predict, search, search_users, similar
 from recolib.serving.history import Event, HistoryError, now, open_history
-from recolib.serving.limits import Gate, Limits
+from recolib.serving.limits import Direct, Gate, Limits
 from recolib.serving.metrics import ServerMetrics
 from recolib.serving.models import Served
 from recolib.serving.openapi import REFUSALS, described, loc_without_input
@@ -39,7 +39,7 @@ from recolib.serving.schemas import (
     SimilarRequest,
     UsersAnswer,
 )
-from recolib.serving.service import Service
+from recolib.serving.service import Service, is_plain
 from recolib.serving.wishes import RefusedRequest
 
 TOKEN, TOKEN_FILE = "RECOLIB_TOKEN", "RECOLIB_TOKEN_FILE"
@@ -131,7 +131,8 @@ def create_app(
     app.add_exception_handler(RefusedRequest, _refused)
     app.add_exception_handler(HistoryError, _no_history)
     paths = [path for route in app.routes if (path := getattr(route, "path", None))]
-    app.add_middleware(Gate, limits=Limits(token, max_body, threads + queue), metrics=metrics, routes=paths)
+    limits, direct = Limits(token, max_body, threads + queue), {"/v1/recommend": _direct_lists(service, log_ids)}
+    app.add_middleware(Gate, limits=limits, metrics=metrics, routes=paths, direct=direct)
     described(app, needs_token=token is not None)
     return app
 
@@ -143,17 +144,7 @@ def _add_lists(app: FastAPI, service: Service, log_ids: bool) -> None:
     async def recommend(ask: RecommendRequest, request: Request) -> Response:
         """The best items for each of up to 64 users, best first."""
         served = _served(service, ask.version)
-        answer = await service.recommend(served, ask)
-        n_known = sum(one["known"] for one in answer["results"])
-        if n_known:
-            service.metrics.users.labels("true").inc(n_known)
-        if n_known < len(ask.users):
-            service.metrics.users.labels("false").inc(len(ask.users) - n_known)
-        fields = request.scope["recolib"]
-        fields.update(model_version=served.version.name, n_users=len(ask.users))
-        if log_ids:
-            fields["users"] = ask.users
-        return _json(answer)
+        return _json(await _lists(service, served, ask, request.scope["recolib"], log_ids))
 
     @app.post("/v1/events", response_model=EventsAnswer)
     async def events(ask: EventsRequest) -> Response:
@@ -163,6 +154,38 @@ def _add_lists(app: FastAPI, service: Service, log_ids: bool) -> None:
         moment = now()
         some = [Event(one.user, one.item, moment if one.time is None else one.time) for one in ask.events]
         return _json({"stored": await service.run(lambda: service.add(some))})
+
+
+def _direct_lists(service: Service, log_ids: bool) -> Direct:
+    """Answers requests that wish nothing but lists; faults are left to the routes, which name them."""
+
+    async def answer(body: bytes, fields: dict[str, Any]) -> bytes | None:
+        served = service.models.current
+        try:
+            ask = RecommendRequest.model_validate_json(body)
+            if served is None or not is_plain(served, ask):
+                return None
+            return ANSWER.dump_json(await _lists(service, served, ask, fields, log_ids))
+        except (ValidationError, RefusedRequest):
+            return None
+
+    return answer
+
+
+async def _lists(
+    service: Service, served: Served, ask: RecommendRequest, fields: dict[str, Any], log_ids: bool
+) -> dict[str, Any]:
+    """Lists, counted, and what the log says of them."""
+    answer = await service.recommend(served, ask)
+    n_known = sum(one["known"] for one in answer["results"])
+    if n_known:
+        service.metrics.users.labels("true").inc(n_known)
+    if n_known < len(ask.users):
+        service.metrics.users.labels("false").inc(len(ask.users) - n_known)
+    fields.update(model_version=served.version.name, n_users=len(ask.users))
+    if log_ids:
+        fields["users"] = ask.users
+    return answer
 
 
 def _add_more(app: FastAPI, service: Service) -> None:

@@ -7,7 +7,7 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,14 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+Direct = Callable[[bytes, dict[str, Any]], Awaitable[bytes | None]]
+"""From the body of a request, in JSON, and what is logged of it, to the answer; None leaves it to the routes."""
 
 LOG = logging.getLogger("recolib.serving")
 BODY_S = 10.0
 """How long a body may take to come."""
 RETRY_S = 1
+JSON = b"application/json"
 OPEN = "/", "/healthz", "/readyz", "/openapi.json"
 """Paths that need no token: what watches a server has none, the page asks for it, and they hold no data."""
 
@@ -56,6 +59,8 @@ class Limits:
 class Gate:
     """An ASGI application before another: it refuses what is too much, counts, measures and logs.
 
+    What is asked most often it answers itself, since the other takes three times as long to find a function.
+
     Parameters
     ----------
     app
@@ -66,10 +71,19 @@ class Gate:
         Where requests are counted.
     routes
         Paths that are counted by name; others are "other".
+    direct
+        What answers requests to a path without the other.
     """
 
-    def __init__(self, app: AsgiApp, limits: Limits, metrics: ServerMetrics, routes: Collection[str]) -> None:
-        self._app, self._limits, self._metrics = app, limits, metrics
+    def __init__(
+        self,
+        app: AsgiApp,
+        limits: Limits,
+        metrics: ServerMetrics,
+        routes: Collection[str],
+        direct: Mapping[str, Direct],
+    ) -> None:
+        self._app, self._limits, self._metrics, self._direct = app, limits, metrics, direct
         self._routes = frozenset(routes)
         self._n_inside = 0
         self._token = None if limits.token is None else f"Bearer {limits.token}".encode()
@@ -121,7 +135,12 @@ class Gate:
         self._n_inside += 1
         self._metrics.in_flight.inc()
         try:
-            await self._app(scope, _replayed(body, receive), send)
+            direct = self._direct.get(scope["path"]) if headers.get(b"content-type") == JSON else None
+            answer = None if direct is None or scope["method"] != "POST" else await direct(body, scope["recolib"])
+            if answer is None:
+                await self._app(scope, _replayed(body, receive), send)
+            else:
+                await _send(send, 200, answer)
         finally:
             self._n_inside -= 1
             self._metrics.in_flight.dec()
@@ -165,8 +184,10 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(send: Send, status: int, detail: str, header: tuple[bytes, bytes]) -> None:
-    body = json.dumps({"detail": detail}).encode()
-    length = b"content-length", str(len(body)).encode()
-    headers = [(b"content-type", b"application/json"), length, header]
+    await _send(send, status, json.dumps({"detail": detail}).encode(), header)
+
+
+async def _send(send: Send, status: int, body: bytes, *header: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-type", JSON), (b"content-length", str(len(body)).encode()), *header]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

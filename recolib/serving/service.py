@@ -7,8 +7,9 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -33,7 +34,7 @@ class Waiting:
 
     ask: RecommendRequest
     served: Served
-    answer: Future[Answer]
+    answer: asyncio.Future[Answer]
 
 
 class Service:
@@ -65,6 +66,7 @@ class Service:
         self._threads = threads
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._waiting: deque[Waiting] = deque()
+        self._answering: asyncio.Task[None] | None = None
         self.models = Models(pointer, self._changed, metrics.failed_loads.inc)
         self.beside = None if beside is None else Models(beside, self._changed_beside, metrics.failed_loads.inc)
         for models in self._all_models():
@@ -95,7 +97,6 @@ class Service:
         """The threads of this process."""
         if self._pool is None or self._pool[0] != os.getpid():
             self._pool = os.getpid(), ThreadPoolExecutor(self._threads, "recolib-answers")
-            self._waiting = deque()
         return self._pool[1]
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -104,12 +105,14 @@ class Service:
 
     async def recommend(self, served: Served, ask: RecommendRequest) -> Answer:
         """Lists; those of requests that wish nothing more are made together."""
-        if not ask.model_fields_set <= PLAIN or not set(ask.columns) <= {*served.columns}:
+        if not is_plain(served, ask):
             return await self.run(lambda: recommend(served, ask, self.consumed(ask.users)))
-        pool, waiting = self.pool, Waiting(ask, served, Future())
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(ask, served, loop.create_future())
         self._waiting.append(waiting)
-        pool.submit(self._answer_waiting)
-        return await asyncio.wrap_future(waiting.answer)
+        if self._answering is None or self._answering.done():  # one at a time: two would halve what each computes
+            self._answering = loop.create_task(self._answer_waiting())
+        return await waiting.answer
 
     def consumed(self, users: Sequence[Id]) -> Consumed:
         """What the store has of users; nothing while it fails."""
@@ -134,38 +137,34 @@ class Service:
         self.metrics.events.inc(n_stored)
         return n_stored
 
-    def _answer_waiting(self) -> None:
-        """Answer requests that wait, as many as one computation takes; another thread may have taken them."""
-        batch: list[Waiting] = []
-        n_users = 0
-        while self._waiting and n_users < MAX_USERS:
-            try:
-                waiting = self._waiting.popleft()
-            except IndexError:
-                break
-            if waiting.answer.set_running_or_notify_cancel():
-                batch.append(waiting)
-                n_users += len(waiting.ask.users)
-        of_model: dict[Served, list[Waiting]] = {}
-        for waiting in batch:
-            of_model.setdefault(waiting.served, []).append(waiting)
-        for served, some in of_model.items():
-            self._answer_together(served, some)
+    async def _answer_waiting(self) -> None:
+        """Answer requests as long as some wait, as many at once as one computation takes: others come meanwhile."""
+        while self._waiting:
+            batch: list[Waiting] = []
+            n_users = 0
+            while self._waiting and n_users < MAX_USERS:
+                batch.append(self._waiting.popleft())
+                n_users += len(batch[-1].ask.users)
+            answers = await self.run(partial(self._answers, batch))
+            for one, answer in zip(batch, answers, strict=True):
+                if one.answer.done():  # nobody waits any more
+                    continue
+                if isinstance(answer, Exception):
+                    one.answer.set_exception(answer)
+                else:
+                    one.answer.set_result(answer)
 
-    def _answer_together(self, served: Served, batch: list[Waiting]) -> None:
-        try:
-            consumed = self.consumed([user for one in batch for user in one.ask.users])
-            plain = [one for one in batch if consumed.items.keys().isdisjoint(one.ask.users)]
-            answers = recommend_plain(served, [one.ask for one in plain]) if plain else []
-            for one, answer in zip(plain, answers, strict=True):
-                one.answer.set_result(answer)
-            for one in batch:
-                if not one.answer.done():
-                    one.answer.set_result(recommend(served, one.ask, consumed))
-        except BaseException as error:
-            for one in batch:
-                if not one.answer.done():
-                    one.answer.set_exception(error)
+    def _answers(self, batch: Sequence[Waiting]) -> list[Answer | Exception]:
+        """What a batch is answered, in its order; an error where there is none."""
+        consumed = self.consumed([user for one in batch for user in one.ask.users])
+        answers: dict[Waiting, Answer | Exception] = {}
+        for served in {one.served for one in batch}:
+            some = [one for one in batch if one.served is served]
+            try:
+                answers |= zip(some, recommend_plain(served, [one.ask for one in some], consumed), strict=True)
+            except Exception:  # the fault of one of them
+                answers |= ((one, _answer_alone(one, consumed)) for one in some)
+        return [answers[one] for one in batch]
 
     def _changed(self, served: Served) -> None:
         """Count what is served, and remove events that it was trained on."""
@@ -189,3 +188,15 @@ class Service:
 
     def _count(self, served: Served) -> None:
         self.metrics.count_model(served.version.name)
+
+
+def is_plain(served: Served, ask: RecommendRequest) -> bool:
+    """Whether a request wishes nothing but lists, with columns that there are."""
+    return ask.model_fields_set <= PLAIN and (not ask.columns or set(ask.columns) <= {*served.columns})
+
+
+def _answer_alone(waiting: Waiting, consumed: Consumed) -> Answer | Exception:
+    try:
+        return recommend(waiting.served, waiting.ask, consumed)
+    except Exception as error:
+        return error

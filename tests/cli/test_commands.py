@@ -268,9 +268,7 @@ def test_the_demo_has_titles() -> None:
     assert frame.groupby("item")["title"].nunique().eq(1).all()
 
 
-def test_lists_of_all_are_made_once_in_parts(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lists_of_all_are_made_once_in_parts(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, n_users = tmp_path / "lists", recolib.load(read_pointer(place).file).data_info.n_users
     made = ["recommend-all", "--out", folder, "-m", place, "-n", 3, "--parts"]
     assert ask(capsys, *made, 4)["written_here"] == 4

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from recolib.algorithms import FM
 from recolib.data import DatasetFeat
+from recolib.inference.folding import fold_in
 from recolib.recommender import Recommender
 from recolib.serving import create_app, from_environment
 from recolib.serving.searching import folded
@@ -335,3 +336,43 @@ def test_metrics_count_requests_users_and_events(client: TestClient) -> None:
         "recolib_requests_in_flight 1.0",
     ):
         assert line in text
+
+
+def test_plain_requests_are_answered_alike_with_and_without_the_detour(client: TestClient) -> None:
+    for body in ({"users": [1, "Zoë", "new"]}, {"users": ["7"], "n_rec": 3, "columns": ["title"]}):
+        direct = client.post("/v1/recommend", json=body)
+        routed = client.post("/v1/recommend", json=body, headers={"content-type": "application/json; charset=utf-8"})
+        assert direct.status_code == routed.status_code == 200
+        assert direct.content == routed.content
+        assert direct.headers["content-type"] == routed.headers["content-type"]
+    refused = [
+        client.post("/v1/recommend", json={"users": [1], "columns": ["none"]}, headers=more)
+        for more in ({}, {"content-type": "application/vnd.x+json"})
+    ]
+    assert refused[0].status_code == refused[1].status_code == 422
+    assert refused[0].content == refused[1].content
+
+
+def test_a_user_with_events_is_folded_in_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_folded: list[int] = []
+
+    def counting(network: Any, info: Any, items: Any, users: Any, histories: Any, *more: Any) -> Any:
+        n_folded.append(len(histories))
+        return fold_in(network, info, items, users, histories, *more)
+
+    monkeypatch.setattr("recolib.inference.recommend.fold_in", counting)
+
+    def ask(*users: int | str) -> Any:
+        return client.post("/v1/recommend", json={"users": users, "n_rec": 5}).json()["results"]
+
+    client.post("/v1/events", json={"events": [{"user": 3, "item": 101}, {"user": "new", "item": "i3"}]})
+    (first,) = ask(3)
+    assert ask(3) == [first]
+    assert ask(1, 3)[1] == first
+    assert n_folded == [1]
+    both = ask(3, "new")
+    assert both[0] == first
+    assert n_folded == [1, 1]
+    client.post("/v1/events", json={"events": [{"user": 3, "item": first["items"][0]["item"]}]})
+    assert ask(3) != [first]
+    assert n_folded == [1, 1, 1]

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,9 @@ def test_long_bodies_are_refused_declared_or_in_chunks(client: TestClient) -> No
 class Server(threading.Thread):
     """A server of this process, with a socket."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, http: str) -> None:
         super().__init__(daemon=True)
-        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False, http="h11"))
+        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False, http=http))
 
     def run(self) -> None:
         self.server.run()
@@ -150,10 +151,15 @@ class Server(threading.Thread):
         return self.server.servers[0].sockets[0].getsockname()
 
 
-@pytest.fixture
-def address(pointer: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+BOUNDED = "recolib.serving.protocol:BoundedHttp"
+
+
+@pytest.fixture(params=["h11", BOUNDED])
+def address(
+    pointer: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(limits, "BODY_S", 0.5)
-    thread = Server(create_app(pointer))
+    thread = Server(create_app(pointer), request.param)
     thread.start()
     while not thread.server.started:
         time.sleep(0.01)
@@ -206,6 +212,50 @@ def test_rubbish_on_the_wire_is_refused(address: tuple[str, int]) -> None:
     assert say(address, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("address", [BOUNDED], indirect=True)
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"GET /", b"a" * 1000),
+        (b"GET /healthz HTTP/1.1\r\nX: ", b"a" * 1000),
+        (b"GET /healthz HTTP/1.1\r\n", b"X: a\r\n" * 200),
+        (b"GET /healthz HTTP/1.1\r\nX: a\r\n", b" a\r\n" * 200),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n" * 200),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a" * 1000),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n" * 200),
+    ],
+    ids=["path", "value", "headers", "folded", "trailers", "extension", "chunks"],
+)
+def test_heads_that_do_not_end_are_refused(address: tuple[str, int], head: bytes, piece: bytes) -> None:
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(head)
+        sent, answer = 0, b""
+        with suppress(ConnectionError):
+            while sent < 10_000_000:
+                sent += connection.send(piece)
+        with suppress(ConnectionError):
+            answer = connection.recv(65536)
+    assert sent < 10_000_000
+    assert not answer or answer.split()[1] in (b"400", b"408", b"413", b"431"), answer
+    assert say(address, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("address", [BOUNDED], indirect=True)
+def test_a_head_is_counted_for_each_request(address: tuple[str, int]) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40_000 + b"\r\n\r\n"
+    with socket.create_connection(address, timeout=20) as connection:
+        for _ in range(5):
+            connection.sendall(head)
+            answer = b""
+            while b"alive" not in answer:
+                answer += connection.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200")
+    assert say(address, b"GET /healthz HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 431")
+    body = b'{"users":[' + b"1," * 30_000 + b"1]}"  # which is no head
+    answer = say(address, POST + b"Content-Length: %d\r\n\r\n" % len(body), body)
+    assert answer.startswith(b"HTTP/1.1 422")
+
+
 def test_a_client_that_hangs_up_harms_nobody(address: tuple[str, int]) -> None:
     body = json.dumps({"users": list(range(64)), "n_rec": 500}).encode()
     for _ in range(20):
@@ -218,13 +268,13 @@ def test_a_client_that_hangs_up_harms_nobody(address: tuple[str, int]) -> None:
 
 def test_more_than_may_wait_get_503_and_come_again(pointer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     is_open = threading.Event()
-    answer_waiting = Service._answer_waiting
+    answers_of = Service._answers
 
-    def held(self: Service) -> None:
+    def held(self: Service, batch: Any) -> Any:
         is_open.wait(20)
-        answer_waiting(self)
+        return answers_of(self, batch)
 
-    monkeypatch.setattr(Service, "_answer_waiting", held)
+    monkeypatch.setattr(Service, "_answers", held)
     app = create_app(pointer, threads=1, queue=4)
 
     async def crowd() -> list[Any]:
