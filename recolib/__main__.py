@@ -1,5 +1,7 @@
 """``python -m recolib``: the command line, as ``torchrun -m recolib`` needs it."""
 
+from __future__ import annotations
+
 import sys
 
 from recolib.cli import main

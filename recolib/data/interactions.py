@@ -67,7 +67,7 @@ class Interactions:
         """The number of events."""
         return len(self.labels)
 
-    def __getitem__(self, index: int | slice) -> tuple[Codes, Codes, NDArray[np.float32]]:
+    def __getitem__(self, index: int | slice | NDArray[np.int64]) -> tuple[Codes, Codes, NDArray[np.float32]]:
         """Users' codes, items' codes and labels at ``index``, as LibRecommender gives them."""
         users, items = self.users.owner[self.user_rows[index]], self.items.owner[self.item_rows[index]]
         return np.maximum(users, UNKNOWN), np.maximum(items, UNKNOWN), self.labels[index]

@@ -20,6 +20,8 @@ POWERS = {"sum": 0.0, "mean": -1.0, "sqrtn": -0.5}
 """A pooled sum is multiplied by the number of present values to this power."""
 LONG = 8
 """Slots beyond which only those with a value are looked up: to look up all is faster where they are few."""
+ROWS_AT_ONCE = 2**20
+"""Rows of codes that are counted together."""
 N_SPECIAL = 2
 """Rows of a block before its values: those of the average and of the unknown value."""
 
@@ -200,7 +202,7 @@ class FieldEmbedding(nn.Module):
         return by_row if self.prior is None else torch.add(by_row, self.prior[at], alpha=2 * self.prior_share)
 
     def set_prior(
-        self, prior: float, columns: Sequence[Tensor], times: Tensor | float = 1.0, of_weights: bool = True
+        self, prior: float, columns: Sequence[tuple[Tensor, Tensor | float]], of_weights: bool = True
     ) -> None:
         """Penalise each vector once an epoch.
 
@@ -209,9 +211,8 @@ class FieldEmbedding(nn.Module):
         prior
             The penalty of a vector's squared norm, in the scale of a step's loss; 0 is none.
         columns
-            The codes that an epoch looks up: (n, C') of the first columns, then those of the next.
-        times
-            How often an epoch looks each of these rows up, (n,) or the same for all.
+            The codes that an epoch looks up, and how often it does: (n, C') of the first columns, and (n,) or the same
+            for all rows; then those of the next.
         of_weights
             Whether linear weights are penalised, too.
         """
@@ -219,22 +220,26 @@ class FieldEmbedding(nn.Module):
         if not prior:
             return
         counts, first = self.weights.weight.new_zeros(self.layout.n_rows), 0
-        for codes in columns:
-            present = codes != ABSENT
-            at = (codes + self.offsets[first : first + codes.shape[-1]])[present]
-            each = torch.as_tensor(times, device=counts.device).to(counts.dtype)
+        for codes, times in columns:
             if not first:  # each row looks all of a projection up
-                self.prior_of_projections = prior / (each.sum() if each.dim() else each * len(codes)).clamp_min(1e-3)
-            each = each.unsqueeze(-1).expand(codes.shape)[present] if each.dim() else each.expand(len(at))
-            counts += torch.bincount(at.long(), each, minlength=len(counts)).to(counts.dtype)
+                n_times = times.sum().to(counts.dtype) if isinstance(times, Tensor) else times * len(codes)
+                self.prior_of_projections = prior / max(float(n_times), 1e-3)
+            offsets = self.offsets[first : first + codes.shape[-1]]
+            for at in range(0, len(codes), ROWS_AT_ONCE):
+                some = codes[at : at + ROWS_AT_ONCE]
+                present = some != ABSENT
+                each = times[at : at + ROWS_AT_ONCE].unsqueeze(-1) if isinstance(times, Tensor) else torch.tensor(times)
+                each = each.to(counts).expand(some.shape)[present]
+                counts += torch.bincount((some + offsets)[present].long(), each, len(counts)).to(counts.dtype)
             first += codes.shape[-1]
         self.prior = prior / counts.clamp_min(1e-3)
 
     @torch.no_grad()
     def mark_trained(self, codes: Tensor, first: int = 0) -> None:
         """Mark codes (..., C') as trained, averages aside; their columns are those from ``first`` on."""
-        at = codes + self.offsets[first : first + codes.shape[-1]]
-        self.trained[at[codes >= UNKNOWN].long()] = True
+        offsets = self.offsets[first : first + codes.shape[-1]]
+        for some in codes.split(ROWS_AT_ONCE):
+            self.trained[(some + offsets)[some >= UNKNOWN].long()] = True
 
     @torch.no_grad()
     def refresh_averages(self) -> None:

@@ -150,11 +150,11 @@ class Examples:
         own = self.item_rows[torch.from_numpy(rows).to(device)].unsqueeze(1)
         if self.draw is None:
             return own
-        users, items = data.user_indices, data.item_indices
         negatives = np.empty((len(rows), self.num_neg), np.int32)
         for start in range(0, len(rows), ROWS_AT_ONCE):
             some = rows[start : start + ROWS_AT_ONCE]
-            drawn = self.draw(users[some], items[some], uniforms(seed, epoch, some, self.num_neg))
+            users, items, _ = data[some]
+            drawn = self.draw(users, items, uniforms(seed, epoch, some, self.num_neg))
             negatives[start : start + len(some)] = data.items.at(drawn, data.times[some])
         return torch.cat([own, torch.from_numpy(negatives).to(device)], 1)
 
@@ -173,11 +173,11 @@ class Examples:
 
     def mark_trained(self, network: Network) -> None:
         """Note in the network which of its embedding rows training will touch."""
-        users = self.user_table.codes[self.user_rows.unique()]
+        users = self.user_table.codes[_distinct(self.user_rows, len(self.user_table))]
         network.user.mark_trained(users)
         network.user.mark_trained(self.context.codes, first=users.shape[-1])
         items = self.item_table.codes
-        items = items[items[:, 0] != UNKNOWN] if self.draw else items[self.item_rows.unique()]
+        items = items[items[:, 0] != UNKNOWN] if self.draw else items[_distinct(self.item_rows, len(items))]
         network.item.mark_trained(items)
         for embedding, share, rows in zip(
             (network.user, network.item), self.id_dropout_rates, (users, items), strict=True
@@ -191,11 +191,11 @@ class Examples:
         An epoch of some of the data's rows has their share of the penalty.
         """
         prior *= Order(len(self), batch_size).n_batches / max(self.n_events, self.data.data_info.data_size)
-        users = self.user_table.codes[self.user_rows]
-        network.user.set_prior(prior, [users, self.context.codes])
+        users = self.user_table.codes, torch.bincount(self.user_rows, minlength=len(self.user_table))
+        network.user.set_prior(prior, [users, (self.context.codes, 1.0)])
         negatives = 0.0 if self.draw is None else self.num_neg * self.n_events / len(self.item_table)
         times = torch.bincount(self.item_rows, minlength=len(self.item_table)) + negatives
-        network.item.set_prior(prior, [self.item_table.codes], times)
+        network.item.set_prior(prior, [(self.item_table.codes, times)])
 
     def batches(
         self, order: Tensor, candidates: Tensor, bounds: Bounds, dropped: Tensor | None = None
@@ -255,6 +255,14 @@ def _of_process(window: Window, group: ProcessGroup) -> tuple[Tensor, Bounds, Se
     parts = [window.order[begin + own.first :][: own.n] for (begin, _), own in zip(window.bounds, owns, strict=True)]
     ends = [0, *accumulate(own.n for own in owns)]
     return torch.cat(parts), [*pairwise(ends)], owns
+
+
+def _distinct(rows: Tensor, n: int) -> Tensor:
+    """The numbers below n that there are, a part of them at a time."""
+    there = torch.zeros(n, dtype=torch.bool, device=rows.device)
+    for some in rows.split(ROWS_AT_ONCE):
+        there[some.long()] = True
+    return there.nonzero().squeeze(1)
 
 
 def weights_of(data: Interactions, device: torch.device) -> Tensor | None:

@@ -141,10 +141,10 @@ class CatalogueExamples:
         """
         n_steps = Order(len(self), batch_size).n_batches
         prior *= n_steps / max(self.n_events, self.n_liked)
-        users = [self.user_table.codes[self.user_rows], self.context.codes]
+        users = [(self.user_table.codes[self.user_rows], 1.0), (self.context.codes, 1.0)]
         network.user.set_prior(prior, users, of_weights=False)
         times = n_steps * self._rates(n_steps)
-        network.item.set_prior(prior, [self.items.codes], times, of_weights=False)
+        network.item.set_prior(prior, [(self.items.codes, times)], of_weights=False)
 
     def epoch(self, network: Network, loss: CatalogueLoss, order: Order, group: ProcessGroup) -> Iterator[list[Part]]:
         """The batches of an epoch, each in parts whose hidden layers fit into memory."""

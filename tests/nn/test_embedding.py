@@ -186,7 +186,7 @@ def test_projections_have_the_penalties_of_what_is_looked_up(of_weights):
     plain, embedding = filled(VECTORS), filled(VECTORS)
     codes, x = torch.tensor([[1], [1], [2]], dtype=torch.int32), torch.randn(3, 9)
     embedding.reg = 0.25
-    embedding.set_prior(1.5, [codes], of_weights=of_weights)
+    embedding.set_prior(1.5, [(codes, 1.0)], of_weights=of_weights)
     for one in (plain, embedding):
         for batch in (slice(0, 2), slice(2, 3)):
             fields = one(Rows(codes[batch], x[batch]))
@@ -207,9 +207,9 @@ def test_projections_have_the_penalties_of_what_is_looked_up(of_weights):
 @pytest.mark.parametrize("times", [2.0, torch.tensor([1.0, 3.0, 2.0])], ids=["alike", "each"])
 def test_the_prior_of_projections_counts_how_often_rows_are_looked_up(times):
     embedding = filled(VECTORS)
-    embedding.set_prior(1.5, [torch.tensor([[1], [1], [2]])], times)
+    embedding.set_prior(1.5, [(torch.tensor([[1], [1], [2]]), times)])
     assert float(embedding.prior_of_projections) == pytest.approx(1.5 / 6)
-    embedding.set_prior(0.0, [torch.tensor([[1]])])
+    embedding.set_prior(0.0, [(torch.tensor([[1]]), 1.0)])
     assert embedding.prior_of_projections == 0.0
 
 
