@@ -179,10 +179,11 @@ def _histories(ask: RecommendRequest, consumed: Consumed) -> tuple[dict[Id, list
     history: dict[Id, list[Id]] = {}
     left_out: dict[Id, list[Id]] = {}
     for at, user in enumerate(ask.users):
-        items = [*(given[at] if given else ()), *consumed.items.get(user, ())]
-        items = [*dict.fromkeys([*history.get(user, ()), *items])]
+        stored = reversed(consumed.items.get(user, ()))  # the store has the newest first, and a history the newest last
+        items = [*history.get(user, ()), *stored, *(given[at] if given else ())]
+        items = [*dict.fromkeys(reversed(items))][::-1]  # of twice the same, the later
         if items and ask.cold_start != "popular":
-            history[user] = items[:MAX_HISTORY]
+            history[user] = items[-MAX_HISTORY:]
         if ask.filter_consumed and len(items) > len(history.get(user, ())):
             left_out[user] = items
     if not left_out:

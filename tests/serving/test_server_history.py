@@ -17,8 +17,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
-from recolib.serving import Event, History, HistoryError, open_history, publish, read_pointer
+from recolib.algorithms import SASRec
+from recolib.data import DatasetPure
+from recolib.datasets import make_movies
+from recolib.serving import Event, History, HistoryError, create_app, open_history, publish, read_pointer
 
 TOOLS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 ROOT = Path(__file__).parents[2]
@@ -191,6 +195,20 @@ def test_a_pointer_says_no_earlier_moment_than_it_was_given(tmp_path: Path) -> N
         until = read_pointer(publish(tmp_path / "CURRENT", "m1.safetensors", moment)).data_until
         assert until is not None
         assert moment <= until < moment + 2e-6
+
+
+def test_a_model_of_sequences_has_stored_items_in_their_order_and_those_of_the_request_behind(tmp_path: Path) -> None:
+    data, info = DatasetPure.build_trainset(make_movies(n_users=60, n_items=50, n_ratings=1200).assign(label=1))
+    model = SASRec("ranking", info, n_epochs=2).fit(data, neg_sampling=True, verbose=0)
+    pointer = publish(tmp_path / "CURRENT", model.save(tmp_path, "m1"))
+    items = [info.id2item[code] for code in (5, 40, 20, 33, 12)]
+    with open_history(tmp_path / "events.sqlite") as history:
+        history.add(Event("new", item, float(n)) for n, item in enumerate(items[:3]))
+    with TestClient(create_app(pointer, history=tmp_path / "events.sqlite")) as client:
+        answer = client.post("/v1/recommend", json={"users": ["new"], "history": items[3:]}).json()
+    shown = [one["item"] for one in answer["results"][0]["items"]]
+    expected, reverse = (model.recommend_user("new", 10, history=one)["new"].tolist() for one in (items, items[::-1]))
+    assert shown == expected != reverse
 
 
 def test_kill_9_leaves_each_stored_event_whole(where: str) -> None:
