@@ -38,7 +38,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +77,7 @@ class Bench:
     client_core: int | None
 
     @contextlib.contextmanager
-    def server(self, model: str, *options: str) -> Iterator[Server]:
+    def server(self, model: str, *options: str) -> Generator[Server]:
         """``recolib serve`` of a model, ready."""
         with tempfile.TemporaryDirectory() as own:
             pointer = Path(own, "CURRENT")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -331,3 +332,13 @@ def test_a_side_is_a_process(folder: Path) -> None:
 def test_memory_of_a_call_is_its_rise() -> None:
     assert resident_mib() > 10
     assert 60 < growth_mib(lambda: np.ones(8 * 2**20).sum()) < 100  # 64 MiB, given back before the call ends
+
+
+def test_each_scenario_of_the_server_has_its_rows() -> None:
+    pytest.importorskip("fastapi", reason='there is no fastapi: pip install "recolib[serving]"')
+    from benchmarks.server import SCENARIOS
+    from benchmarks.server_table import OF_SCENARIO, server_section
+
+    assert OF_SCENARIO.keys() == SCENARIOS.keys()
+    results = json.loads((PAGE.parents[1] / "benchmarks" / "results" / "server.json").read_text())
+    assert server_section(results) in PAGE.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import json
 import os
@@ -10,13 +11,14 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import recolib
-from recolib.serving import publish
+from recolib.serving import open_history, publish
 from tests.servers import ask, served
 
 SERVERS = {
@@ -81,6 +83,34 @@ def test_what_was_accepted_before_sigterm_is_answered(pointer: Path, tmp_path: P
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * 40
     with pytest.raises(ConnectionError):
         socket.create_connection((host, int(port)))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+def test_kill_9_leaves_what_was_acknowledged(pointer: Path, tmp_path: Path) -> None:
+    store = tmp_path / "events.sqlite"
+    environment = {"RECOLIB_POINTER": str(pointer), "RECOLIB_HISTORY": str(store)}
+    told: list[int] = []
+    with served(tmp_path, *SERVERS["uvicorn"], environment=environment) as (url, process):
+
+        def write() -> None:
+            with suppress(OSError, http.client.HTTPException):
+                while True:
+                    body = {"events": [{"user": len(told), "item": f"a{n}"} for n in range(5)]}
+                    assert ask(f"{url}/v1/events", body) == (200, {"stored": 5})
+                    told.append(len(told))
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        while len(told) < 20:
+            time.sleep(0.01)
+        process.kill()
+        thread.join()
+    with open_history(store) as history:
+        assert all(len(history.get([user])[user]) == 5 for user in told)
+        assert len(history) in (5 * len(told), 5 * len(told) + 5)  # all or none of the last one's
+    recolib.load(pointer.parent / "m1.safetensors")
+    with served(tmp_path, *SERVERS["uvicorn"], environment=environment) as (url, _):
+        assert ask(f"{url}/v1/recommend", {"users": [1]})[0] == 200
 
 
 def _n_done(url: str) -> int:
