@@ -193,5 +193,8 @@ METHODS = {
     ),
 } | {f"{model.lower()}-{variant}": ours(model, variant) for model in OUR_MODELS for variant in VARIANTS}
 METHODS["fm-items"] = Method("FM and item to item, ids, tuned", "benchmarks.own.lists", "FM", TRIED_ITEMS)
+METHODS["sasrec"] = Method(
+    "SASRec, ids in order", "benchmarks.own.lists", "SASRec", (CATALOGUE,), patience=6, limit_s=1200
+)
 OURS = [name for name, method in METHODS.items() if method.module == "benchmarks.own.lists"]
 OTHERS = [name for name in METHODS if name not in OURS]
