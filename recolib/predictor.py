@@ -19,7 +19,7 @@ from recolib.evaluation.metrics import OneMetric
 from recolib.exceptions import NotFittedError, RatingsAsListsWarning, warn
 from recolib.inference.cold_start import COLD_STARTS, SCORED_COLD_STARTS
 from recolib.inference.engine import Engine, Predictions, Retriever
-from recolib.inference.explaining import explanation
+from recolib.inference.explaining import explanation, with_history
 from recolib.inference.histories import Histories
 from recolib.inference.parquet import check_parquet, schema_of, write_parquet
 from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_codes, pair_rows, user_rows
@@ -593,7 +593,15 @@ class Predictor(Settings):
         """
         return self._similar("user", user, n, include_cold_users, return_scores, inner_id)
 
-    def explain(self, user: Id, item: Id, feats: Feats | None = None, cold_start: str = "average") -> pd.DataFrame:
+    def explain(
+        self,
+        user: Id,
+        item: Id,
+        feats: Feats | None = None,
+        cold_start: str = "average",
+        *,
+        history: Histories | None = None,
+    ) -> pd.DataFrame:
         """What adds up to the score of one pair: a constant, each column, and each two columns together.
 
         The numbers are the terms of the model's formula, and their sum is the logit, or for ``task="rating"`` the
@@ -609,6 +617,8 @@ class Predictor(Settings):
             Feature values to use instead of the known ones, of any side and of the context, as in ``predict``.
         cold_start
             What an unknown user or item is scored from, ``"average"`` or ``"features"``, as in ``predict``.
+        history
+            Items that the user consumed after training, as in ``recommend_user``; for models that read histories.
 
         Returns
         -------
@@ -631,7 +641,8 @@ class Predictor(Settings):
         NotFittedError
             Before ``fit``.
         ValueError
-            If there is more than one user or item, a column does not exist, or ``cold_start`` is unknown.
+            If there is more than one user or item, a column does not exist, ``cold_start`` is unknown, or the model
+            does not read histories.
 
         Examples
         --------
@@ -653,6 +664,8 @@ class Predictor(Settings):
             raise ValueError(f"explain takes one user and one item, got user={user!r} and item={item!r}")
         users, items, feats = pair_codes(engine.data_info, user, item, feats)
         pair = pair_rows(engine.data_info, users, items, feats, average=cold_start != "features")
+        if history is not None:
+            pair = with_history(engine.network, engine.data_info, user, users, pair, history)
         frame = explanation(engine.network, engine.data_info, *pair)
         frame.attrs["prediction"] = float(engine.predict_pairs(*pair)[0])
         return frame

@@ -608,3 +608,18 @@ def test_a_log_without_a_row_is_one() -> None:
     pasts = replace(EventPasts(log, np.empty((0, 3), np.int64), False))
     assert len(pasts.of_epoch(0, 0).spans) == 0
     assert Rows.cat([Rows(torch.zeros(1, 1), torch.zeros(1, 0))]).past is None
+
+
+def test_reasons_of_what_was_consumed_after_training_add_up_to_the_score_of_a_list() -> None:
+    model = fitted(FM, {"history": True, "item_to_item": True, "item_to_item_l2": 4.0, "item_to_item_weight": 0.5})
+    clicked = ["i5", "i9"]
+    for user in (3, "new"):
+        reasons = model.explain(user, "i3", history=clicked)
+        assert {*clicked} <= {*reasons[reasons["kind"] == "history"]["first_value"]}
+        assert reasons["contribution"].sum() == pytest.approx(reasons.attrs["logit"], abs=1e-4)
+        scored = model.recommend_user(
+            user, 1, history=clicked, candidates=["i3"], filter_consumed=False, return_scores=True
+        )
+        assert reasons.attrs["prediction"] == pytest.approx(float(scored[user][1][0]), abs=1e-5)
+    with pytest.raises(ValueError, match="fits a vector"):
+        fitted(FM, {}).explain(3, "i3", history=clicked)

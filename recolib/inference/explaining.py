@@ -15,8 +15,10 @@ from torch import Tensor
 
 from recolib.data.info import DataInfo
 from recolib.data.kinds import kind_of, layout_of
-from recolib.data.rows import AVERAGE, UNKNOWN, Rows
+from recolib.data.rows import AVERAGE, UNKNOWN, Codes, Rows
 from recolib.data.schema import Field, Side
+from recolib.inference.histories import Histories, read_histories, rows_with
+from recolib.inference.queries import Id
 from recolib.nn import Fields, ItemToItem, Network, Pairwise, state_of
 from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.past import PastItems
@@ -52,6 +54,25 @@ class Term:
         if self.kind == "history":
             return f"{HISTORY}: {self.columns[0].value}"
         return TIMES.join(column.name for column in self.columns) or self.kind
+
+
+def with_history(
+    network: Network, info: DataInfo, user: Id, codes: Codes, pair: tuple[Rows, Rows], history: Histories
+) -> tuple[Rows, Rows]:
+    """A user and an item, the user with items that they consumed after training.
+
+    Raises
+    ------
+    ValueError
+        If the network does not read them: a vector that is fitted to them has no terms.
+    """
+    if not network.reads_past:
+        raise ValueError(
+            "history explains models that read what users consumed, by history=True, item_to_item=True or their "
+            "algorithm; this one fits a vector to it, which has no reasons"
+        )
+    found = read_histories(info, "history", history, [user], inner_id=False)
+    return pair if found is None else (rows_with(info, pair[0], codes, found, is_all=False), pair[1])
 
 
 @torch.inference_mode()

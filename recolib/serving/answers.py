@@ -10,12 +10,13 @@ import pandas as pd
 from recolib.serving.columns import as_json, user_features
 from recolib.serving.models import Served
 from recolib.serving.schemas import (
+    MAX_HISTORY,
     ExplainRequest,
     PredictRequest,
     RecommendRequest,
     SimilarRequest,
 )
-from recolib.serving.wishes import Consumed, RefusedRequest, arguments_of, check_columns, check_feats
+from recolib.serving.wishes import Consumed, RefusedRequest, arguments_of, check_columns, check_feats, history_of
 
 Id = int | str
 Answer = dict[str, Any]
@@ -85,17 +86,24 @@ def similar(served: Served, ask: SimilarRequest) -> Answer:
     return {"model_version": served.version.name, "results": results}
 
 
-def explain(served: Served, ask: ExplainRequest) -> Answer:
-    """What adds up to a score."""
+def explain(served: Served, ask: ExplainRequest, consumed: Consumed) -> Answer:
+    """What adds up to a score; what was consumed since training is among it where the model reads histories."""
     if ask.feats is not None:
         check_feats(served.info, ask.feats, "feats")
-    table: pd.DataFrame = _asked(lambda: served.model.explain(ask.user, ask.item, ask.feats, ask.cold_start))
+    reads = served.model.engine.network.reads_past
+    history = history_of(ask.user, ask.history or (), consumed)[-MAX_HISTORY:]
+    table: pd.DataFrame = _asked(
+        lambda: served.model.explain(
+            ask.user, ask.item, ask.feats, ask.cold_start, history=history if reads and history else None
+        )
+    )
     terms = table.head(ask.n_terms)
     return {
         "model_version": served.version.name,
         **_pair(served, ask.user, ask.item),
         "prediction": table.attrs["prediction"],
         "logit": table.attrs["logit"],
+        "reads_history": reads,
         "terms": [{name: as_json(value) for name, value in row.items()} for row in terms.to_dict("records")],
     }
 

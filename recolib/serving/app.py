@@ -207,7 +207,7 @@ def _add_more(app: FastAPI, service: Service) -> None:
     async def explain_pair(ask: ExplainRequest) -> Response:
         """What adds up to a score."""
         served = _served(service, ask.version)
-        return _json(await service.run(lambda: explain(served, ask)))
+        return _json(await service.run(lambda: explain(served, ask, service.consumed([ask.user]))))
 
 
 def _add_catalogue(app: FastAPI, service: Service) -> None:

@@ -155,6 +155,7 @@ class ExplainRequest(Pair):
     """Whose score is to be taken apart."""
 
     feats: Annotated[Feats | None, Field(description="Features and context to use instead of the known ones.")] = None
+    history: Annotated[Items | None, Field(description="Items that were consumed after training.")] = None
     cold_start: Scored = "average"
     n_terms: Length = 20
     version: WhichModel = "current"
@@ -256,6 +257,7 @@ class ExplainAnswer(BaseModel):
     item_known: bool
     prediction: float
     logit: float
+    reads_history: Annotated[bool, Field(description="Whether what was consumed after training is among the terms.")]
     terms: list[Term]
 
 

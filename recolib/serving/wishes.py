@@ -179,9 +179,7 @@ def _histories(ask: RecommendRequest, consumed: Consumed) -> tuple[dict[Id, list
     history: dict[Id, list[Id]] = {}
     left_out: dict[Id, list[Id]] = {}
     for at, user in enumerate(ask.users):
-        stored = reversed(consumed.items.get(user, ()))  # the store has the newest first, and a history the newest last
-        items = [*history.get(user, ()), *stored, *(given[at] if given else ())]
-        items = [*dict.fromkeys(reversed(items))][::-1]  # of twice the same, the later
+        items = history_of(user, [*history.get(user, ()), *(given[at] if given else ())], consumed)
         if items and ask.cold_start != "popular":
             history[user] = items[-MAX_HISTORY:]
         if ask.filter_consumed and len(items) > len(history.get(user, ())):
@@ -189,6 +187,12 @@ def _histories(ask: RecommendRequest, consumed: Consumed) -> tuple[dict[Id, list
     if not left_out:
         return history, ask.exclude
     return history, {user: [*(ask.exclude or ()), *left_out.get(user, ())] for user in ask.users}
+
+
+def history_of(user: Id, given: Sequence[Id], consumed: Consumed) -> list[Id]:
+    """What a user consumed after training, the newest last: what is stored, and then what a request says."""
+    stored = reversed(consumed.items.get(user, ()))  # the store has the newest first
+    return [*dict.fromkeys(reversed([*stored, *given]))][::-1]  # of twice the same, the later
 
 
 def _per_user(ask: RecommendRequest, argument: str, value: Any, is_list: bool) -> list[Any] | None:

@@ -246,6 +246,7 @@ def test_reasons_add_up(client: TestClient, model: Recommender) -> None:
     assert sum(term["contribution"] for term in answer["terms"]) == pytest.approx(answer["logit"], abs=1e-4)
     assert answer["prediction"] == pytest.approx(model.predict(3, 101, {"hour": 5}))
     assert len(post(client, "/v1/explain", user=3, item=101, n_terms=2)["terms"]) == 2
+    assert not post(client, "/v1/explain", user=3, item=101, history=[7])["reads_history"]
     assert not post(client, "/v1/explain", user="new", item=101)["known"]
 
 

@@ -206,6 +206,11 @@ def test_a_model_of_sequences_has_stored_items_in_their_order_and_those_of_the_r
         history.add(Event("new", item, float(n)) for n, item in enumerate(items[:3]))
     with TestClient(create_app(pointer, history=tmp_path / "events.sqlite")) as client:
         answer = client.post("/v1/recommend", json={"users": ["new"], "history": items[3:]}).json()
+        asked = {"user": "new", "item": info.id2item[7], "history": items[3:]}
+        reasons = client.post("/v1/explain", json=asked).json()
+    assert reasons["reads_history"]
+    logit = model.explain("new", info.id2item[7], history=items).attrs["logit"]
+    assert reasons["logit"] == pytest.approx(logit, abs=1e-4)
     shown = [one["item"] for one in answer["results"][0]["items"]]
     expected, reverse = (model.recommend_user("new", 10, history=one)["new"].tolist() for one in (items, items[::-1]))
     assert shown == expected != reverse
