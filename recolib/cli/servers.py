@@ -14,7 +14,7 @@ import uvicorn
 from recolib.checks import check_integer
 from recolib.cli.inference import infer_plan
 from recolib.cli.output import show
-from recolib.cli.training import train, with_choices
+from recolib.cli.training import train, with_choices, with_item_to_item
 from recolib.cli.versions import CURRENT
 from recolib.datasets import make_movies
 from recolib.files import local_path
@@ -107,7 +107,7 @@ def demo(
     place.mkdir(parents=True, exist_ok=True)
     frame = demo_movies()
     frame.to_csv(place / "movies.csv", index=False)
-    plan = with_choices(infer_plan(frame, {}), model, "", None, [f"n_epochs={n_epochs}"])
+    plan = with_item_to_item(with_choices(infer_plan(frame, {}), model, "", None, [f"n_epochs={n_epochs}"]), frame)
     pointer = place / "models" / CURRENT.name
     show(train(frame, plan, pointer, "movies", 0.2, False, 10, False), False)
     address = f"http://{host}:{port}"

@@ -13,7 +13,7 @@ import typer
 
 from recolib.checks import check_choice, check_number
 from recolib.cli.comparison import compare, measured
-from recolib.cli.inference import infer_plan
+from recolib.cli.inference import column, infer_plan
 from recolib.cli.output import Json, say, show, table
 from recolib.cli.plan import Plan
 from recolib.cli.tables import read_table
@@ -27,12 +27,15 @@ from recolib.cli.versions import (
     save_version,
 )
 from recolib.data import DatasetFeat, split_by_ratio, split_by_ratio_chrono
+from recolib.defaults import LARGE_CATALOGUE
 from recolib.loading import ALGORITHMS
 from recolib.recommender import Recommender
 
 Data = Annotated[Path, typer.Argument(help="A file of CSV or Parquet, a row for each event.", show_default=False)]
 OF_RATINGS = "rmse", "mae"
 BY_NAME = {name.lower(): name for name in ALGORITHMS}
+OF_SEQUENCES = "EASE", "SASRec", "YouTubeRetrieval", "TwoTower", "DIN"
+"""Algorithms that have what users consumed in a way of their own."""
 
 
 def register(app: typer.Typer) -> None:
@@ -69,6 +72,7 @@ def fit(
     named = {role: column for role, column in roles.items() if column}
     found = infer_plan(frame, named) if plan is None else Plan.read(plan)
     chosen = with_choices(found, model, task, liked, settings or [])
+    chosen = with_item_to_item(chosen, frame) if plan is None else chosen
     name = name or data.name.split(".")[0]
     say(f"{len(frame):,} events of {data}", as_json)
     say("\n".join(table(chosen.rows())), as_json)
@@ -93,6 +97,17 @@ def with_choices(plan: Plan, model: str, task: str, liked: float | None, setting
     elif liked is not None:
         plan = replace(plan, liked=liked)
     return replace(plan, settings={**plan.settings, **dict(map(read_setting, settings))})
+
+
+def with_item_to_item(plan: Plan, frame: pd.DataFrame) -> Plan:
+    """A plan for lists whose model also has weights from item to item, where the catalogue is small enough for them.
+
+    They cost little there, and lists are better: nDCG@10 on the movies of ``demo`` .316 instead of .295, EASE .315.
+    """
+    is_small = column(frame, plan.columns["item"]).nunique() <= LARGE_CATALOGUE
+    if plan.task != "ranking" or plan.algorithm in OF_SEQUENCES or not is_small:
+        return plan
+    return replace(plan, settings={"item_to_item": True, **plan.settings})
 
 
 def read_setting(text: str) -> tuple[str, Any]:
