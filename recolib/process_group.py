@@ -10,7 +10,9 @@ import atexit
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import pickle
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -121,6 +123,23 @@ class ProcessGroup:
         self.take_over([content])
         return json.loads(bytes(content.tolist()))
 
+    @contextmanager
+    def failing_together(self) -> Generator[None]:
+        """Let all raise what the first process raises: others wait for it, and a script that catches it goes on in all.
+
+        An exception that cannot be pickled is a RuntimeError of the others, with its message.
+        """
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+        of_first = self.of_first(None if error is None or self.is_alone else _pickled(error))
+        if error is not None:
+            raise error
+        if of_first is not None:
+            raise pickle.loads(bytes.fromhex(of_first))
+
     def check_same(self, parts: Mapping[str, object]) -> None:
         """Raise unless all processes have the same.
 
@@ -131,7 +150,9 @@ class ProcessGroup:
         """
         if self.is_alone:
             return
-        digests = [hashlib.sha256(json.dumps(part, sort_keys=True).encode()).digest() for part in parts.values()]
+        digests = [
+            hashlib.sha256(json.dumps(part, sort_keys=True, default=float).encode()).digest() for part in parts.values()
+        ]
         of_all = self.stack(torch.tensor([list(digest) for digest in digests], dtype=torch.uint8))
         for rank, of_one in enumerate(of_all):
             differing = [name for name, is_other in zip(parts, (of_one != of_all[0]).any(1), strict=True) if is_other]
@@ -155,6 +176,16 @@ class _Sum(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The sum of the gradients."""
         return ctx.group.sum(gradient.clone()), None
+
+
+def _pickled(error: BaseException) -> str:
+    """An exception as text, for the other processes of the same script."""
+    try:
+        content = pickle.dumps(error)
+        pickle.loads(content)
+    except Exception:  # such as one of a class that a function made, or that wants other arguments
+        content = pickle.dumps(RuntimeError(f"process 0: {type(error).__name__}: {error}"))
+    return content.hex()
 
 
 def _store(group: ProcessGroup) -> Any:

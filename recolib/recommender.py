@@ -41,7 +41,7 @@ from recolib.item_to_item import WITHOUT, choose, is_open, solve
 from recolib.nn import Network, Precision
 from recolib.persistence import Persistent
 from recolib.predictor import check_verbose
-from recolib.runs import Callback, Run, check_callbacks, follow, meet_others, training_rows
+from recolib.runs import Callback, Run, check_callbacks, course_of, follow, meet_others, training_rows
 from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
 from recolib.training.stopping import EarlyStopping, check_stopping
@@ -215,7 +215,9 @@ class Recommender(Persistent):
         if metrics is not None and eval_data is None:
             warn("metrics without eval_data: nothing is measured")
         eval_set = None if eval_data is None else as_encoded(eval_data, self.data_info)
-        if not meet_others(self, train_set, neg_sampling).is_first:
+        course = course_of(neg_sampling, shuffle, freeze_fm, schedule, early_stopping)
+        course |= {"validation": validation, "refit": refit, "init_from": init_from is not None}
+        if not meet_others(self, train_set, course, self._state, None if saved is None else saved.state).is_first:
             verbose, callbacks = 0, ()
         measurement = None if eval_set is None else Measurement.of(self, eval_set, neg_sampling, *how)
 

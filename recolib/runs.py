@@ -26,7 +26,7 @@ from recolib.training.batches import Examples
 from recolib.training.catalogue import CatalogueExamples
 from recolib.training.losses import needs_negatives
 from recolib.training.replay import Replayed
-from recolib.training.schedules import PROBES
+from recolib.training.schedules import PROBES, Schedule
 from recolib.training.stopping import EarlyStopping
 from recolib.training.trainer import Plan, Trainer, TrainState, train
 
@@ -74,13 +74,9 @@ class Run:
         **measured: object,
     ) -> Run:
         """The run with its fingerprint, sets by their digests."""
-        schedule, stopping = self.plan.schedule, self.stopping
+        plan = self.plan
         fingerprint = {
-            "neg_sampling": neg_sampling,
-            "shuffle": self.plan.shuffle,
-            "freeze_fm": self.plan.freeze_fm,
-            "lr_schedule": None if schedule is None else [float(schedule(progress)) for progress in PROBES],
-            "early_stopping": None if stopping is None else asdict(stopping),
+            **course_of(neg_sampling, plan.shuffle, plan.freeze_fm, plan.schedule, self.stopping),
             "train_data": train_set.digest(),
             "eval_data": None if eval_set is None else eval_set.digest(),
             **({} if eval_set is None else measured),
@@ -211,13 +207,15 @@ def follow(
             raise
         records.append(record)
         try:
-            if group.is_first:
-                record |= {f"eval_{name}": value for name, value in measure(trainer.network).items()}
+            with group.failing_together():
+                if group.is_first:
+                    record |= {f"eval_{name}": value for name, value in measure(trainer.network).items()}
             record |= group.of_first(record)
             best = run.keep(best, trainer, records)
-            if run.callbacks:
-                hold(deepcopy(trainer.network), trainer.state(), records)
-            run.log_epoch(model, records, trainer, best)
+            with group.failing_together():
+                if run.callbacks:
+                    hold(deepcopy(trainer.network), trainer.state(), records)
+                run.log_epoch(model, records, trainer, best)
         except BaseException:
             hold(trainer.network, trainer.state(copy=False), records)
             raise
@@ -229,19 +227,45 @@ def follow(
     run.warn_if_worse(records)
 
 
-def meet_others(model: Settings, data: Interactions, neg_sampling: bool) -> ProcessGroup:
+def course_of(
+    neg_sampling: bool, shuffle: bool, freeze_fm: bool, schedule: Schedule | None, stopping: EarlyStopping | None
+) -> dict[str, object]:
+    """Those arguments of ``fit`` that decide what it does with a set, as JSON has them."""
+    return {
+        "neg_sampling": neg_sampling,
+        "shuffle": shuffle,
+        "freeze_fm": freeze_fm,
+        "lr_schedule": None if schedule is None else [float(schedule(progress)) for progress in PROBES],
+        "early_stopping": None if stopping is None else asdict(stopping),
+    }
+
+
+def meet_others(
+    model: Settings, data: Interactions, course: Mapping[str, object], *states: TrainState | None
+) -> ProcessGroup:
     """Wait for the processes that train the same model, and see that they do.
+
+    Parameters
+    ----------
+    model, data
+        What is trained, and on what.
+    course
+        The arguments of ``fit``, as JSON has them.
+    states
+        The model's state and that of the checkpoint, which training goes on from.
 
     Raises
     ------
     ValueError
-        If one has other settings or data.
+        If one has other settings, data or arguments, or goes on from another epoch.
     """
     group = ProcessGroup.current()
     if not group.is_alone:
         group.meet()
         settings = plain_settings(model) | {"device": None, "algorithm": model.model_name}
-        group.check_same({"settings": settings, "train_data": data.digest(), "neg_sampling": neg_sampling})
+        epochs = [state["progress"].tolist() if state else None for state in states]
+        trained = {"trained epochs or checkpoint": epochs}
+        group.check_same({"settings": settings, "train_data": data.digest(), **course, **trained})
     return group
 
 

@@ -83,16 +83,28 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.parametrize(
     ("how", "message"),
-    [("raise", "the disk of process 1 is full"), ("data", "process 1 has other train_data than process 0")],
+    [
+        ("raise", "the disk of process 1 is full"),
+        ("data", "process 1 has other train_data than process 0"),
+        ("shuffle", "process 1 has other shuffle than process 0"),
+        ("checkpoint", "process 1 has other trained epochs or checkpoint than process 0"),
+    ],
 )
-def test_an_error_in_one_process_ends_all_with_its_message(how, message):
-    job = start(torchrun(2), str(HERE / "train_wrongly.py"), how)
+def test_an_error_in_one_process_ends_all_with_its_message(how, message, tmp_path):
+    job = start(torchrun(2), str(HERE / "train_wrongly.py"), how, str(tmp_path))
     output, _ = job.communicate(timeout=LIMIT_S)
     assert job.returncode != 0
     assert message in output
 
 
-def test_only_the_first_process_prints():
+def test_all_processes_raise_what_callbacks_and_metrics_of_the_first_one_do(tmp_path):
+    output = end(start(torchrun(2), str(HERE / "train_wrongly.py"), "caught", str(tmp_path)))
+    for rank in range(2):
+        assert f"process {rank} has 2 epochs" in output
+        assert f"process {rank} has 3 epochs and no positives" in output
+
+
+def test_only_the_first_process_prints(tmp_path):
     script = str(HERE / "train_wrongly.py")
-    of_two, of_one = (end(start(command, script, "print")) for command in (torchrun(2), ALONE))
+    of_two, of_one = (end(start(command, script, "print", str(tmp_path))) for command in (torchrun(2), ALONE))
     assert of_two.count("epoch 50/50: 100%") == of_one.count("epoch 50/50: 100%") == 1
