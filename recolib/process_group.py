@@ -7,12 +7,12 @@ step. torch.distributed does the talking.
 from __future__ import annotations
 
 import atexit
+import builtins
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -127,18 +127,18 @@ class ProcessGroup:
     def failing_together(self) -> Generator[None]:
         """Let all raise what the first process raises: others wait for it, and a script that catches it goes on in all.
 
-        An exception that cannot be pickled is a RuntimeError of the others, with its message.
+        Exceptions that Python does not bring along are RuntimeErrors of the others, with their message.
         """
         error: BaseException | None = None
         try:
             yield
         except BaseException as raised:
             error = raised
-        of_first = self.of_first(None if error is None or self.is_alone else _pickled(error))
+        of_first = self.of_first(None if error is None else [type(error).__name__, str(error)])
         if error is not None:
             raise error
         if of_first is not None:
-            raise pickle.loads(bytes.fromhex(of_first))
+            raise _error_of(*of_first)
 
     def check_same(self, parts: Mapping[str, object]) -> None:
         """Raise unless all processes have the same.
@@ -178,14 +178,13 @@ class _Sum(torch.autograd.Function):
         return ctx.group.sum(gradient.clone()), None
 
 
-def _pickled(error: BaseException) -> str:
-    """An exception as text, for the other processes of the same script."""
-    try:
-        content = pickle.dumps(error)
-        pickle.loads(content)
-    except Exception:  # such as one of a class that a function made, or that wants other arguments
-        content = pickle.dumps(RuntimeError(f"process 0: {type(error).__name__}: {error}"))
-    return content.hex()
+def _error_of(name: str, message: str) -> BaseException:
+    """The exception of another process, by its name."""
+    kind = getattr(builtins, name, None)
+    if isinstance(kind, type) and issubclass(kind, BaseException):
+        with suppress(TypeError):  # a few want more than a message
+            return kind(f"process 0: {message}")
+    return RuntimeError(f"process 0: {name}: {message}")
 
 
 def _store(group: ProcessGroup) -> Any:
