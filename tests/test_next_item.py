@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import next_item, sequences
-from benchmarks.next_item import PARTS, K, Task, Watch
+from benchmarks.next_item import PARTS, K, Record, Task, Watch
 from benchmarks.own import sequences as own
 from benchmarks.protocol import ROOT
 
@@ -55,11 +55,12 @@ def test_lists_do_not_count_as_training(monkeypatch: pytest.MonkeyPatch) -> None
     assert watch.is_over
 
 
-def test_our_side_answers_with_lists_of_both_parts(task: Task, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "settings"), [("EASE", {}), ("SASRec", {"num_neg": "all", "n_epochs": 1})])
+def test_our_side_answers_with_lists_of_both_parts(task: Task, tmp_path: Path, model: str, settings: Record) -> None:
     file = tmp_path / "task.npz"
     np.savez(file, user=task.user, item=task.item, valid=task.valid, test=task.test)
-    how = {"settings": {}, "seed": 0, "step": 1, "threads": 1, "limit_s": 60, "file": str(file)}
-    record, memory = own.work({**how, "model": "EASE"})
+    how = {"settings": settings, "seed": 0, "step": 1, "threads": 1, "limit_s": 60, "file": str(file)}
+    record, memory = own.work({**how, "model": model})
     assert [np.shape(record[part]) for part in PARTS] == [(N_USERS, K)] * 2
     assert memory["peak_mib"] > 0
     for part in PARTS:
