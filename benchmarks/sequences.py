@@ -6,8 +6,9 @@ before. A method is trained until its time is over; of the epochs that were meas
 what validates is tested, with the item that validates as the latest of the user's history.
 
 Other libraries run in environments of their own (``make peers``), with the settings that their authors publish for this
-data, or their defaults: RecTools' SASRec as in its benchmark (the softmax over the catalogue), RecBole's EASE and SASRec
-as in its search on MovieLens 1M. An epoch of RecBole's SASRec has a row for each event, and is measured in tenths.
+data, or their defaults: RecTools' SASRec as in its benchmark (the softmax over the catalogue), RecBole's EASE and
+SASRec as in its search on MovieLens 1M. An epoch of RecBole's SASRec has a row for each event, and is measured in
+tenths.
 
 What was measured is kept in ``benchmarks/results/sequences.json``, and put into ``docs/sequences.md``.
 """
