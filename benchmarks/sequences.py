@@ -36,14 +36,14 @@ LEAST = 5
 MINUTES = 40
 """The time of a training."""
 CATALOGUE = {"num_neg": "all", "n_epochs": 200}
-OURS = {"module": "benchmarks.own.sequences", "environment": "", "settings": {}, "step": 1, "seed": 0}
-RECTOOLS = {"module": "benchmarks.peers.rectools_sequences", "environment": "rectools"}
-RECBOLE = {"module": "benchmarks.peers.recbole_sequences", "environment": "recbole"}
-RECTOOLS_SASREC = {
+OURS: dict[str, Any] = {"module": "benchmarks.own.sequences", "environment": "", "settings": {}, "step": 1, "seed": 0}
+RECTOOLS: dict[str, Any] = {"module": "benchmarks.peers.rectools_sequences", "environment": "rectools"}
+RECBOLE: dict[str, Any] = {"module": "benchmarks.peers.recbole_sequences", "environment": "recbole"}
+RECTOOLS_SASREC: dict[str, Any] = {
     "n_blocks": 2, "n_heads": 4, "n_factors": 256, "dropout_rate": 0.2, "session_max_len": 100, "loss": "softmax",
     "lr": 1e-3, "batch_size": 128,
 }  # fmt: skip
-RECBOLE_SASREC = {
+RECBOLE_SASREC: dict[str, Any] = {
     "n_layers": 2, "n_heads": 2, "hidden_size": 64, "inner_size": 256, "hidden_dropout_prob": 0.5,
     "attn_dropout_prob": 0.5, "MAX_ITEM_LIST_LENGTH": 50, "loss_type": "CE", "train_neg_sample_args": None,
     "learning_rate": 5e-4, "train_batch_size": 4096, "epochs": 500,
@@ -108,7 +108,7 @@ def run(name: str, task: dict[str, Items], minutes: float, threads: int, python:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "task.npz"
         np.savez(file, **task)  # pyright: ignore[reportArgumentType]
-        asked = OURS | METHODS[name] | {"file": str(file), "limit_s": 60 * minutes}
+        asked: dict[str, Any] = OURS | METHODS[name] | {"file": str(file), "limit_s": 60 * minutes}
         versions, *records, memory = ask(asked["module"], asked, python, threads)
     for record in records:
         record |= {part: figures(record[part], task[part]) for part in ("valid", "test")}
