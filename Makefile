@@ -73,7 +73,7 @@ dist-check: dist  ## install both archives, each into a new environment, and run
 bench: $(VENV)/.stamp-bench  ## measure accuracy, or speed (BENCH=speed ARGS="--help")
 	$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)
 
-peers: $(patsubst benchmarks/peers/%.txt,$(PEERS)/%/.stamp,$(wildcard benchmarks/peers/*.txt))  ## install the libraries that speed is compared with
+peers: $(patsubst benchmarks/peers/%.txt,$(PEERS)/%/.stamp,$(wildcard benchmarks/peers/*.txt))  ## install the libraries that recolib is compared with
 
 docs: $(VENV)/.stamp-docs  ## build the site into docs/_build/html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
