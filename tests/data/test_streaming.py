@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import numpy as np
@@ -13,7 +14,7 @@ from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions
 from recolib.data.order import regrouped
 from recolib.data.streaming import sides, sorting
 from recolib.exceptions import MixedTypesWarning, NoLabelWarning, RecolibWarning, UndeclaredWeightWarning
-from recolib.files import write_file
+from recolib.files import UNFINISHED, write_file
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -213,6 +214,23 @@ def test_a_folder_is_used_again(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("recolib.data.streaming.building.spool", None)  # nothing is read a second time
     same(DatasetFeat.build_trainset(folder, **COLUMNS, cache_dir=cache), first)
     assert not (cache / "parts").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no locks of this kind")
+def test_builds_that_begin_at_once_in_a_folder_wait_for_one_another(folder, tmp_path):
+    def build(_: int) -> str:
+        return DatasetFeat.build_trainset(folder, cache_dir=tmp_path / "encoded", **COLUMNS)[0].digest()
+
+    with ThreadPoolExecutor(4) as threads:
+        digests = set(threads.map(build, range(4)))
+    assert digests == {DatasetFeat.build_trainset(pq.read_table(folder), **COLUMNS)[0].digest()}
+
+
+def test_a_folder_whose_first_file_was_never_finished_is_used(folder, tmp_path):
+    encoded = tmp_path / "encoded"
+    encoded.mkdir()
+    (encoded / f".manifest.json.0123456789abcdef{UNFINISHED}").touch()
+    assert len(DatasetFeat.build_trainset(folder, cache_dir=encoded, **COLUMNS)[0]) == N
 
 
 def test_frames_of_a_function_are_used_again_if_they_are_the_same(tmp_path):
