@@ -391,6 +391,31 @@ def test_a_part_that_lacks_a_column_is_named(folder):
         DatasetPure.build_trainset(folder)
 
 
+@pytest.mark.parametrize("column", ["label", "time"])
+def test_a_column_that_the_first_part_lacks_is_not_passed_over(column, tmp_path):
+    frame = events().drop(columns="tags")
+    parts = [frame.head(30).drop(columns=column), frame.tail(30)]
+    with pytest.raises(ValueError, match=f"columns \\['{column}'\\] are in frame 1 of train_data and not in the first"):
+        DatasetPure.build_trainset(iter(parts))
+    for number, part in enumerate(parts):
+        part.to_parquet(tmp_path / f"{number}.parquet")
+    with pytest.raises(ValueError, match=f"columns \\['{column}'\\] are in .*1.parquet and not in the first part"):
+        DatasetPure.build_trainset(tmp_path)
+
+
+def test_a_dataset_with_a_filter_is_refused(folder):
+    with pytest.raises(ValueError, match=r"train_data cannot be read in parts, write it by pyarrow\.dataset"):
+        DatasetPure.build_trainset(ds.dataset(folder).filter(ds.field("user") > 0))
+
+
+def test_a_folder_whose_name_is_a_column_of_its_files_is_refused(tmp_path):
+    for user in (1, 2):
+        (tmp_path / f"user={user}").mkdir()
+        pq.write_table(pa.table({"user": [user], "item": [1]}), tmp_path / f"user={user}" / "a.parquet")
+    with pytest.raises(ValueError, match=r"train_data=.*user has incompatible types"):
+        DatasetPure.build_trainset(tmp_path)
+
+
 def test_what_cannot_be_had_of_parts_is_refused_by_its_argument():
     frame = events()
     frame["text"] = [[1.0, 2.0]] * N
