@@ -7,6 +7,7 @@ step. torch.distributed does the talking.
 from __future__ import annotations
 
 import atexit
+import functools
 import hashlib
 import json
 import os
@@ -85,7 +86,7 @@ class ProcessGroup:
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all processes, in place."""
         if not self.is_alone:
-            dist.all_reduce(tensor)
+            dist.all_reduce(tensor, group=_group_for(tensor))
         return tensor
 
     def stack(self, tensor: Tensor) -> Tensor:
@@ -93,7 +94,7 @@ class ProcessGroup:
         if self.is_alone:
             return tensor.unsqueeze(0)
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        dist.all_gather(parts, tensor.contiguous())
+        dist.all_gather(parts, tensor.contiguous(), group=_group_for(tensor))
         return torch.stack(parts)
 
     def stack_with_gradients(self, tensor: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ class ProcessGroup:
             return
         for tensor in tensors:
             whole = tensor.data if tensor.is_contiguous() else tensor.data.contiguous()
-            dist.broadcast(whole, 0)
+            dist.broadcast(whole, 0, group=_group_for(whole))
             if whole is not tensor.data:
                 tensor.data.copy_(whole)
 
@@ -176,6 +177,18 @@ class _Sum(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The sum of the gradients."""
         return ctx.group.sum(gradient.clone()), None
+
+
+def _group_for(tensor: Tensor) -> Any:
+    """Who sends a tensor: the group of all; where a script or Ray made that for GPUs alone, one more for processors."""
+    if tensor.device.type in dist.get_backend_config():
+        return dist.group.WORLD
+    return _of_processors(dist.group.WORLD)
+
+
+@functools.cache
+def _of_processors(_of: Any) -> Any:
+    return dist.new_group(backend="gloo", timeout=TIMEOUT)
 
 
 def _pickled(error: BaseException) -> str:

@@ -104,6 +104,10 @@ def test_all_processes_raise_what_callbacks_and_metrics_of_the_first_one_do(tmp_
         assert f"process {rank} has 3 epochs and no positives" in output
 
 
+def test_a_group_that_was_made_for_gpus_alone_serves(tmp_path):
+    end(start(torchrun(2), str(HERE / "train_wrongly.py"), "gpus", str(tmp_path)))
+
+
 def test_only_the_first_process_prints(tmp_path):
     script = str(HERE / "train_wrongly.py")
     of_two, of_one = (end(start(command, script, "print", str(tmp_path))) for command in (torchrun(2), ALONE))
