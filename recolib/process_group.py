@@ -7,13 +7,14 @@ step. torch.distributed does the talking.
 from __future__ import annotations
 
 import atexit
+import builtins
 import functools
 import hashlib
 import json
 import os
-import pickle
+import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -54,7 +55,7 @@ class ProcessGroup:
             return cls()
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
-        if all(name in os.environ for name in NEEDED):
+        if all(os.environ.get(name) for name in NEEDED) and os.environ["WORLD_SIZE"] != "1":
             return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
         return cls()
 
@@ -128,18 +129,18 @@ class ProcessGroup:
     def failing_together(self) -> Generator[None]:
         """Let all raise what the first process raises: others wait for it, and a script that catches it goes on in all.
 
-        An exception that cannot be pickled is a RuntimeError of the others, with its message.
+        Where the class cannot be found by its name, or wants more than a message, it is a RuntimeError of the others.
         """
         error: BaseException | None = None
         try:
             yield
         except BaseException as raised:
             error = raised
-        of_first = self.of_first(None if error is None or self.is_alone else _pickled(error))
+        of_first = self.of_first(None if error is None else _described(error))
         if error is not None:
             raise error
         if of_first is not None:
-            raise pickle.loads(bytes.fromhex(of_first))
+            raise _raised(*of_first)
 
     def check_same(self, parts: Mapping[str, object]) -> None:
         """Raise unless all processes have the same.
@@ -191,14 +192,18 @@ def _of_processors(_of: Any) -> Any:
     return dist.new_group(backend="gloo", timeout=TIMEOUT)
 
 
-def _pickled(error: BaseException) -> str:
-    """An exception as text, for the other processes of the same script."""
-    try:
-        content = pickle.dumps(error)
-        pickle.loads(content)
-    except Exception:  # such as one of a class that a function made, or that wants other arguments
-        content = pickle.dumps(RuntimeError(f"process 0: {type(error).__name__}: {error}"))
-    return content.hex()
+def _described(error: BaseException) -> list[str]:
+    """Module, name and message of an exception."""
+    return [type(error).__module__, type(error).__qualname__, str(error)]
+
+
+def _raised(module: str, name: str, message: str) -> BaseException:
+    """The exception of the first process, of the same class; a RuntimeError where that cannot be made of a message."""
+    kind = vars(sys.modules.get(module, builtins)).get(name)
+    if isinstance(kind, type) and issubclass(kind, BaseException):
+        with suppress(Exception):
+            return kind(message)
+    return RuntimeError(f"process 0: {name}: {message}")
 
 
 def _store(group: ProcessGroup) -> Any:
