@@ -225,6 +225,25 @@ def replacing(file: Path) -> Generator[BinaryIO]:
             os.close(folder)
 
 
+@contextmanager
+def alone_with(file: Path) -> Generator[None]:
+    """Wait until no other process or thread has this file, and have it; one that dies gives it back.
+
+    Where there are no locks, as on Windows, on some file systems of networks and in folders of others, nobody waits.
+    """
+    try:
+        stream = None if fcntl is None else file.open("ab")
+    except OSError:
+        stream = None
+    if fcntl is None or stream is None:
+        yield
+        return
+    with stream:
+        with suppress(OSError):
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 def _unfinished(file: Path) -> tuple[BinaryIO, Path]:
     """A new file beside, with a lock on it as long as it is open."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import functools
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -53,7 +55,7 @@ class ProcessGroup:
             return cls()
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
-        if all(name in os.environ for name in NEEDED):
+        if all(os.environ.get(name) for name in NEEDED) and os.environ["WORLD_SIZE"] != "1":
             return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
         return cls()
 
@@ -85,7 +87,7 @@ class ProcessGroup:
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all processes, in place."""
         if not self.is_alone:
-            dist.all_reduce(tensor)
+            dist.all_reduce(tensor, group=_group_for(tensor))
         return tensor
 
     def stack(self, tensor: Tensor) -> Tensor:
@@ -93,7 +95,7 @@ class ProcessGroup:
         if self.is_alone:
             return tensor.unsqueeze(0)
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        dist.all_gather(parts, tensor.contiguous())
+        dist.all_gather(parts, tensor.contiguous(), group=_group_for(tensor))
         return torch.stack(parts)
 
     def stack_with_gradients(self, tensor: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ class ProcessGroup:
             return
         for tensor in tensors:
             whole = tensor.data if tensor.is_contiguous() else tensor.data.contiguous()
-            dist.broadcast(whole, 0)
+            dist.broadcast(whole, 0, group=_group_for(whole))
             if whole is not tensor.data:
                 tensor.data.copy_(whole)
 
@@ -127,18 +129,18 @@ class ProcessGroup:
     def failing_together(self) -> Generator[None]:
         """Let all raise what the first process raises: others wait for it, and a script that catches it goes on in all.
 
-        Exceptions that Python does not bring along are RuntimeErrors of the others, with their message.
+        Where the class cannot be found by its name, or wants more than a message, it is a RuntimeError of the others.
         """
         error: BaseException | None = None
         try:
             yield
         except BaseException as raised:
             error = raised
-        of_first = self.of_first(None if error is None else [type(error).__name__, str(error)])
+        of_first = self.of_first(None if error is None else _described(error))
         if error is not None:
             raise error
         if of_first is not None:
-            raise _error_of(*of_first)
+            raise _raised(*of_first)
 
     def check_same(self, parts: Mapping[str, object]) -> None:
         """Raise unless all processes have the same.
@@ -178,12 +180,29 @@ class _Sum(torch.autograd.Function):
         return ctx.group.sum(gradient.clone()), None
 
 
-def _error_of(name: str, message: str) -> BaseException:
-    """The exception of another process, by its name."""
-    kind = getattr(builtins, name, None)
+def _group_for(tensor: Tensor) -> Any:
+    """Who sends a tensor: the group of all; where a script or Ray made that for GPUs alone, one more for processors."""
+    if tensor.device.type in dist.get_backend_config():
+        return dist.group.WORLD
+    return _of_processors(dist.group.WORLD)
+
+
+@functools.cache
+def _of_processors(_of: Any) -> Any:
+    return dist.new_group(backend="gloo", timeout=TIMEOUT)
+
+
+def _described(error: BaseException) -> list[str]:
+    """Module, name and message of an exception."""
+    return [type(error).__module__, type(error).__qualname__, str(error)]
+
+
+def _raised(module: str, name: str, message: str) -> BaseException:
+    """The exception of the first process, of the same class; a RuntimeError where that cannot be made of a message."""
+    kind = vars(sys.modules.get(module, builtins)).get(name)
     if isinstance(kind, type) and issubclass(kind, BaseException):
-        with suppress(TypeError):  # a few want more than a message
-            return kind(f"process 0: {message}")
+        with suppress(Exception):
+            return kind(message)
     return RuntimeError(f"process 0: {name}: {message}")
 
 

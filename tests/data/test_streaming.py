@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import numpy as np
@@ -13,7 +14,7 @@ from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions
 from recolib.data.order import regrouped
 from recolib.data.streaming import sides, sorting
 from recolib.exceptions import MixedTypesWarning, NoLabelWarning, RecolibWarning, UndeclaredWeightWarning
-from recolib.files import write_file
+from recolib.files import UNFINISHED, write_file
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -215,6 +216,23 @@ def test_a_folder_is_used_again(folder, tmp_path, monkeypatch):
     assert not (cache / "parts").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no locks of this kind")
+def test_builds_that_begin_at_once_in_a_folder_wait_for_one_another(folder, tmp_path):
+    def build(_: int) -> str:
+        return DatasetFeat.build_trainset(folder, cache_dir=tmp_path / "encoded", **COLUMNS)[0].digest()
+
+    with ThreadPoolExecutor(4) as threads:
+        digests = set(threads.map(build, range(4)))
+    assert digests == {DatasetFeat.build_trainset(pq.read_table(folder), **COLUMNS)[0].digest()}
+
+
+def test_a_folder_whose_first_file_was_never_finished_is_used(folder, tmp_path):
+    encoded = tmp_path / "encoded"
+    encoded.mkdir()
+    (encoded / f".manifest.json.0123456789abcdef{UNFINISHED}").touch()
+    assert len(DatasetFeat.build_trainset(folder, cache_dir=encoded, **COLUMNS)[0]) == N
+
+
 def test_frames_of_a_function_are_used_again_if_they_are_the_same(tmp_path):
     frame, cache = events(), tmp_path / "cache"
     first = DatasetPure.build_trainset(lambda: cut(frame, 7), cache_dir=cache)
@@ -371,6 +389,31 @@ def test_a_part_that_lacks_a_column_is_named(folder):
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / "d.parquet")
     with pytest.raises(ValueError, match=r"columns \['label'\] are not in .*d\.parquet"):
         DatasetPure.build_trainset(folder)
+
+
+@pytest.mark.parametrize("column", ["label", "time"])
+def test_a_column_that_the_first_part_lacks_is_not_passed_over(column, tmp_path):
+    frame = events().drop(columns="tags")
+    parts = [frame.head(30).drop(columns=column), frame.tail(30)]
+    with pytest.raises(ValueError, match=f"columns \\['{column}'\\] are in frame 1 of train_data and not in the first"):
+        DatasetPure.build_trainset(iter(parts))
+    for number, part in enumerate(parts):
+        part.to_parquet(tmp_path / f"{number}.parquet")
+    with pytest.raises(ValueError, match=f"columns \\['{column}'\\] are in .*1.parquet and not in the first part"):
+        DatasetPure.build_trainset(tmp_path)
+
+
+def test_a_dataset_with_a_filter_is_refused(folder):
+    with pytest.raises(ValueError, match=r"train_data cannot be read in parts, write it by pyarrow\.dataset"):
+        DatasetPure.build_trainset(ds.dataset(folder).filter(ds.field("user") > 0))
+
+
+def test_a_folder_whose_name_is_a_column_of_its_files_is_refused(tmp_path):
+    for user in (1, 2):
+        (tmp_path / f"user={user}").mkdir()
+        pq.write_table(pa.table({"user": [user], "item": [1]}), tmp_path / f"user={user}" / "a.parquet")
+    with pytest.raises(ValueError, match=r"train_data=.*user has incompatible types"):
+        DatasetPure.build_trainset(tmp_path)
 
 
 def test_what_cannot_be_had_of_parts_is_refused_by_its_argument():

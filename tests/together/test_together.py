@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from recolib.process_group import NEEDED, ProcessGroup
+
 HERE = Path(__file__).parent
 ALONE = [sys.executable]
 LIMIT_S = 500
@@ -102,6 +104,19 @@ def test_all_processes_raise_what_callbacks_and_metrics_of_the_first_one_do(tmp_
     for rank in range(2):
         assert f"process {rank} has 2 epochs" in output
         assert f"process {rank} has 3 epochs and no positives" in output
+
+
+def test_a_group_that_was_made_for_gpus_alone_serves(tmp_path):
+    end(start(torchrun(2), str(HERE / "train_wrongly.py"), "gpus", str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "values", [("", "", "", ""), ("1", "2", "", ""), ("1", "1", "localhost", "29500"), ("0", "1", "localhost", "29500")]
+)
+def test_a_process_whose_environment_names_no_others_is_alone(values, monkeypatch):
+    for name, value in zip(NEEDED, values, strict=True):
+        monkeypatch.setenv(name, value)
+    assert ProcessGroup.current() == ProcessGroup()
 
 
 def test_only_the_first_process_prints(tmp_path):

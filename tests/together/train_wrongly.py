@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import torch.distributed as dist
+
 from recolib import FM, DatasetPure
 from recolib.datasets import make_movies
 from recolib.process_group import ALONE, ProcessGroup
@@ -62,5 +64,8 @@ elif how == "checkpoint":
             replace(model).fit(data, neg_sampling=True, verbose=0, callbacks=[stop], checkpoint=file)
         del os.environ[ALONE]
     model.fit(data, neg_sampling=True, verbose=0, checkpoint=file, resume=file)
+elif how == "gpus":
+    dist.init_process_group("cuda:gloo")  # as nccl alone
+    replace(model, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
 else:
     model.fit(data, neg_sampling=True, verbose=1, shuffle=how != "shuffle" or rank == 0)

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,9 @@ from recolib.data.streaming.spooling import Spool, SpooledPart, Wanted, spool
 from recolib.data.table import Table
 from recolib.data.vocab import Vocab
 from recolib.exceptions import telling_once
-from recolib.files import local_path, prefixed, replacing
+from recolib.files import UNFINISHED, alone_with, local_path, prefixed, replacing
 
-MANIFEST = "manifest.json"
+MANIFEST, LOCK = "manifest.json", "lock"
 FORMAT = 1
 SIDES: tuple[Side, ...] = ("user", "item")
 
@@ -91,8 +92,10 @@ def stream_training(
             if field.name not in fields
         }
         if cache_dir is not None:
-            folder = _prepared(cache_dir, _digest(arguments, given))
-            return _build(source, arguments, fields, given, folder)
+            digest, folder = _digest(arguments, given), _folder_of(cache_dir)
+            with nullcontext() if (folder / FINISHED).is_file() else alone_with(folder / LOCK):
+                _prepare(folder, digest)
+                return _build(source, arguments, fields, given, folder)
         folder = Path(tempfile.mkdtemp(prefix="recolib-"))
         try:
             return _build(source, arguments, fields, given, folder)
@@ -140,24 +143,27 @@ def _digest(arguments: Arguments, given: Mapping[str, Learnt]) -> str:
     return hashed.hexdigest()
 
 
-def _prepared(cache_dir: str | os.PathLike[str], digest: str) -> Path:
-    """The folder, made if there is none; raise if it has files of something else."""
+def _folder_of(cache_dir: str | os.PathLike[str]) -> Path:
+    """The folder, made if there is none."""
     folder = local_path(cache_dir, "cache_dir")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"cache_dir={os.fspath(cache_dir)!r} is a file: give a folder")
     folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _prepare(folder: Path, digest: str) -> None:
+    """Note in a folder what it is of; raise if it has files of something else."""
     manifest, wanted = folder / MANIFEST, {"recolib": FORMAT, "arguments": digest}
     if not manifest.is_file():
-        if any(folder.iterdir()):
-            raise ValueError(f"cache_dir={os.fspath(cache_dir)!r} has other files: give an empty folder, or a new one")
+        if any(file.name != LOCK and not file.name.endswith(UNFINISHED) for file in folder.iterdir()):
+            raise ValueError(f"cache_dir={str(folder)!r} has other files: give an empty folder, or a new one")
         with replacing(manifest) as stream:
             stream.write(json.dumps(wanted).encode())
     elif _manifest_of(manifest) != wanted:
         raise ValueError(
-            f"cache_dir={os.fspath(cache_dir)!r} has a set of other arguments or features: give another folder, or "
-            "remove it"
+            f"cache_dir={str(folder)!r} has a set of other arguments or features: give another folder, or remove it"
         )
-    return folder
 
 
 def _manifest_of(file: Path) -> object:

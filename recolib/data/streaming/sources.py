@@ -18,6 +18,8 @@ from recolib.data.arrow import ArrowStream
 from recolib.data.frame import Frame, read_part
 from recolib.files import local_path
 
+OPTIONAL = "label", "time"
+"""Columns that are read where they are, though no argument names them."""
 N_SAMPLED = 16
 """Rows of a frame that tell it from another one."""
 
@@ -99,7 +101,7 @@ def _open_parquet(path: str | os.PathLike[str]) -> Any:
         raise FileNotFoundError(f"train_data={os.fspath(path)!r}: there is no such file or folder")
     try:
         dataset = pyarrow.dataset.dataset(os.fspath(file), format="parquet", partitioning="hive")
-    except (pyarrow.ArrowInvalid, OSError) as error:
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OSError) as error:
         raise ValueError(
             f"train_data={os.fspath(path)!r} is no Parquet, and other files must come as frames: {error}"
         ) from None
@@ -121,16 +123,22 @@ class ParquetSource:
 
     def parts(self, columns: Sequence[str]) -> Iterator[Part]:
         """The row groups, in the order of the files."""
-        for number, fragment in enumerate(self.dataset.get_fragments()):
+        try:
+            fragments = self.dataset.get_fragments()
+        except ValueError as error:
+            raise ValueError(
+                f"train_data cannot be read in parts, write it by pyarrow.dataset.write_dataset and give that: {error}"
+            ) from None
+        first = list[str]()
+        for number, fragment in enumerate(fragments):
             file = getattr(fragment, "path", "") or f"fragment {number} of train_data"
             try:
                 schema = self._schema_of(fragment)
-                absent = [name for name in columns if name not in schema.names]
                 pieces = _pieces(fragment)
             except (ValueError, OSError) as error:
                 raise ValueError(f"{file} cannot be read: {error}") from error
-            if absent:
-                raise ValueError(f"columns {absent} are not in {file}: {schema.names}")
+            first = first or schema.names
+            _check_columns(file, schema.names, columns, first)
             for name, n_rows, piece in pieces:
                 key = f"{PurePath(file).name} {_state_of(fragment)} {name} {n_rows}"
                 yield Part(f"{file}{name}", key, n_rows, _reader(f"{file}{name}", piece, schema))
@@ -144,6 +152,16 @@ class ParquetSource:
         from_names = of_arrow.get_partition_keys(fragment.partition_expression)
         known = self.dataset.schema
         return arrow.schema([*own, *(known.field(name) for name in from_names if name not in own.names)])
+
+
+def _check_columns(part: str, there: Sequence[str], wanted: Sequence[str], first: Sequence[str]) -> None:
+    """Raise if a part lacks a column, or has one that counts where it is, and that the first part lacks."""
+    absent = [name for name in wanted if name not in there]
+    if absent:
+        raise ValueError(f"columns {absent} are not in {part}: {list(there)}")
+    late = [name for name in OPTIONAL if name in there and name not in first]
+    if late:
+        raise ValueError(f"columns {late} are in {part} and not in the first part: all parts must have the same")
 
 
 def _pieces(fragment: Any) -> list[tuple[str, int, Any]]:
@@ -200,9 +218,7 @@ class FrameSource:
         for number, one in enumerate(chain([self.first], self.others)):
             name = f"frame {number} of train_data"
             frame = read_part(one, name)
-            absent = [column for column in columns if column not in frame.columns]
-            if absent:
-                raise ValueError(f"columns {absent} are not in {name}: {list(frame.columns)}")
+            _check_columns(name, frame.columns, columns, self.columns)
             yield Part(name, _key_of(frame.select(columns)), len(frame), frame.select)
 
 
