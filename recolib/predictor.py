@@ -594,13 +594,7 @@ class Predictor(Settings):
         return self._similar("user", user, n, include_cold_users, return_scores, inner_id)
 
     def explain(
-        self,
-        user: Id,
-        item: Id,
-        feats: Feats | None = None,
-        cold_start: str = "average",
-        *,
-        history: Histories | None = None,
+        self, user: Id, item: Id, feats: Feats | None = None, cold_start: str = "average", history: Histories = None
     ) -> pd.DataFrame:
         """What adds up to the score of one pair: a constant, each column, and each two columns together.
 
@@ -664,11 +658,8 @@ class Predictor(Settings):
             raise ValueError(f"explain takes one user and one item, got user={user!r} and item={item!r}")
         users, items, feats = pair_codes(engine.data_info, user, item, feats)
         pair = pair_rows(engine.data_info, users, items, feats, average=cold_start != "features")
-        if history is not None:
-            pair = with_history(engine.network, engine.data_info, user, users, pair, history)
-        frame = explanation(engine.network, engine.data_info, *pair)
-        frame.attrs["prediction"] = float(engine.predict_pairs(*pair)[0])
-        return frame
+        pair = with_history(engine.network, engine.data_info, user, users, pair, history)
+        return explanation(engine.network, engine.data_info, *pair, prediction=float(engine.predict_pairs(*pair)[0]))
 
     def feature_importance(
         self,

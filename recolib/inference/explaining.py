@@ -59,13 +59,15 @@ class Term:
 def with_history(
     network: Network, info: DataInfo, user: Id, codes: Codes, pair: tuple[Rows, Rows], history: Histories
 ) -> tuple[Rows, Rows]:
-    """A user and an item, the user with items that they consumed after training.
+    """A user and an item, the user with items that they consumed after training, if there are any.
 
     Raises
     ------
     ValueError
         If the network does not read them: a vector that is fitted to them has no terms.
     """
+    if history is None:
+        return pair
     if not network.reads_past:
         raise ValueError(
             "history explains models that read what users consumed, by history=True, item_to_item=True or their "
@@ -76,7 +78,7 @@ def with_history(
 
 
 @torch.inference_mode()
-def explanation(network: Network, info: DataInfo, user: Rows, item: Rows) -> pd.DataFrame:
+def explanation(network: Network, info: DataInfo, user: Rows, item: Rows, prediction: float) -> pd.DataFrame:
     """One pair's logit as a table of what adds up to it; see ``Predictor.explain``.
 
     Parameters
@@ -87,6 +89,8 @@ def explanation(network: Network, info: DataInfo, user: Rows, item: Rows) -> pd.
         What columns and values are called.
     user, item
         The user's row with its context, (1, C), and the item's.
+    prediction
+        What stands beside the logit.
     """
     user, item = user[:, None].to(network.device), item[:, None].to(network.device)
     (user_fields, past), (item_fields, codes) = network.fields("user", user), network.fields("item", item)
@@ -125,7 +129,7 @@ def explanation(network: Network, info: DataInfo, user: Rows, item: Rows) -> pd.
     terms = [Term("bias", bias.item()), *_of_columns(alone, columns), *_of_pairs(pairs, columns), *of_items]
     terms += [Term("rest", sum(rest))] if rest else []
     frame = _table(sorted(terms, key=lambda term: -abs(term.contribution)))
-    frame.attrs["logit"] = logit.item()
+    frame.attrs |= {"logit": logit.item(), "prediction": prediction}
     return frame
 
 

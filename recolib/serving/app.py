@@ -163,7 +163,7 @@ def _direct_lists(service: Service, log_ids: bool) -> Direct:
         served = service.models.current
         try:
             ask = RecommendRequest.model_validate_json(body)
-            if served is None or not is_plain(served, ask):
+            if served is None or ask.version != "current" or not is_plain(served, ask):
                 return None
             return ANSWER.dump_json(await _lists(service, served, ask, fields, log_ids))
         except (ValidationError, RefusedRequest):

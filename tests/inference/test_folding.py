@@ -59,7 +59,11 @@ def pure() -> Recommender:
 
 @pytest.mark.parametrize(
     ("algorithm", "settings", "task", "kind"),
-    [(*one, "ranking", "all kinds") for one in ALGORITHMS if one[0] not in READ_THE_PAST]  # they do not fold in
+    [
+        (*one, "ranking", "all kinds")
+        for one in ALGORITHMS
+        if one[0] not in READ_THE_PAST and not one[1].get("history")  # they do not fold in
+    ]
     + [
         (*one, *world)
         for one in TYPICAL

@@ -50,9 +50,11 @@ def test_new_users_get_lists_by_the_weight_that_was_chosen(model: Recommender, m
     for weight in CANDIDATES:
         monkeypatch.setattr("recolib.inference.recommend.choose_history_weight", lambda _, weight=weight: weight)
         model.engine.history_weight = type(model.engine.history_weight)()
+        model.engine._folded = type(model.engine._folded)()
         scores[weight] = model.recommend_user("new", 5, history=history, return_scores=True)["new"][1].tolist()
     monkeypatch.undo()
     model.engine.history_weight = type(model.engine.history_weight)()
+    model.engine._folded = type(model.engine._folded)()
     chosen = choose_history_weight(model.engine)
     assert model.recommend_user("new", 5, history=history, return_scores=True)["new"][1].tolist() == scores[chosen]
     assert len({tuple(each) for each in scores.values()}) == len(CANDIDATES)
