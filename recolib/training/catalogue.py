@@ -188,17 +188,21 @@ class CatalogueExamples:
         self, loss: _BatchLoss, batch: _Batch, part: slice, items: Rows, drop: Tensor | None, group: ProcessGroup
     ) -> Part:
         """A part of a batch, and of it the rows of this process."""
-        n_rows, own, n = part.stop - part.start, None, 0
+        n_rows, positives, own = part.stop - part.start, batch.positives.of(part), None
+        n = len(positives)
         if not group.is_alone:
-            starts = None
-            if self.in_one_pass:
-                user = batch.groups[part].cpu().numpy()
-                starts = np.flatnonzero(np.append(True, user[1:] != user[:-1]))
-            own, n = own_rows(n_rows, group, True, starts), len(batch.positives.of(part))
+            own = own_rows(n_rows, group, has_catalogue=True, starts=self._starts(batch.groups[part]))
             part = slice(part.start + own.first, part.start + own.first + own.n)
-        users, positives = self._users(batch, part, drop), batch.positives.of(part)
-        of_part = partial(loss, users=users, items=items, positives=positives)
-        return Part(n_rows, len(positives) if own is None else n, of_part, own, len(positives), has_catalogue=True)
+            positives = batch.positives.of(part)
+        of_part = partial(loss, users=self._users(batch, part, drop), items=items, positives=positives)
+        return Part(n_rows, n, of_part, own, len(positives), has_catalogue=True)
+
+    def _starts(self, groups: Tensor) -> NDArray[np.int64] | None:
+        """Where the rows begin that are computed in one pass; None where each is computed by itself."""
+        if not self.in_one_pass:
+            return None
+        user = groups.cpu().numpy()
+        return np.flatnonzero(np.append(True, user[1:] != user[:-1]))
 
     def _users(self, batch: _Batch, part: slice, drop: Tensor | None) -> Rows:
         groups = batch.groups[part]
