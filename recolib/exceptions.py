@@ -13,7 +13,7 @@ from pathlib import Path
 from recolib.process_group import ProcessGroup
 
 PACKAGE = str(Path(__file__).parent) + os.sep
-_TOLD: ContextVar[set[str] | None] = ContextVar("told", default=None)
+_WARNED: ContextVar[set[str] | None] = ContextVar("warned", default=None)
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -83,20 +83,20 @@ class UnorderedHistoryWarning(RecolibWarning):
 @contextmanager
 def telling_once() -> Generator[None]:
     """Within this, what was warned of is not warned of again, such as of each part of a set that is read in parts."""
-    token = _TOLD.set(set())
+    token = _WARNED.set(set())
     try:
         yield
     finally:
-        _TOLD.reset(token)
+        _WARNED.reset(token)
 
 
 def warn(message: str, category: type[RecolibWarning] = RecolibWarning) -> None:
     """Warn at the line that called the library; of processes that work together, the first one alone does."""
-    told = _TOLD.get()
-    if not ProcessGroup.current().is_first or (told is not None and message in told):
+    warned = _WARNED.get()
+    if not ProcessGroup.current().is_first or (warned is not None and message in warned):
         return
-    if told is not None:
-        told.add(message)
+    if warned is not None:
+        warned.add(message)
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back

@@ -69,8 +69,13 @@ def create() -> FastAPI:
             ages = "".join(f"<option>{age}" for age in AGES)
             return page(SIGN_UP.format(ages=ages))
         user, sex, age = account
-        wish = {"users": [user], "user_feats": {"sex": sex, "age": age}, "cold_start": "features", "columns": ["title"]}
-        answer = await ask("POST", "/v1/recommend", json=wish)
+        request = {
+            "users": [user],
+            "user_feats": {"sex": sex, "age": age},
+            "cold_start": "features",
+            "columns": ["title"],
+        }
+        answer = await ask("POST", "/v1/recommend", json=body)
         return movie_page(
             answer["results"][0]["items"], "list", f"<p><small>by {escape(answer['model_version'])}</small>"
         )

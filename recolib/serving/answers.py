@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from recolib.serving.arguments import Consumed, RefusedRequest, arguments_of, check_columns, check_feats, history_of
 from recolib.serving.columns import as_json, user_features
 from recolib.serving.models import Served
 from recolib.serving.schemas import (
@@ -16,7 +17,6 @@ from recolib.serving.schemas import (
     RecommendRequest,
     SimilarRequest,
 )
-from recolib.serving.wishes import Consumed, RefusedRequest, arguments_of, check_columns, check_feats, history_of
 
 Id = int | str
 Answer = dict[str, Any]
@@ -37,12 +37,12 @@ def recommend_plain(served: Served, asks: Sequence[RecommendRequest], consumed: 
     """The answers to several requests that wish nothing but lists, computed together."""
     users = list(dict.fromkeys(user for ask in asks for user in ask.users))
     n_rec = max(ask.n_rec for ask in asks)
-    told = [user for user in users if user in consumed.items]
+    with_events = [user for user in users if user in consumed.items]
     others = [user for user in users if user not in consumed.items]
     lists = served.model.recommend_user(others, n_rec, return_scores=True) if others else {}
-    if told:
-        ask = RecommendRequest.model_construct(users=told, n_rec=n_rec)
-        lists |= served.model.recommend_user(told, **arguments_of(served, ask, consumed))
+    if with_events:
+        ask = RecommendRequest.model_construct(users=with_events, n_rec=n_rec)
+        lists |= served.model.recommend_user(with_events, **arguments_of(served, ask, consumed))
     return [lists_answer(served, ask, lists) for ask in asks]
 
 

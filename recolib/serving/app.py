@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from recolib.checks import check_integer
 from recolib.serving.answers import explain, predict, search, search_users, similar
+from recolib.serving.arguments import RefusedRequest
 from recolib.serving.history import Event, HistoryError, now, open_history
 from recolib.serving.limits import Direct, Gate, Limits
 from recolib.serving.metrics import ServerMetrics
@@ -40,7 +41,6 @@ from recolib.serving.schemas import (
     UsersAnswer,
 )
 from recolib.serving.service import Service, is_plain
-from recolib.serving.wishes import RefusedRequest
 
 TOKEN, TOKEN_FILE = "RECOLIB_TOKEN", "RECOLIB_TOKEN_FILE"
 POINTER, HISTORY, LOG_IDS = "RECOLIB_POINTER", "RECOLIB_HISTORY", "RECOLIB_LOG_IDS"

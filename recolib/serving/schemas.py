@@ -19,7 +19,7 @@ MAX_QUERY = 256
 MAX_INT = 2**63 - 1
 LAST_MOMENT = 4_102_444_800
 """The year 2100, in seconds since 1970."""
-NOTHING = {"values": [], "n_values": None, "low": None, "high": None, "groups": False}
+NO_VALUES = {"values": [], "n_values": None, "low": None, "high": None, "groups": False}
 EXAMPLE_MODEL: dict[str, Any] = {
     "model_version": "movies-2",
     "beside": "movies-3",
@@ -29,9 +29,9 @@ EXAMPLE_MODEL: dict[str, Any] = {
     "n_items": 500,
     "score_range": [0, 1],
     "user_columns": [
-        NOTHING | {"name": "sex", "kind": "category", "values": ["f", "m"], "n_values": 2, "groups": True}
+        NO_VALUES | {"name": "sex", "kind": "category", "values": ["f", "m"], "n_values": 2, "groups": True}
     ],
-    "item_columns": [NOTHING | {"name": "year", "kind": "number", "low": 1950, "high": 1999}],
+    "item_columns": [NO_VALUES | {"name": "year", "kind": "number", "low": 1950, "high": 1999}],
     "context_columns": [],
     "history": True,
 }

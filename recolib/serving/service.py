@@ -15,12 +15,12 @@ from typing import TypeVar
 import torch
 
 from recolib.serving.answers import Answer, recommend, recommend_plain
+from recolib.serving.arguments import Consumed
 from recolib.serving.history import Event, History, HistoryError, Id
 from recolib.serving.logs import silence_warnings
 from recolib.serving.metrics import ServerMetrics
 from recolib.serving.models import Models, Served, Watcher
 from recolib.serving.schemas import MAX_USERS, RecommendRequest
-from recolib.serving.wishes import Consumed
 
 LOG = logging.getLogger("recolib.serving")
 PLAIN = frozenset({"users", "n_rec", "columns", "version"})
@@ -191,7 +191,7 @@ class Service:
 
 
 def is_plain(served: Served, ask: RecommendRequest) -> bool:
-    """Whether a request wishes nothing but lists, with columns that there are."""
+    """Whether a request asks for nothing but lists, with columns that there are."""
     return ask.model_fields_set <= PLAIN and (not ask.columns or set(ask.columns) <= {*served.columns})
 
 

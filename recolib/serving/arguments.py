@@ -1,4 +1,4 @@
-"""What a request wishes of a model: checked against its columns, as arguments of ``recommend_user``."""
+"""What a request asks of a model: checked against its columns, as arguments of ``recommend_user``."""
 
 from __future__ import annotations
 
