@@ -69,7 +69,7 @@ def create() -> FastAPI:
             ages = "".join(f"<option>{age}" for age in AGES)
             return page(SIGN_UP.format(ages=ages))
         user, sex, age = account
-        request = {
+        body = {
             "users": [user],
             "user_feats": {"sex": sex, "age": age},
             "cold_start": "features",
