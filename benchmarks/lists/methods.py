@@ -45,7 +45,7 @@ class Method:
     environment: str = ""
     has_columns: bool = False
     is_random: bool = True
-    patience: int = 5
+    patience: int = 10
     limit_s: float = 300
 
     def tried(self, data_set: str) -> tuple[Settings, ...]:
