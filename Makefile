@@ -30,7 +30,7 @@ OLDEST := .venv-oldest
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-oldest test-pythons lint check dist dist-check bench peers docs clean
+.PHONY: help quickstart test test-oldest test-pythons lint check dist dist-check bench peers torchrec docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,8 @@ bench: $(VENV)/.stamp-bench  ## measure accuracy, or speed (BENCH=speed ARGS="--
 
 peers: $(patsubst benchmarks/peers/%.txt,$(PEERS)/%/.stamp,$(wildcard benchmarks/peers/*.txt))  ## install the libraries that recolib is compared with
 
+torchrec: $(VENV)/.stamp-torchrec  ## install what shard="rows" needs, which goes with torch 2.13
+
 docs: $(VENV)/.stamp-docs  ## build the site into docs/_build/html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
@@ -101,6 +103,12 @@ $(VENV)/.stamp-core: pyproject.toml $(VENV)/.stamp-torch
 
 $(VENV)/.stamp-dev $(VENV)/.stamp-bench $(VENV)/.stamp-docs: $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp-torch
 	$(PIP) install -e '.[$*]'
+	@touch $@
+
+# No extra: its metadata asks for a build of fbgemm for CUDA, in whatever release.
+$(VENV)/.stamp-torchrec: $(VENV)/.stamp-torch
+	$(PIP) install tensordict torchmetrics==1.0.3 tqdm pyre-extensions
+	$(PIP) install --no-deps torchrec==1.8.0 fbgemm-gpu-cpu==1.8.0
 	@touch $@
 
 # Without the extra onnx, whose floors are higher. The file of constraints follows pyproject.toml, so that it cannot name other floors.

@@ -10,9 +10,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -66,6 +68,28 @@ def local_path(path: str | os.PathLike[str], argument: str = "path") -> Path:
             "them, for instance with fsspec, or mount the bucket"
         )
     return Path(path).expanduser()
+
+
+def mapped_numbers(*shape: int) -> NDArray[np.float32]:
+    """Zeros in a file without a name, which the system may move out of memory; the folder is ``TMPDIR``.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for them.
+    """
+    with tempfile.TemporaryFile() as file:
+        n_bytes = 4 * math.prod(shape)
+        try:
+            if hasattr(os, "posix_fallocate"):  # else a disk without room would end the process at some later moment
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"tables of {n_bytes:,} bytes do not fit: set TMPDIR to a folder with room",
+                tempfile.gettempdir(),
+            ) from error
+        return np.memmap(file, np.float32, "w+", shape=shape)
 
 
 def file_of(path: str | os.PathLike[str], name: str, ending: str = "", argument: str = "model_name") -> Path:

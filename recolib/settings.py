@@ -48,6 +48,7 @@ from recolib.sampling import SAMPLERS, Sampler
 from recolib.training.catalogue_losses import CATALOGUE_LOSSES, IMPLICIT
 from recolib.training.losses import RANKING_LOSSES, Loss, check_loss
 from recolib.training.optimizers import OPTIMIZERS
+from recolib.training.shards import check_shards
 
 __all__ = [
     "Check",
@@ -229,6 +230,10 @@ class Settings:
         ``"bf16"`` multiplies matrices in bfloat16, in training, and in scoring behind the first layer. It is about
         twice as fast on processors that have it; scores change by a few thousandths of their spread. Weights, and all
         sums over batches, stay float32.
+    shard
+        ``"rows"``: processes that train together share out the rows of the tables of vectors, instead of each training
+        all. Needs ``optimizer="rowwise_adagrad"``, an ``embed_size`` that is a multiple of 4, and torchrec; see
+        :doc:`/scaling`. A process alone has all rows.
     """
 
     has_epochs: ClassVar[bool] = True
@@ -272,6 +277,7 @@ class Settings:
     item_to_item_l2: Positive = OPEN
     item_to_item_weight: NotNegative = OPEN
     precision: str = "float32"
+    shard: str | None = None
 
     def __init_subclass__(cls) -> None:
         """Make the subclass's annotations settings of its constructor."""
@@ -343,6 +349,8 @@ class Settings:
         if self.lower_upper_bound is not None:
             self.lower_upper_bound = self.lower_bound, self.upper_bound
         check_device(self.device)
+        if self.shard is not None:
+            check_shards(self.shard, self.optimizer, self.embed_size, ema=self.ema, clip_norm=self.clip_norm)
         for name, check in checks_of(type(self)).items():
             if name in given or name not in MAY_BE_OPEN:
                 setattr(self, name, check.function(name, getattr(self, name)))

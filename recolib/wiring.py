@@ -21,6 +21,7 @@ from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.fields import NetworkSide
 from recolib.nn.past import PooledPast
 from recolib.nn.pretraining import start_from_pairs
+from recolib.process_group import ProcessGroup
 from recolib.randomness import Undrawn, seeded
 from recolib.sampling import SAMPLERS, sampler_of
 from recolib.settings import Settings
@@ -133,8 +134,9 @@ def _network(settings: Settings, components: Components) -> Network:
     info, dim, combiner = settings.data_info, settings.embed_size, cast("Combiner", settings.multi_sparse_combiner)
     user, item = side_layout(info, "user", "context"), side_layout(info, "item")
     spec = FieldSpec(*field_numbers(user, item, combiner, settings.history), dim)
+    on_disk = settings.shard is not None and not ProcessGroup.current().is_alone
     of_user, of_item = (
-        FieldEmbedding(layout, dim, combiner, rate, settings.init_std)
+        FieldEmbedding(layout, dim, combiner, rate, settings.init_std, on_disk)
         for layout, rate in zip((user, item), settings.embed_dropout_rates, strict=True)
     )
     bias = info.global_mean if settings.task == "rating" else 0.0
@@ -173,6 +175,7 @@ def plan_of(
         seed=settings.seed,
         shuffle=shuffle,
         optimizer=settings.optimizer,
+        shard=settings.shard,
         initial_accumulator_value=settings.initial_accumulator_value,
         freeze_fm=freeze_fm,
         schedule=schedule,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from recolib.data.rows import ABSENT, AVERAGE, UNKNOWN, Rows
+from recolib.files import mapped_numbers
 from recolib.nn.dropout import dropout
 from recolib.nn.fields import Fields
-from recolib.nn.lookup import lookup
+from recolib.nn.lookup import Decayed, lookup, lookup_elsewhere
 
 Combiner = Literal["sum", "mean", "sqrtn", "normal"]
 POWERS = {"sum": 0.0, "mean": -1.0, "sqrtn": -0.5}
@@ -92,6 +93,8 @@ class FieldEmbedding(nn.Module):
     init_std
         Vectors start as N(0, init_std²), linear weights at 0: random linear weights cost more than a hundredth of AUC
         on MovieLens.
+    on_disk
+        Whether the table of vectors is in a file, which the system keeps in memory as far as there is room.
 
     Attributes
     ----------
@@ -107,6 +110,8 @@ class FieldEmbedding(nn.Module):
         Whether linear weights have it, too.
     prior_share
         What it is multiplied by, where a batch looks the same rows up part by part.
+    elsewhere
+        What has the vectors of rows (n,) in training, where processes share the table out; see ``training/shards.py``.
     """
 
     offsets: Tensor
@@ -116,7 +121,13 @@ class FieldEmbedding(nn.Module):
     powers: Tensor
 
     def __init__(
-        self, layout: SideLayout, dim: int, combiner: Combiner = "sqrtn", dropout: float = 0.0, init_std: float = 0.01
+        self,
+        layout: SideLayout,
+        dim: int,
+        combiner: Combiner = "sqrtn",
+        dropout: float = 0.0,
+        init_std: float = 0.01,
+        on_disk: bool = False,
     ) -> None:
         super().__init__()
         self.layout, self.combiner, self.dropout = layout, combiner, dropout
@@ -126,7 +137,11 @@ class FieldEmbedding(nn.Module):
         self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int64), persistent=False)
         self.register_buffer("trained", torch.zeros(n_rows, dtype=torch.bool))
         self.register_buffer("present", torch.ones((), dtype=torch.bool), persistent=False)
-        self.vectors = nn.Embedding(n_rows, dim)
+        if on_disk and torch.get_default_device().type == "cpu":
+            self.vectors = nn.Embedding(n_rows, dim, _weight=torch.from_numpy(mapped_numbers(n_rows, dim)))
+            self.vectors.reset_parameters()  # which draws as much as a table in memory has drawn
+        else:
+            self.vectors = nn.Embedding(n_rows, dim)
         self.weights = nn.Embedding(n_rows, 1)
         self.dense_vectors = nn.Parameter(torch.empty(layout.n_dense, dim))
         self.dense_weights = nn.Parameter(torch.zeros(layout.n_dense))
@@ -139,6 +154,7 @@ class FieldEmbedding(nn.Module):
         self.prior: Tensor | None = None
         self.prior_of_projections: Tensor | float = 0.0
         self.prior_of_weights, self.prior_share = True, 1.0
+        self.elsewhere: Callable[[Tensor], Tensor] | None = None
         self._has_slots = any(field.multi for field in layout.code_fields)
         widest = max((field.width for field in layout.code_fields if field.multi), default=0)
         self._has_long_lists = widest > LONG and combiner != "normal"
@@ -156,12 +172,12 @@ class FieldEmbedding(nn.Module):
             at, present = self._at(rows.codes), rows.codes != ABSENT
             decay = self._decay(at, rows.codes)
             decay = decay if isinstance(decay, float) and not decay else present * decay
-            vectors, weights = lookup(self.vectors, self.weights, at, decay, of_weights)
+            vectors, weights = self._lookup(at, decay, of_weights)
             fields = self._pool(Fields(vectors * present.unsqueeze(-1), weights * present, present))
         else:
             at = self._at(rows.codes)
             decay = self._decay(at, rows.codes)
-            vectors, weights = lookup(self.vectors, self.weights, at, decay, of_weights)
+            vectors, weights = self._lookup(at, decay, of_weights)
             fields = Fields(vectors, weights, self.present.expand(weights.shape))
         if self.layout.n_dense:
             fields = fields.join(self._of_numbers(rows.dense))
@@ -192,7 +208,7 @@ class FieldEmbedding(nn.Module):
         """
         by_row = self.prior_share * self.prior_of_projections * x.shape[:-1].numel()
         decays = [2 * (self.reg + (by_row if of_it else 0.0)) / len(weight) for of_it in (True, self.prior_of_weights)]
-        return tuple(_Decayed.apply(one, decay) for one, decay in zip((projection, weight), decays, strict=True))
+        return tuple(Decayed.apply(one, decay) for one, decay in zip((projection, weight), decays, strict=True))
 
     def _decay(self, at: Tensor, codes: Tensor) -> Tensor | float:
         """What part of itself each row that is looked up for some rows of codes adds to its gradient."""
@@ -252,6 +268,12 @@ class FieldEmbedding(nn.Module):
                 rows = table[block]
                 rows.index_copy_(0, untrained, (counted @ rows).expand(len(untrained), -1))
 
+    def _lookup(self, at: Tensor, decay: Tensor | float, of_weights: bool) -> tuple[Tensor, Tensor]:
+        """The vectors and the linear weights of rows."""
+        if self.elsewhere is None or not self.training:
+            return lookup(self.vectors, self.weights, at, decay, of_weights)
+        return lookup_elsewhere(self.elsewhere, self.weights, at, decay, of_weights)
+
     def _at(self, codes: Tensor) -> Tensor:
         return codes.clamp_min(AVERAGE) + self.offsets if self._has_slots else codes + self.offsets
 
@@ -261,7 +283,7 @@ class FieldEmbedding(nn.Module):
         flat = codes.reshape(-1, codes.shape[-1])
         row, column = (flat != ABSENT).nonzero(as_tuple=True)
         at = flat[row, column].clamp_min(AVERAGE) + self.offsets[column]
-        vectors, weights = lookup(self.vectors, self.weights, at, self._decay(at, codes), of_weights)
+        vectors, weights = self._lookup(at, self._decay(at, codes), of_weights)
         place, n = row * n_fields + self.numbers[column], len(flat) * n_fields
         counts = torch.bincount(place, minlength=n).view(-1, n_fields)
         scale = counts.clamp_min(1).to(weights.dtype) ** self.powers.to(weights.dtype)
@@ -284,22 +306,6 @@ class FieldEmbedding(nn.Module):
             torch.cat([part.weights for part in parts], -1),
             torch.cat([part.present for part in parts], -1),
         )
-
-
-class _Decayed(torch.autograd.Function):
-    """Weights as they are; in the backward pass each adds a part of itself to its gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, weights: Tensor, decay: Tensor | float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The weights."""
-        ctx.save_for_backward(weights)
-        ctx.decay = decay
-        return weights.view_as(weights)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The gradient, and the penalty's."""
-        return gradient + ctx.decay * ctx.saved_tensors[0], None
 
 
 def _sums(values: Tensor, place: Tensor, n: int) -> Tensor:

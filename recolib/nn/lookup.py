@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def lookup(
@@ -42,6 +44,37 @@ def lookup(
             "Any", of_tables.apply(*tables, flat, decay.reshape(-1) if is_many else decay, decay_weights)
         )
     return found.view(*at.shape, vectors.embedding_dim), weight.view(at.shape)
+
+
+def lookup_elsewhere(
+    vectors: Callable[[Tensor], Tensor],
+    weights: nn.Embedding,
+    at: Tensor,
+    decay: Tensor | float = 0.0,
+    decay_weights: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """The same of vectors (n, K) that a function has of row numbers (n,), which takes their gradients itself."""
+    flat = at.reshape(-1)
+    found, weight = vectors(flat), F.embedding(flat, weights.weight, sparse=weights.sparse)
+    by_row = decay.reshape(-1, 1) if isinstance(decay, Tensor) else decay
+    found, weight = Decayed.apply(found, by_row), Decayed.apply(weight, by_row if decay_weights else 0.0)
+    return found.view(*at.shape, -1), weight.view(at.shape)
+
+
+class Decayed(torch.autograd.Function):
+    """Weights as they are; in the backward pass each adds a part of itself to its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, decay: Tensor | float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The weights."""
+        ctx.save_for_backward(weights)
+        ctx.decay = decay
+        return weights.view_as(weights)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The gradient, and the penalty's."""
+        return gradient + ctx.decay * ctx.saved_tensors[0], None
 
 
 def _rows(vectors: Tensor, weights: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,12 +41,13 @@ class Rates:
 
 @dataclass(eq=False)
 class ParamState:
-    """A weight, how many steps it made, and what is kept of it."""
+    """A weight, how many steps it made, and what is kept of it; ``elsewhere``, it is stepped by others."""
 
     weight: Tensor
     is_table: bool
     by_rows: bool
     is_wide: bool = False
+    elsewhere: bool = False
     n_steps: int = 0
     moments: Moments = field(default_factory=dict[str, Tensor])
 
@@ -216,7 +217,7 @@ class Optimizer:
     def sum_gradients(self, group: ProcessGroup) -> None:
         """Let each process have the gradients of all."""
         if not group.is_alone:
-            sum_gradients([one.weight for one in self.params.values()], group)
+            sum_gradients([one.weight for one in self.params.values() if not one.elsewhere], group)
 
     def clip(self, norm: float) -> None:
         """Shorten the gradient of all weights together to a norm."""
@@ -244,6 +245,7 @@ class Optimizer:
         distinct: dict[int, tuple[Tensor, Tensor]] = {}
         for one in self.params.values():
             if one.weight.grad is None:
+                one.n_steps += one.elsewhere
                 continue
             if not one.n_steps and not one.moments:
                 one.moments = self._start(one)
@@ -254,6 +256,14 @@ class Optimizer:
                 alike.setdefault((one.n_steps, one.is_wide), []).append(one)
         for (_, is_wide), some in alike.items():
             self.spec.of_weights(some, wide if is_wide else narrow)
+
+    def hand_over(self, weight: Tensor) -> ParamState:
+        """A weight that others step from here on, and what is kept of it."""
+        one = next(one for one in self.params.values() if one.weight is weight)
+        if not one.moments:
+            one.moments = self._start(one)
+        one.elsewhere = True
+        return one
 
     def state(self) -> dict[str, Tensor]:
         """What is kept of each weight, by the names of the method's family, of the weight, and of what is kept."""

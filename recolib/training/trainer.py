@@ -22,6 +22,7 @@ from recolib.training.catalogue import CatalogueExamples
 from recolib.training.optimizers import Optimizer, Rates, read_moments
 from recolib.training.order import Order
 from recolib.training.schedules import Schedule
+from recolib.training.shards import Shards, check_network, share_out
 
 CHECK_EVERY = 64
 """Steps between looks at the loss: a look waits for the device."""
@@ -48,6 +49,7 @@ class Plan:
     schedule: Schedule | None = None
     first_epoch: int = 0
     n_epochs: int = 1
+    shard: str | None = None
     wide_lr: float | None = None  # of linear weights and w0, where it is another
 
     def rates(self, epoch: int) -> Rates:
@@ -87,12 +89,15 @@ class Trainer:
         if plan.freeze_fm and len(network.embedding_weights()) == len(list(network.parameters())):
             raise ValueError("freeze_fm=True leaves nothing to train: the model has no weights but those of an FM")
         self.network, self.plan, self.group = network, plan, ProcessGroup.current()
+        if plan.shard is not None:
+            check_network(network, plan.freeze_fm, self.group)
         self.group.take_over([*network.parameters(), *network.buffers()])
         self.parameters = list(network.parameters())
         self.epoch = self.steps = 0
         wide = () if plan.wide_lr is None else network.linear_weights()
         self.optimizer = Optimizer(network, network.tables(), plan.optimizer, plan.rates(0), wide)
         self.average = None if plan.ema is None else MovingAverage(self.parameters)
+        self._shards: list[Shards] = []
         self._predicts = False  # whether the network holds the weights to predict with
         for weight in network.embedding_weights():
             weight.requires_grad_(not plan.freeze_fm)
@@ -112,11 +117,10 @@ class Trainer:
         """
         start = time.perf_counter()
         rates, scheduled = self.plan.rates(self.epoch), self.plan.schedule is not None
-        self.optimizer.set_rates(rates)
         plan, device = self.plan, self.network.device
         order = Order(len(examples), plan.batch_size, plan.seed, self.epoch, plan.shuffle)
         total = torch.zeros((), device=device)
-        self._begin()
+        self._begin(rates)
         try:
             other_code = not all(map(is_own, (*self.network.terms, plan.loss)))
             with seeded(device, plan.seed, self.epoch, all_code=other_code):
@@ -124,13 +128,15 @@ class Trainer:
                 batches = examples.epoch(self.network, plan.loss, order, self.group)
                 for step, parts in enumerate(batches):
                     if scheduled:
-                        self.optimizer.set_rates(rates.scaled(plan.factor(self.epoch, step / n_batches)))
+                        self._set_rates(rates.scaled(plan.factor(self.epoch, step / n_batches)))
                     n = sum(part.n for part in parts)
                     total.add_(self._step(parts, n), alpha=n)
                     if (step + 1) % CHECK_EVERY == 0:
                         self._check(total)
                     bar.update(n)
             self._check(self.group.sum(total))
+            for shards in self._shards:  # after an epoch that failed the others may wait for something else
+                shards.collect()
             for weight in self.parameters:  # the loss after the last step nobody saw
                 self._check(weight.detach().sum())
         finally:
@@ -138,14 +144,24 @@ class Trainer:
         self.epoch += 1
         return float(total) / examples.n_events, time.perf_counter() - start
 
-    def _begin(self) -> None:
+    def _begin(self, rates: Rates) -> None:
         if self._predicts and self.average is not None:
             self.average.swap()
         self._predicts = False
         self.network.train()
         self.network.user.reg = self.network.item.reg = self.plan.reg
+        if self.plan.shard is not None and not self.group.is_alone:
+            self._shards = share_out(self.network, self.optimizer, rates, self.group)
+        self._set_rates(rates)
+
+    def _set_rates(self, rates: Rates) -> None:
+        self.optimizer.set_rates(rates)
+        for shards in self._shards:
+            shards.set_rates(rates)
 
     def _end(self) -> None:
+        self._shards = []
+        self.network.user.elsewhere = self.network.item.elsewhere = None
         self.optimizer.drop_grad()
         if self.average is not None:
             self.average.refresh()
@@ -157,6 +173,11 @@ class Trainer:
     def _step(self, parts: Sequence[Part], n: int) -> Tensor:
         """One step on a batch of n events; the gradients of its parts are added up."""
         plan, network = self.plan, self.network
+        if self._shards and len(parts) > 1:
+            raise ValueError(
+                f"shard={plan.shard!r} steps vectors once a batch, and one of batch_size={plan.batch_size} goes "
+                f"through the network in {len(parts)} parts: lower batch_size, or draw negatives, such as num_neg=4"
+            )
         self.optimizer.zero_grad()
         if len(parts) == 1 and self.group.is_alone:
             loss = self._backward(parts[0], 1.0)
