@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from hypothesis import settings
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # a process a core, each with one thread
 settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and all modules stay until the end: do not search them for garbage again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
