@@ -1,9 +1,10 @@
-"""Trains every algorithm in several ways, and writes the weights: ``[torchrun] train_all.py FOLDER``."""
+"""Trains algorithms, or all, in several ways, and writes the weights: ``[torchrun] train_all.py FOLDER [NAMES]``."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,9 @@ UNLIKE = {"SASRec": {"dropout_rate": 0.0}, "DIN": {"lr": 1e-3}}
 """Sequences are no rows of a batch: each process draws what it drops of its own. DIN's first steps are steep."""
 
 
-def models() -> dict[str, tuple[type[Recommender], dict[str, Any]]]:
-    """The algorithm and the settings of each case."""
-    names = [name for name in algorithms.__all__ if getattr(algorithms, name).has_epochs]
+def models(only: Collection[str]) -> dict[str, tuple[type[Recommender], dict[str, Any]]]:
+    """The algorithm and the settings of each case, of all algorithms if none is named."""
+    names = [name for name in algorithms.__all__ if getattr(algorithms, name).has_epochs and name in (only or [name])]
     cases = [(name, case, settings) for name in names for case, settings in OF_ALL.items()]
     cases += [(name, case, settings) for name in SOME for case, settings in OF_SOME.items()]
     return {
@@ -56,7 +57,7 @@ def main() -> None:
     columns = {"user_col": ["sex", "age"], "sparse_col": ["sex"], "dense_col": ["age"]}
     data, info = DatasetFeat.build_trainset(frame, **columns, weight_col="weight")
     found = dict[str, torch.Tensor]()
-    for case, (algorithm, settings) in models().items():
+    for case, (algorithm, settings) in models(sys.argv[2:]).items():
         own = {name: value for name, value in settings.items() if hasattr(algorithm, name)}
         model = algorithm("ranking", info, seed=3, **own).fit(data, neg_sampling=True, verbose=0)
         found |= {f"{case}.{name}": one.contiguous() for name, one in model._state.items() if name[:7] == "network"}

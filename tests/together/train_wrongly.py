@@ -16,8 +16,6 @@ from recolib.process_group import ALONE, ProcessGroup
 
 how, rank = sys.argv[1], ProcessGroup.current().rank
 frame = make_movies(n_users=61, n_items=47, n_ratings=900)
-if how == "data" and rank == 1:
-    frame = frame.head(800)
 data, info = DatasetPure.build_trainset(frame)
 n_calls = 0
 
@@ -56,16 +54,25 @@ if how == "caught":
         model.fit(data, neg_sampling=True, verbose=0, eval_data=frame, metrics=[broken])
     except ZeroDivisionError as error:
         print(f"process {rank} has {len(model.history_)} epochs and {error}")
-elif how == "checkpoint":
+    other, its = DatasetPure.build_trainset(frame.head(800)) if rank == 1 else (data, info)
     file = Path(sys.argv[2]) / f"of-{rank}"  # as on disks of their own
     if rank == 0:
         os.environ[ALONE] = "1"
         with suppress(Enough):
             replace(model).fit(data, neg_sampling=True, verbose=0, callbacks=[stop], checkpoint=file)
         del os.environ[ALONE]
-    model.fit(data, neg_sampling=True, verbose=0, checkpoint=file, resume=file)
+    for one, train_data, more in [
+        (replace(model, data_info=its), other, {}),
+        (replace(model), data, {"shuffle": rank == 1}),
+        (replace(model), data, {"checkpoint": file, "resume": file}),
+    ]:
+        try:
+            one.fit(train_data, neg_sampling=True, verbose=0, **more)
+        except ValueError as error:
+            print(f"process {rank} is told: {error}")
+    print(f"process {rank} trains {len(replace(model, n_epochs=1).fit(data, True, 0).history_)} epoch")
 elif how == "gpus":
     dist.init_process_group("cuda:gloo")  # as nccl alone
     replace(model, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
 else:
-    model.fit(data, neg_sampling=True, verbose=1, shuffle=how != "shuffle" or rank == 0)
+    model.fit(data, neg_sampling=True, verbose=1)
