@@ -187,8 +187,10 @@ def test_layers_in_blocks_of_pairs_train_as_uncut_ones(cls, use_bn, monkeypatch)
 # ---- a fit
 
 
-@pytest.mark.parametrize("loss", CATALOGUE_LOSSES)
-@pytest.mark.parametrize("cls", [FM, NFM, AFM, DeepFM])
+@pytest.mark.parametrize(
+    ("cls", "loss"),
+    [*((FM, loss) for loss in CATALOGUE_LOSSES), *zip([NFM, AFM, DeepFM], CATALOGUE_LOSSES, strict=True)],
+)
 def test_both_tastes_are_found(cls, loss):
     model = fitted(cls, "all kinds", loss_type=loss, n_epochs=25, init_std=0.1, lr=0.02)
     assert model.history_["train_loss"].iloc[-1] < model.history_["train_loss"].iloc[0]
