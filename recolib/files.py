@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import safetensors.numpy
+import safetensors.torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
@@ -138,8 +139,11 @@ def packed(kind: str, header: Mapping[str, object], arrays: Arrays) -> tuple[mem
     return view[:at], digest, view[at + len(digest) :]
 
 
-def read_file(file: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def read_file(file: Path, *kinds: str, mapped: bool = False) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Header and arrays of a file of one of these kinds.
+
+    ``mapped``, arrays stay in the file until they are looked at, a page at a time, and what is written to them is this
+    process's alone.
 
     Raises
     ------
@@ -153,12 +157,21 @@ def read_file(file: Path, *kinds: str) -> tuple[dict[str, Any], dict[str, NDArra
     if not file.is_file():
         there = sorted(other.stem for other in file.parent.glob(f"*{SUFFIX}")) if file.parent.is_dir() else []
         raise FileNotFoundError(f"there is no file {file}; the folder has {there}")
-    return unpacked(file.read_bytes(), file, *kinds)
+    if not mapped or not file.stat().st_size:
+        return unpacked(file.read_bytes(), file, *kinds)
+    header = _checked(np.memmap(file, np.uint8, "r").data, file, *kinds)
+    return header, {name: tensor.numpy() for name, tensor in safetensors.torch.load_file(file).items()}
 
 
 def unpacked(whole: bytes, source: object, *kinds: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Header and arrays of the contents of a file, which messages call ``source``; see ``read_file``."""
-    content = memoryview(whole)
+    header = _checked(memoryview(whole), source, *kinds)
+    with refusing(source):
+        return header, safetensors.numpy.load(whole)
+
+
+def _checked(content: memoryview, source: object, *kinds: str) -> dict[str, Any]:
+    """The header of a file whose digest is right."""
     with refusing(source):
         length = int.from_bytes(content[:8], "little")
         digest = DIGEST.search(content[: 8 + length])
@@ -179,7 +192,7 @@ def unpacked(whole: bytes, source: object, *kinds: str) -> tuple[dict[str, Any],
             raise ValueError(f"its format is {entry['format']}, and this recolib reads up to {FORMAT}: update recolib")
         if entry["kind"] not in kinds:
             raise ValueError(f"it holds a {entry['kind']}, not a {' or a '.join(kinds)}")
-        return entry["header"], safetensors.numpy.load(whole)
+        return entry["header"]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from recolib import algorithms
 from recolib.artifacts.model_file import SavedModel
+from recolib.checks import check_bool
 from recolib.data.info import DataInfo
 from recolib.files import SUFFIX, local_path
 from recolib.recommender import Recommender
@@ -15,7 +16,13 @@ ALGORITHMS: dict[str, type[Recommender]] = {name: getattr(algorithms, name) for 
 """recolib's own: a name from a file is looked up here, and never imported."""
 
 
-def load(file: str | os.PathLike[str], data_info: DataInfo | None = None, *, device: str | None = None) -> Recommender:
+def load(
+    file: str | os.PathLike[str],
+    data_info: DataInfo | None = None,
+    *,
+    device: str | None = None,
+    mapped: bool = False,
+) -> Recommender:
     """Load a model of one of recolib's algorithms.
 
     Parameters
@@ -24,6 +31,10 @@ def load(file: str | os.PathLike[str], data_info: DataInfo | None = None, *, dev
         The file, as ``save`` returned it, with or without its ending.
     data_info, device
         As in ``Recommender.load``.
+    mapped
+        Whether weights stay in the file until they are looked at. For jobs that need the weights of some users of very
+        many, and for processes of one machine, which then share what they look at. While the model is there, the file
+        must not be written over in place; ``save`` does not do so.
 
     Returns
     -------
@@ -51,7 +62,8 @@ def load(file: str | os.PathLike[str], data_info: DataInfo | None = None, *, dev
     >>> same.predict(user, item) == model.predict(user, item)
     True
     """
-    saved = SavedModel.read(_with_suffix(local_path(file, "file")))
+    check_bool("mapped", mapped)
+    saved = SavedModel.read(_with_suffix(local_path(file, "file")), mapped)
     algorithm = ALGORITHMS.get(saved.algorithm)  # those of others have a dot in their names
     if algorithm is None:
         raise ValueError(f"{file} holds a {saved.algorithm}, none of {[*ALGORITHMS]}: load it with that class's load")

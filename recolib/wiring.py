@@ -88,8 +88,7 @@ def build_network(settings: Settings, components: Components, fm: Network | None
         network = _network(settings, components)
     if fm is not None:
         start_from_pairs(network, fm)
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    return network.to(automatic if settings.device == "auto" else settings.device)
+    return network.to(device_of(settings))
 
 
 def started_network(
@@ -107,11 +106,18 @@ def started_network(
 
 
 def network_of_state(settings: Settings, components: Components, state: TrainState) -> Network:
-    """The network for the settings' data with the weights of a ``Trainer.state``, ready to predict."""
-    network = build_network(settings, components)
+    """The network for the settings' data with the weights of a ``Trainer.state``, not copies, ready to predict."""
+    with Undrawn():
+        network = _network(settings, components)
     check_weights(state, network)
-    network.load_state_dict(under("network", state))
-    return network.eval()
+    network.load_state_dict(under("network", state), assign=True)
+    return network.to(device_of(settings)).eval()
+
+
+def device_of(settings: Settings) -> str:
+    """Where a network of these settings is."""
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    return automatic if settings.device == "auto" else settings.device
 
 
 def check_file_state(settings: Settings, components: Components, state: TrainState, inference_only: bool) -> None:

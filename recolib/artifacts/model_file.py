@@ -117,8 +117,8 @@ class SavedModel:
         return header, arrays
 
     @classmethod
-    def read(cls, file: Path) -> SavedModel:
-        """Read a file and check it.
+    def read(cls, file: Path, mapped: bool = False) -> SavedModel:
+        """Read a file and check it; ``mapped``, weights stay in it until they are looked at.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class SavedModel:
         ValueError
             If it is damaged, of a newer format, no model's, or contradicts itself.
         """
-        return cls._of_contents(*read_file(file, "model"), file)
+        return cls._of_contents(*read_file(file, "model", mapped=mapped), file)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> SavedModel:

@@ -96,7 +96,7 @@ def recommend_all(
 
     Processes that torchrun starts share the parts: torchrun --nproc-per-node 4 -m recolib recommend-all --out lists.
     """
-    group, version = ProcessGroup.current(), open_version(pointer)
+    group, version = ProcessGroup.current(), open_version(pointer, mapped=True)
     verbose = 1 if group.is_first and not as_json else 0
     how: dict[str, Any] = {"n_rec": n, "columns": column or None, "verbose": verbose}
     said = {"users": version.model.data_info.n_users, "n_rec": n}

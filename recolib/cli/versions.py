@@ -64,10 +64,10 @@ class Version:
         return Plan.read(file)
 
 
-def open_version(pointer: Path) -> Version:
-    """The model that a pointer names."""
+def open_version(pointer: Path, mapped: bool = False) -> Version:
+    """The model that a pointer names; ``mapped``, its weights stay in the file."""
     version = read_pointer(pointer)
-    return Version(version.file, loading.load(version.file), version.data_until)
+    return Version(version.file, loading.load(version.file, mapped=mapped), version.data_until)
 
 
 def save_version(model: Recommender, plan: Plan, pointer: Path, name: str, data_until: float | None) -> Version:

@@ -200,6 +200,38 @@ def test_the_worlds_models_can_tell_their_answers_apart():
     assert said["features"] != said["predict"][2::20]
 
 
+@pytest.mark.parametrize("cls", [FM, DeepFM, SASRec])
+def test_a_mapped_model_is_the_saved_one_whatever_becomes_of_it_or_its_name(cls, tmp_path):
+    model = fitted(cls, "ranking", "rich")
+    file = model.save(tmp_path, "it")
+    before, content = answers(model), file.read_bytes()
+    mapped = recolib.load(file, mapped=True)
+    fitted(cls, "ranking", "pure").save(
+        tmp_path, "it"
+    )  # another model gets the name, and the mapped one keeps the file
+    assert answers(mapped) == before
+    assert settings(mapped) == settings(model)
+    file.write_bytes(content)
+    mapped, copy = recolib.load(file, mapped=True), recolib.load(file)
+    data, _ = rich_data("ranking")
+    assert same_state(train(mapped, data), train(copy, data))
+    assert file.read_bytes() == content
+
+
+def test_a_damaged_file_is_refused_before_it_is_mapped(tmp_path):
+    file = fitted(FM, "ranking", "pure").save(tmp_path, "it")
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="its checksum does not match"):
+        recolib.load(file, mapped=True)
+    file.write_bytes(b"")
+    with pytest.raises(ValueError, match="it is not a file of recolib's"):
+        recolib.load(file, mapped=True)
+    with pytest.raises(TypeError, match="mapped must be True or False"):
+        recolib.load(file, mapped="yes")
+
+
 def test_a_fresh_process_gives_the_same_bits(tmp_path):
     models = {cls.__name__: fitted(cls, "rating" if cls is NFM else "ranking") for cls in OWN}
     saved = [str(model.save(tmp_path, name)) for name, model in models.items()]
