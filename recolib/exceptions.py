@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Generator
@@ -80,9 +81,16 @@ class UnorderedHistoryWarning(RecolibWarning):
     """Rows of a history are not in the order of their times, and were sorted."""
 
 
+COUNTED = re.compile(r" \d[\d.,]*|, such as .*", re.DOTALL)
+"""What differs in warnings of the same kind: counts and examples."""
+
+
 @contextmanager
 def telling_once() -> Generator[None]:
-    """Within this, what was warned of is not warned of again, such as of each part of a set that is read in parts."""
+    """Within this, what was warned of is not warned of again, such as of each part of a set that is read in parts.
+
+    Other counts and examples make no other warning: what there is of is told by the first part that has some.
+    """
     token = _WARNED.set(set())
     try:
         yield
@@ -92,11 +100,11 @@ def telling_once() -> Generator[None]:
 
 def warn(message: str, category: type[RecolibWarning] = RecolibWarning) -> None:
     """Warn at the line that called the library; of processes that work together, the first one alone does."""
-    warned = _WARNED.get()
-    if not ProcessGroup.current().is_first or (warned is not None and message in warned):
+    warned, rule = _WARNED.get(), COUNTED.sub("", message)
+    if not ProcessGroup.current().is_first or (warned is not None and rule in warned):
         return
     if warned is not None:
-        warned.add(message)
+        warned.add(rule)
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back

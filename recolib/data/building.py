@@ -109,15 +109,28 @@ def encode_evaluation(frame: Frame, info: DataInfo) -> Interactions:
 
     Where the frame says nothing, a known id has its present features, and an unknown one none.
     """
-    n = len(frame)
-    labels = np.full(n, np.nan, np.float32)
-    if "label" in frame.columns:
-        labels = read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
-    times, weights = times_of(frame), equal_weights(n)
+    times, weights = times_of(frame), equal_weights(len(frame))
     users, user_rows = _shown_side(frame, info, "user", times)
     items, item_rows = _shown_side(frame, info, "item", times)
-    context = overlay(blank_rows(info.schema, "context", n), frame, info.schema, info.vocabs, "context")
+    labels, context = observed_labels(frame), shown_context(frame, info)
     return Interactions(info, users, items, user_rows, item_rows, labels, context, times, weights)
+
+
+def observed_labels(frame: Frame) -> NDArray[np.float32]:
+    """The labels; NaN for each row of a log that has none."""
+    if "label" not in frame.columns:
+        return np.full(len(frame), np.nan, np.float32)
+    return read_numbers(read_column(frame, "label"), "label", missing=False).astype(np.float32)
+
+
+def shown_context(frame: Frame, info: DataInfo) -> Rows:
+    """The context of each row."""
+    return overlay(blank_rows(info.schema, "context", len(frame)), frame, info.schema, info.vocabs, "context")
+
+
+def says_history(columns: Sequence[str], info: DataInfo, side: Side) -> bool:
+    """Whether rows of these columns say when all features of a side changed."""
+    return "time" in columns and all(column in columns for column in info.schema.columns(side))
 
 
 def _side_table(
@@ -193,8 +206,7 @@ def _shown_side(frame: Frame, info: DataInfo, side: Side, times: Times) -> tuple
     owners = np.where(is_new, -np.cumsum(is_new), codes).astype(np.int32)[positions]
     now = table.rows[torch.from_numpy(np.maximum(owners, UNKNOWN))]
     shown = overlay(now, frame, info.schema, info.vocabs, side)
-    says_all = all(column in frame.columns for column in info.schema.columns(side))
-    return table.with_events(owners, shown, times, keep_history=says_all and "time" in frame.columns)
+    return table.with_events(owners, shown, times, keep_history=says_history(frame.columns, info, side))
 
 
 def is_separate(field: Field, feature_frames: Sources) -> bool:

@@ -21,6 +21,7 @@ from recolib.data.interactions import Interactions
 from recolib.data.merging import merge_events
 from recolib.data.schema import Schema, make_schema
 from recolib.data.streaming.building import Arguments, stream_training
+from recolib.data.streaming.evaluating import stream_evaluation
 from recolib.data.streaming.sources import Source, source_of
 
 EventsT = TypeVar("EventsT", bound=Frame | Source)
@@ -34,7 +35,13 @@ class _Dataset:
 
     @classmethod
     def build_evalset(
-        cls, eval_data: object, shuffle: bool = False, seed: int = 42, *, data_info: DataInfo | None = None
+        cls,
+        eval_data: object,
+        shuffle: bool = False,
+        seed: int = 42,
+        *,
+        data_info: DataInfo | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
     ) -> Interactions:
         """Encode a frame for evaluation; ``build_testset`` is the same method.
 
@@ -45,11 +52,15 @@ class _Dataset:
         ----------
         eval_data
             A frame with ``user``, ``item``, the context columns of the data, if it has any, and any of its feature
-            columns. Without ``label`` every row counts as an observed interaction. Weights are ignored.
+            columns. Without ``label`` every row counts as an observed interaction. Weights are ignored. Or what is read
+            in parts, as in ``DatasetFeat.build_trainset``; the set is that of the whole frame, and lies in files.
         shuffle, seed
             Whether to shuffle the rows, and the seed for it.
         data_info
             The data that the set belongs to. By default what this class built last.
+        cache_dir
+            For data that is read in parts, the folder of the encoded files, which stay and are used again. A build that
+            was interrupted begins anew in it. By default files are temporary.
 
         Returns
         -------
@@ -61,7 +72,7 @@ class _Dataset:
         RuntimeError
             If there is no ``data_info``: nothing was built yet.
         ValueError
-            If the frame lacks a column or has a bad value.
+            If the frame lacks a column or has a bad value, or ``cache_dir`` has a set of other data.
 
         Examples
         --------
@@ -78,6 +89,12 @@ class _Dataset:
             raise TypeError(f"data_info must be what build_trainset returned, got {type(info).__name__}")
         if info is None:
             raise RuntimeError("build_trainset must be called before build_evalset or build_testset")
+        source = source_of(eval_data, "eval_data")
+        if source is not None:
+            if shuffle:
+                raise ValueError("shuffle=True takes a frame, and eval_data is read in parts: no metric needs it")
+            return stream_evaluation(source, info, cache_dir)
+        _refuse_cache_dir(cache_dir, "eval_data")
         frame = read_frame(eval_data, ["user", "item", *info.context_col], "eval_data")
         data = encode_evaluation(frame, info)
         return _shuffled(data, seed) if shuffle else data
@@ -209,10 +226,7 @@ class _Dataset:
             arguments = Arguments(schema, sources, scaling, weight_col, consumed, display_col)
             data, cls._last = stream_training(frame, arguments, cache_dir)
             return data, cls._last
-        if cache_dir is not None:
-            raise ValueError(
-                "cache_dir is for train_data that is read in parts: a path, a pyarrow dataset, or an iterator of frames"
-            )
+        _refuse_cache_dir(cache_dir, "train_data")
         # order is time where no column says so: features are read before the shuffle
         data, info = build_training(frame, schema, sources, scaling, weight_col, consumed, display_col)
         cls._last = info
@@ -355,7 +369,9 @@ class DatasetFeat(_Dataset):
             Give them in ``item_features`` or ``user_features``: each row of events takes their room.
         cache_dir
             For data that is read in parts, the folder of the encoded files, which stay. A build that was interrupted
-            goes on in it, and one that is whole is used again. By default files are temporary.
+            goes on in it, and one that is whole is used again. By default files are temporary. Parts are told from
+            others by the size and date of their file; frames of an iterator by their length and 16 of their rows, so
+            that other changes of these are not seen.
 
         Returns
         -------
@@ -428,6 +444,13 @@ def _with_columns(events: EventsT, columns: Sequence[str]) -> EventsT:
     if absent:
         raise ValueError(f"columns {absent} are not in train_data: {list(events.columns)}")
     return events
+
+
+def _refuse_cache_dir(cache_dir: str | os.PathLike[str] | None, argument: str) -> None:
+    if cache_dir is not None:
+        raise ValueError(
+            f"cache_dir is for {argument} that is read in parts: a path, a pyarrow dataset, or an iterator of frames"
+        )
 
 
 def _columns(sources: Sources) -> set[str]:

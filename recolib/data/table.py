@@ -82,20 +82,56 @@ class Table:
         keep_history
             Whether the history so far counts. Without it, row c held until the first of the events.
         """
-        now = np.maximum(owners, UNKNOWN)
-        own = np.flatnonzero((owners < 0) | differ(shown, self.rows[torch.from_numpy(now)]))
-        history = self.history if keep_history else NO_HISTORY
-        changed = np.unique(owners[own][owners[own] > UNKNOWN])
-        rows, new = now, shown[torch.from_numpy(own)]
-        bits = np.column_stack([owners[own], _bytes(new)])
-        _, first, version = np.unique(bits, axis=0, return_index=True, return_inverse=True)
+        own = self.differing(owners, shown)
+        rows = np.maximum(owners, UNKNOWN)
+        bits = bits_of(owners[own], shown[torch.from_numpy(own)])
+        versions, version = np.unique(bits, axis=0, return_inverse=True)
         rows[own] = len(self.rows) + version.reshape(-1)
-        if len(changed) or len(history.codes):
-            fresh = np.setdiff1d(changed, history.codes)
-            events = np.flatnonzero(np.isin(owners, np.append(changed, history.codes)))
-            history = history.behind(fresh, owners[events], times[events], rows[events])
-        more = Rows.cat([self.rows, new[torch.from_numpy(first)]]) if len(own) else self.rows
-        return Table(more, np.append(self.owner, owners[own[first]]), history), rows
+        changing = self.changing(versions, keep_history)
+        events = np.flatnonzero(np.isin(owners, changing)) if len(changing) else np.empty(0, np.int64)
+        return self.with_versions(versions, owners[events], times[events], rows[events], keep_history), rows
+
+    def differing(self, owners: Codes, shown: Rows) -> NDArray[np.int64]:
+        """Which events show another row than that of now, or are of unknown ids."""
+        now = self.rows[torch.from_numpy(np.maximum(owners, UNKNOWN))]
+        return np.flatnonzero((owners < 0) | differ(shown, now))
+
+    def changing(self, versions: NDArray[np.int32], keep_history: bool) -> NDArray[np.int64]:
+        """The codes whose history has the events of an evaluation set: of versions, and those that have one."""
+        owners = versions[:, 0]
+        changed = np.unique(owners[owners > UNKNOWN]).astype(np.int64)
+        return np.union1d(changed, self.history.codes) if keep_history else changed
+
+    def with_versions(
+        self, versions: NDArray[np.int32], codes: Codes, times: Times, rows: Codes, keep_history: bool
+    ) -> Table:
+        """The table with more rows behind it, and with what the events of an evaluation set say of when each held.
+
+        Parameters
+        ----------
+        versions
+            The rows as ``bits_of`` has them.
+        codes, times, rows
+            The codes, times and rows of those events whose codes are ``changing``.
+        keep_history
+            Whether the history so far counts.
+        """
+        history, owners = self.history if keep_history else NO_HISTORY, versions[:, 0]
+        if len(codes) or len(history.codes):
+            fresh = np.setdiff1d(owners[owners > UNKNOWN], history.codes)
+            history = history.behind(fresh.astype(np.int32), codes, times, rows)
+        if not len(versions):
+            return replace(self, history=history)
+        n_codes = self.rows.codes.shape[-1]
+        own = np.ascontiguousarray(versions[:, 1:])
+        new = Rows(
+            torch.from_numpy(own[:, :n_codes].copy()), torch.from_numpy(own[:, n_codes:].copy().view(np.float32))
+        )
+        past = self.rows.past
+        if past is not None:
+            spans = past.spans[torch.from_numpy(np.maximum(owners, UNKNOWN))]
+            new = new.with_past(replace(past, spans=spans))
+        return Table(Rows.cat([self.rows, new]), np.append(self.owner, owners), history)
 
     def at(self, codes: Codes, times: Times) -> Codes:
         """The row of each code at each time; its first row if the time is earlier.
@@ -215,6 +251,11 @@ def changing_events(
 def differ(rows: Rows, others: Rows) -> NDArray[np.bool_]:
     """Which of n rows differ, shape (n,)."""
     return ((rows.codes != others.codes).any(-1) | (rows.dense != others.dense).any(-1)).numpy()
+
+
+def bits_of(owners: Codes, rows: Rows) -> NDArray[np.int32]:
+    """Rows and whose they are as bits, shape (n, 1 + columns)."""
+    return np.column_stack([owners, _bytes(rows)])
 
 
 def _bytes(rows: Rows) -> NDArray[np.int32]:

@@ -18,7 +18,10 @@ from recolib.data.consumed import Consumed, consumed_by
 from recolib.data.frame import read_frame
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
+from recolib.data.order import blocks_of
 from recolib.data.rows import UNKNOWN, Rows
+from recolib.data.streaming.evaluating import stream_evaluation
+from recolib.data.streaming.sources import source_of
 from recolib.evaluation.metrics import Lengths, Metric, Metrics, as_metrics, at_lengths
 from recolib.evaluation.relevance import EvalQueries
 from recolib.exceptions import NoNegativesWarning, UnknownIdWarning, warn
@@ -296,11 +299,15 @@ def as_encoded(data: object, info: DataInfo) -> Interactions:
     if isinstance(data, Interactions):
         data.refuse_other(info)
         return replace(data, data_info=info, users=info.with_log(data.users))  # the model's data says who consumed what
-    encoded = encode_evaluation(read_frame(data, ["user", "item", *info.context_col], "data"), info)
-    for side, codes in (("user", encoded.user_indices), ("item", encoded.item_indices)):
-        n_unknown = int((codes == UNKNOWN).sum())
+    source = source_of(data, "data")
+    if source is None:
+        encoded = encode_evaluation(read_frame(data, ["user", "item", *info.context_col], "data"), info)
+    else:
+        encoded = stream_evaluation(source, info)
+    for side, table, rows in (("user", encoded.users, encoded.user_rows), ("item", encoded.items, encoded.item_rows)):
+        n_unknown = sum(int((table.owner[rows[at]] <= UNKNOWN).sum()) for at in blocks_of(len(rows)))
         if n_unknown:
-            warn(f"{n_unknown} of {len(codes)} rows have an unknown {side}: scored as the average", UnknownIdWarning)
+            warn(f"{n_unknown} of {len(rows)} rows have an unknown {side}: scored as the average", UnknownIdWarning)
     return encoded
 
 

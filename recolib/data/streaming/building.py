@@ -6,9 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ from recolib.data.kinds import Cells, Learnt, kind_of
 from recolib.data.packing import pack_table, pack_vocab
 from recolib.data.schema import Schema
 from recolib.data.streaming.array_files import ArrayFiles
+from recolib.data.streaming.caching import FORMAT, check_cached, folder_of
 from recolib.data.streaming.finished import FINISHED, SetHeader, open_set, read_finished, write_finished
 from recolib.data.streaming.sides import SideEvents
 from recolib.data.streaming.sorting import sort_log
@@ -43,10 +42,9 @@ from recolib.data.streaming.spooling import Spool, SpooledPart, Wanted, spool
 from recolib.data.table import Table
 from recolib.data.vocab import Vocab
 from recolib.exceptions import telling_once
-from recolib.files import UNFINISHED, alone_with, local_path, prefixed, replacing
+from recolib.files import prefixed
 
-MANIFEST, LOCK = "manifest.json", "lock"
-FORMAT = 1
+KIND = "training set"
 SIDES: tuple[Side, ...] = ("user", "item")
 
 
@@ -91,17 +89,8 @@ def stream_training(
             for field in arguments.schema.fields
             if field.name not in fields
         }
-        if cache_dir is not None:
-            digest, folder = _digest(arguments, given), _folder_of(cache_dir)
-            with nullcontext() if (folder / FINISHED).is_file() else alone_with(folder / LOCK):
-                _prepare(folder, digest)
-                return _build(source, arguments, fields, given, folder)
-        folder = Path(tempfile.mkdtemp(prefix="recolib-"))
-        try:
+        with folder_of(source, cache_dir, lambda: _digest(arguments, given)) as folder:
             return _build(source, arguments, fields, given, folder)
-        finally:
-            # what is mapped stays until it is no longer used; Windows removes no file that is
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse(fields: Any, arguments: Arguments, source: Source) -> None:
@@ -143,36 +132,6 @@ def _digest(arguments: Arguments, given: Mapping[str, Learnt]) -> str:
     return hashed.hexdigest()
 
 
-def _folder_of(cache_dir: str | os.PathLike[str]) -> Path:
-    """The folder, made if there is none."""
-    folder = local_path(cache_dir, "cache_dir")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"cache_dir={os.fspath(cache_dir)!r} is a file: give a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _prepare(folder: Path, digest: str) -> None:
-    """Note in a folder what it is of; raise if it has files of something else."""
-    manifest, wanted = folder / MANIFEST, {"recolib": FORMAT, "arguments": digest}
-    if not manifest.is_file():
-        if any(file.name != LOCK and not file.name.endswith(UNFINISHED) for file in folder.iterdir()):
-            raise ValueError(f"cache_dir={str(folder)!r} has other files: give an empty folder, or a new one")
-        with replacing(manifest) as stream:
-            stream.write(json.dumps(wanted).encode())
-    elif _manifest_of(manifest) != wanted:
-        raise ValueError(
-            f"cache_dir={str(folder)!r} has a set of other arguments or features: give another folder, or remove it"
-        )
-
-
-def _manifest_of(file: Path) -> object:
-    try:
-        return json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}; remove the folder cache_dir") from None
-
-
 def _build(
     source: Source, arguments: Arguments, fields: Mapping[str, Field], given: Mapping[str, Learnt], folder: Path
 ) -> tuple[Interactions, DataInfo]:
@@ -181,17 +140,12 @@ def _build(
     columns = [*of_rows, *weights, *(column for field in fields.values() for column in field.columns)]
     wanted, parts = Wanted(fields, columns, arguments.weight_col), folder / "parts"
     if (folder / FINISHED).is_file():
-        header, arrays = read_finished(folder)
-        if header["keys"] != [part.key for part in source.parts(columns)]:
-            raise ValueError(
-                f"{folder} has a set of another train_data, or of what it was before: give another cache_dir, or "
-                "remove it"
-            )
-        ArrayFiles(folder, SetHeader.entries_of(header)).check()
+        header, arrays = read_finished(folder, KIND)
+        check_cached(folder, header, source, columns)
     else:
         parts.mkdir(exist_ok=True)
         header, arrays = _encode(spool(source, wanted, parts), arguments, given, folder)
-        write_finished(folder, header, arrays)
+        write_finished(folder, KIND, header, arrays)
     shutil.rmtree(parts, ignore_errors=True)
     if "label" not in source.columns:
         warn_of_no_label(header["data_size"])

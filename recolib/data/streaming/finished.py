@@ -22,7 +22,6 @@ from recolib.data.streaming.array_files import ArrayFiles, Entry
 from recolib.files import Arrays, read_file, refusing, under, write_file
 
 FINISHED = "set.safetensors"
-KIND = "training set"
 
 
 @dataclass(frozen=True)
@@ -60,25 +59,25 @@ class SetHeader:
         """All of it as JSON has it."""
         return asdict(self)
 
-    @staticmethod
-    def entries_of(header: Mapping[str, Any]) -> dict[str, Entry]:
-        """The arrays in files that a header names."""
-        return {name: Entry(one["dtype"], tuple(one["shape"]), one["crc"]) for name, one in header["entries"].items()}
+
+def entries_of(header: Mapping[str, Any]) -> dict[str, Entry]:
+    """The arrays in files that a header names."""
+    return {name: Entry(one["dtype"], tuple(one["shape"]), one["crc"]) for name, one in header["entries"].items()}
 
 
-def write_finished(folder: Path, header: Mapping[str, Any], arrays: Arrays) -> None:
-    """Note in a folder that its set is whole."""
-    write_file(folder / FINISHED, KIND, header, arrays)
+def write_finished(folder: Path, kind: str, header: Mapping[str, Any], arrays: Arrays) -> None:
+    """Note in a folder that its set, of this kind, is whole."""
+    write_file(folder / FINISHED, kind, header, arrays)
 
 
-def read_finished(folder: Path) -> tuple[dict[str, Any], Arrays]:
+def read_finished(folder: Path, kind: str) -> tuple[dict[str, Any], Arrays]:
     """What ``write_finished`` wrote."""
-    return read_file(folder / FINISHED, KIND)
+    return read_file(folder / FINISHED, kind)
 
 
 def open_set(folder: Path, header: Mapping[str, Any], arrays: Arrays) -> tuple[Interactions, DataInfo]:
     """The set of a folder and its data; the large arrays are mapped."""
-    files = ArrayFiles(folder, SetHeader.entries_of(header))
+    files = ArrayFiles(folder, entries_of(header))
     with refusing(folder / FINISHED):
         info = _info(files, header, arrays)
     rows: dict[Side, str] = header["rows"]

@@ -1,4 +1,4 @@
-"""Sources: what gives a training frame part by part, such as the row groups of Parquet files."""
+"""Sources: what gives a frame part by part, such as the row groups of Parquet files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Protocol, cast
 
 import narwhals as nw
@@ -26,7 +26,7 @@ N_SAMPLED = 16
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a training frame.
+    """A part of a frame.
 
     Attributes
     ----------
@@ -47,11 +47,21 @@ class Part:
 
 
 class Source(Protocol):
-    """What gives a training frame part by part."""
+    """What gives a frame part by part."""
 
     @property
     def columns(self) -> list[str]:
         """The columns of all parts."""
+        ...
+
+    @property
+    def argument(self) -> str:
+        """What messages call all of it: the argument that it was given as."""
+        ...
+
+    @property
+    def root(self) -> Path | None:
+        """The folder whose files it reads, if that is what was given."""
         ...
 
     def parts(self, columns: Sequence[str]) -> Iterator[Part]:
@@ -65,8 +75,8 @@ class Source(Protocol):
         ...
 
 
-def source_of(data: object) -> Source | None:
-    """What reads ``train_data`` part by part; None for a frame.
+def source_of(data: object, argument: str = "train_data") -> Source | None:
+    """What reads an argument part by part; None for a frame.
 
     Raises
     ------
@@ -78,36 +88,36 @@ def source_of(data: object) -> Source | None:
         If a folder has no Parquet files, or an iterator gives no frames.
     """
     if isinstance(data, str | os.PathLike):
-        return ParquetSource(_open_parquet(data))
+        return _open_parquet(data, argument)
     if "pyarrow.dataset" in sys.modules and isinstance(data, sys.modules["pyarrow.dataset"].Dataset):
-        return ParquetSource(data)
+        return ParquetSource(data, argument)
     if isinstance(data, ArrowStream):
         return None
     if callable(data):
         data = data()
         if not isinstance(data, Iterable) or hasattr(data, "columns"):
-            raise ValueError(f"train_data is a function, which must return an iterator of frames, got {type(data)}")
-        return FrameSource.of(cast("Iterable[object]", data))
-    return FrameSource.of(cast("Iterator[object]", data)) if isinstance(data, Iterator) else None
+            raise ValueError(f"{argument} is a function, which must return an iterator of frames, got {type(data)}")
+        return FrameSource.of(cast("Iterable[object]", data), argument)
+    return FrameSource.of(cast("Iterator[object]", data), argument) if isinstance(data, Iterator) else None
 
 
-def _open_parquet(path: str | os.PathLike[str]) -> Any:
+def _open_parquet(path: str | os.PathLike[str], argument: str) -> ParquetSource:
     try:
         import pyarrow.dataset
     except ImportError as error:
-        raise ImportError('train_data as a path needs pyarrow: pip install "recolib[parquet]"') from error
-    file = local_path(path, "train_data")
+        raise ImportError(f'{argument} as a path needs pyarrow: pip install "recolib[parquet]"') from error
+    file = local_path(path, argument)
     if not file.exists():
-        raise FileNotFoundError(f"train_data={os.fspath(path)!r}: there is no such file or folder")
+        raise FileNotFoundError(f"{argument}={os.fspath(path)!r}: there is no such file or folder")
     try:
         dataset = pyarrow.dataset.dataset(os.fspath(file), format="parquet", partitioning="hive")
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OSError) as error:
         raise ValueError(
-            f"train_data={os.fspath(path)!r} is no Parquet, and other files must come as frames: {error}"
+            f"{argument}={os.fspath(path)!r} is no Parquet, and other files must come as frames: {error}"
         ) from None
     if not dataset.files:
-        raise ValueError(f"train_data={os.fspath(path)!r} has no Parquet files")
-    return dataset
+        raise ValueError(f"{argument}={os.fspath(path)!r} has no Parquet files")
+    return ParquetSource(dataset, argument, file if file.is_dir() else None)
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,8 @@ class ParquetSource:
     """A dataset of pyarrow's: each row group of its files is a part, and each file of another format."""
 
     dataset: Any
+    argument: str
+    root: Path | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -127,11 +139,12 @@ class ParquetSource:
             fragments = self.dataset.get_fragments()
         except ValueError as error:
             raise ValueError(
-                f"train_data cannot be read in parts, write it by pyarrow.dataset.write_dataset and give that: {error}"
+                f"{self.argument} cannot be read in parts, write it by pyarrow.dataset.write_dataset and give that: "
+                f"{error}"
             ) from None
         first = list[str]()
         for number, fragment in enumerate(fragments):
-            file = getattr(fragment, "path", "") or f"fragment {number} of train_data"
+            file = getattr(fragment, "path", "") or f"fragment {number} of {self.argument}"
             try:
                 schema = self._schema_of(fragment)
                 pieces = _pieces(fragment)
@@ -197,16 +210,18 @@ class FrameSource:
 
     first: Frame
     others: Iterator[object]
+    argument: str
+    root: None = None
 
     @classmethod
-    def of(cls, frames: Iterable[object]) -> FrameSource:
+    def of(cls, frames: Iterable[object], argument: str) -> FrameSource:
         """The source, of which the first frame is read."""
         frames = iter(frames)
         try:
             first = next(frames)
         except StopIteration:
-            raise ValueError("train_data has no rows: its iterator gives no frames") from None
-        return cls(read_part(first, "frame 0 of train_data"), frames)
+            raise ValueError(f"{argument} has no rows: its iterator gives no frames") from None
+        return cls(read_part(first, f"frame 0 of {argument}"), frames, argument)
 
     @property
     def columns(self) -> list[str]:
@@ -216,7 +231,7 @@ class FrameSource:
     def parts(self, columns: Sequence[str]) -> Iterator[Part]:
         """The frames, once."""
         for number, one in enumerate(chain([self.first], self.others)):
-            name = f"frame {number} of train_data"
+            name = f"frame {number} of {self.argument}"
             frame = read_part(one, name)
             _check_columns(name, frame.columns, columns, self.columns)
             yield Part(name, _key_of(frame.select(columns)), len(frame), frame.select)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,47 @@ class SpooledPart:
             return {name: file.get_tensor(name) for name in names}
 
 
+class SameTypes:
+    """Whether the columns of all parts hold the same."""
+
+    def __init__(self) -> None:
+        self._families, self._form = dict[str, str](), ""
+
+    def check(self, part: str, families: Mapping[str, str], form: str) -> None:
+        """Raise if a column holds something else in this part than before.
+
+        Parameters
+        ----------
+        part
+            The name of the part.
+        families
+            What its columns hold, as ``families_of`` has it.
+        form
+            What its times are, as ``read_moments`` has it; empty without times.
+        """
+        for column, family in families.items():
+            before = self._families.setdefault(column, family)
+            if before != family:
+                raise ValueError(
+                    f"column {column!r} holds {family} in {part} and {before} in the parts before: make it one type"
+                )
+        self._form = self._form or form
+        if form != self._form:
+            raise ValueError(
+                f"column 'time' holds {form} in {part} and {self._form} in the parts before: give all parts times of "
+                "one kind, such as numbers"
+            )
+
+
+@contextmanager
+def naming(part: Part) -> Generator[None]:
+    """Name the part in errors of what it holds."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{part.name}: {error}") from error
+
+
 def spool(source: Source, wanted: Wanted, folder: Path) -> Spool:
     """Write each part of a source to a file, but for those that have one from before.
 
@@ -171,26 +213,14 @@ def spool(source: Source, wanted: Wanted, folder: Path) -> Spool:
     """
     totals = {name: _FieldTotals() for name in wanted.fields}
     files, keys, sizes = list[Path](), list[str](), list[int]()
-    held, form, is_binary, types = dict[str, str](), "", True, set[str]()
+    same, is_binary, types = SameTypes(), True, set[str]()
     for number, part in enumerate(source.parts(wanted.columns)):
         keys.append(part.key)
         if not part.n_rows:
             continue
         file = folder / f"part-{number:06d}.safetensors"
         header, arrays = _from_before(file, part) if file.is_file() else _spooled(part, wanted, file)
-        for column, family in header["families"].items():
-            before = held.setdefault(column, family)
-            if before != family:
-                raise ValueError(
-                    f"column {column!r} holds {family} in {part.name} and {before} in the parts before: make it one "
-                    "type"
-                )
-        form = form or header["form"]
-        if header["form"] != form:
-            raise ValueError(
-                f"column 'time' holds {header['form']} in {part.name} and {form} in the parts before: give all parts "
-                "times of one kind, such as numbers"
-            )
+        same.check(part.name, header["families"], header["form"])
         for name, total in totals.items():
             total.add(_unpacked(_place(wanted, name), arrays))
         is_binary = is_binary and bool(np.isin(arrays["labels"], (0.0, 1.0)).all())
@@ -199,7 +229,7 @@ def spool(source: Source, wanted: Wanted, folder: Path) -> Spool:
         files.append(file)
         sizes.append(part.n_rows)
     if not files:
-        raise ValueError("train_data has no rows")
+        raise ValueError(f"{source.argument} has no rows")
     starts = np.append(0, np.cumsum(sizes, dtype=np.int64))
     time_type = np.result_type(*types).str if types else np.dtype(np.int64).str
     seen = {name: _seen(name, total, wanted, files) for name, total in totals.items()}
@@ -231,19 +261,16 @@ def _from_before(file: Path, part: Part) -> tuple[dict[str, Any], dict[str, NDAr
     header, arrays = read_file(file, KIND)
     if header["key"] != part.key:
         raise ValueError(
-            f"{file} was made of another {part.name}: train_data has changed since; give another cache_dir, or "
-            "remove it"
+            f"{file} was made of another {part.name}: the data has changed since; give another cache_dir, or remove it"
         )
     return header, arrays
 
 
 def _spooled(part: Part, wanted: Wanted, file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     frame = part.read(wanted.columns)
-    try:
+    with naming(part):
         require(len(frame) == part.n_rows, f"it has {part.n_rows} rows")
         form, arrays = _arrays_of(frame, wanted)
-    except ValueError as error:
-        raise ValueError(f"{part.name}: {error}") from error
     header = {"key": part.key, "families": families_of(frame, wanted.columns), "form": form}
     write_file(file, KIND, header, arrays)
     return header, arrays
