@@ -16,7 +16,7 @@ from recolib.data.consumed import counted_interactions
 from recolib.data.interactions import Interactions
 from recolib.data.log import NO_TIMES, ConsumedLog
 from recolib.data.order import rows_by_code_and_time
-from recolib.sampling import uniforms
+from recolib.randomness import uniforms
 from recolib.settings import ALL_ITEMS, MAY_BE_OPEN, SHARED, Settings
 from recolib.training.catalogue import distinct_rows
 from recolib.training.catalogue_losses import CATALOGUE_LOSSES, IMPLICIT

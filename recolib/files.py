@@ -231,6 +231,17 @@ def prefixed(prefix: str, parts: Mapping[str, T]) -> dict[str, T]:
 
 
 @contextmanager
+def naming_file(file: Path) -> Generator[None]:
+    """Name the file in errors of the system that name none, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, os.strerror(error.errno), str(file)) from error
+        raise
+
+
+@contextmanager
 def replacing(file: Path) -> Generator[BinaryIO]:
     """What to write a file to: it stands beside, is brought to the disk, and only then gets the name.
 
@@ -241,7 +252,7 @@ def replacing(file: Path) -> Generator[BinaryIO]:
     _sweep(file.parent)
     stream, beside = _unfinished(file)
     try:
-        with stream:
+        with naming_file(file), stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from recolib.caching import Lock
 
+Uniforms = NDArray[np.float64]
 TAKE_GENERATOR = """
 bernoulli bernoulli_ binomial cauchy_ exponential_ geometric_ kaiming_normal_ kaiming_uniform_ log_normal_ multinomial
 normal normal_ poisson rand randint randn randperm random_ uniform_ _standard_gamma
@@ -41,6 +43,21 @@ def generator(device: torch.device) -> torch.Generator | None:
 
 def _generators() -> dict[str, torch.Generator]:
     return getattr(_of_thread, "generators", {})
+
+
+def uniforms(seed: int, epoch: int, rows: NDArray[np.integer], n: int, purpose: Sequence[int] = ()) -> Uniforms:
+    """Numbers in [0, 1), shape (len(rows), n), each a hash of (seed, epoch, row, column) and of what they are for.
+
+    The hash is SplitMix64 over a counter (Steele et al., *Fast Splittable Pseudorandom Number Generators*, 2014).
+    """
+    key = np.random.SeedSequence([seed, epoch, *purpose]).generate_state(1, np.uint64)[0]
+    with np.errstate(over="ignore"):
+        counter = rows.astype(np.uint64)[:, None] * np.uint64(n) + np.arange(1, n + 1, dtype=np.uint64)
+        bits = counter * np.uint64(0x9E3779B97F4A7C15) + key
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    return (bits >> np.uint64(11)) * 2.0**-53
 
 
 @dataclass(frozen=True)

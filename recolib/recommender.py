@@ -113,7 +113,7 @@ class Recommender(Persistent):
         shuffle
             Whether each epoch takes the rows in a new order.
         eval_data
-            A frame or an encoded set to measure after each epoch.
+            A frame, an encoded set, or what is read in parts, as in ``evaluate``, to measure after each epoch.
         metrics
             What to measure; see ``recolib.evaluation.evaluate``.
         k, eval_batch_size, eval_user_num, filter_consumed

@@ -6,7 +6,7 @@ how its rows are divided.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,29 +15,14 @@ from recolib.checks import SavedFunction, function_name
 from recolib.data.consumed import Consumed
 from recolib.data.info import DataInfo
 from recolib.data.rows import Codes
+from recolib.randomness import Uniforms
 
-Uniforms = NDArray[np.float64]
 NegativeSampler = Callable[[Codes, Codes, Uniforms], Codes]
 """Users' codes (n,), their positive items' codes (n,), uniform numbers (n, N) -> negative items' codes (n, N)."""
 Sampler = Callable[[DataInfo], NegativeSampler]
 """What makes a ``NegativeSampler`` of the data; a function of this kind can be a model's ``sampler``."""
 
 POPULARITY_POWER = 0.75
-
-
-def uniforms(seed: int, epoch: int, rows: NDArray[np.integer], n: int, purpose: Sequence[int] = ()) -> Uniforms:
-    """Numbers in [0, 1), shape (len(rows), n), each a hash of (seed, epoch, row, column) and of what they are for.
-
-    The hash is SplitMix64 over a counter (Steele et al., *Fast Splittable Pseudorandom Number Generators*, 2014).
-    """
-    key = np.random.SeedSequence([seed, epoch, *purpose]).generate_state(1, np.uint64)[0]
-    with np.errstate(over="ignore"):
-        counter = rows.astype(np.uint64)[:, None] * np.uint64(n) + np.arange(1, n + 1, dtype=np.uint64)
-        bits = counter * np.uint64(0x9E3779B97F4A7C15) + key
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    bits ^= bits >> np.uint64(31)
-    return (bits >> np.uint64(11)) * 2.0**-53
 
 
 def random(info: DataInfo) -> NegativeSampler:

@@ -92,7 +92,7 @@ def test_every_metric_is_in_the_reference() -> None:
     own = {
         name
         for name, thing in inspect.getmembers(metrics, inspect.isfunction)
-        if thing.__module__ == metrics.__name__ and {"hits", "labels", "items"} & {*inspect.signature(thing).parameters}
+        if {"hits", "labels", "items"} & {*inspect.signature(thing).parameters}
     }
     assert len(own) >= 16
     assert own <= entries(REFERENCE["evaluation"])

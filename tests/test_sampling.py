@@ -9,7 +9,8 @@ from scipy.stats import chi2
 
 from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.data.consumed import consumed_by
-from recolib.sampling import SAMPLERS, popular, random, unconsumed, uniforms
+from recolib.randomness import uniforms
+from recolib.sampling import SAMPLERS, popular, random, unconsumed
 
 N_DRAWS = 40_000
 EVERY_SAMPLER = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)

@@ -46,8 +46,9 @@ def importance(
     measure = metric_of_predictions(metric, model.task)
     check_integer("n_repeats", n_repeats, 1)
     check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
-    pairs = Measurement.of(model, data, neg_sampling, PAIRS_AT_ONCE, measure, 1, None, seed, False).pairs
-    assert pairs is not None
+    measured = Measurement.of(model, data, neg_sampling, PAIRS_AT_ONCE, measure, 1, None, seed, False).pairs
+    assert measured is not None
+    pairs = measured.whole()
     as_it_is = _measured(model, measure, pairs)
     columns = list(places(model.data_info.schema))
     permutations = [np.random.default_rng([seed, repeat]).permutation(len(pairs)) for repeat in range(n_repeats)]

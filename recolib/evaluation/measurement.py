@@ -14,18 +14,18 @@ from scipy.special import expit
 
 from recolib.checks import check_bool, check_integer
 from recolib.data.building import encode_evaluation
-from recolib.data.consumed import Consumed, consumed_by
 from recolib.data.frame import read_frame
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.order import blocks_of
-from recolib.data.rows import UNKNOWN, Rows
+from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.streaming.evaluating import stream_evaluation
+from recolib.data.streaming.scratch import scratch
 from recolib.data.streaming.sources import source_of
 from recolib.evaluation.metrics import Lengths, Metric, Metrics, as_metrics, at_lengths
-from recolib.evaluation.relevance import EvalQueries
-from recolib.exceptions import NoNegativesWarning, UnknownIdWarning, warn
-from recolib.sampling import check_num_neg, unconsumed, uniforms
+from recolib.evaluation.pairs import EvalPairs
+from recolib.evaluation.relevance import QueryBlocks
+from recolib.exceptions import UnknownIdWarning, warn
 
 PAIRS_PER_BLOCK = 8192
 """Pairs that are scored together. In other blocks, float32 sums come out otherwise in their last bits, and nearly equal
@@ -81,8 +81,9 @@ def evaluate(
     model
         A fitted model.
     data
-        A frame, or a set that ``build_evalset`` or ``build_testset`` made. It is not changed. Weights are
-        ignored: each row counts once.
+        A frame, a set that ``build_evalset`` or ``build_testset`` made, or what is read in parts, as in
+        ``DatasetFeat.build_trainset``: the path of Parquet files, a ``pyarrow.dataset.Dataset``, an iterator of frames
+        or a function that returns one. It is not changed. Weights are ignored: each row counts once.
     neg_sampling
         Whether to add negatives for metrics of predictions: for each row with a label above 0, ``model.num_neg`` items
         that its user did not consume in training, and that do not stand beside them in ``data``. Rows with label 0 stay
@@ -174,8 +175,8 @@ class Measurement:
     """
 
     metrics: list[Metric]
-    pairs: Interactions | None
-    queries: EvalQueries | None
+    pairs: EvalPairs | None
+    queries: QueryBlocks | None
     eval_batch_size: int
     lengths: Mapping[str, int]
     filter_consumed: bool
@@ -206,12 +207,12 @@ class Measurement:
         of_lists = any(metric.of_lists for metric in measured)
         of_pairs = not all(metric.of_lists for metric in measured)
         check_labels(encoded, model.task, neg_sampling, need_labels=of_pairs)
-        queries = EvalQueries.of(encoded, sample_user_num, seed) if of_lists else None
+        queries = QueryBlocks.of(encoded, sample_user_num, seed) if of_lists else None
         if queries is not None and filter_consumed:
-            queries.warn_of_consumed(encoded.data_info)
-        pairs = None
-        if of_pairs:
-            pairs = with_negatives(encoded, num_neg or _n_negatives(model), seed) if neg_sampling else encoded
+            queries.warn_of_consumed()
+        pairs = EvalPairs(encoded) if of_pairs else None
+        if of_pairs and neg_sampling:
+            pairs = EvalPairs.with_negatives(encoded, num_neg or _n_negatives(model), seed)
         by_name = {metric.name: length for metric, length in lengths.items()}
         return cls(measured, pairs, queries, eval_batch_size, by_name, filter_consumed, include_cold_items)
 
@@ -220,16 +221,15 @@ class Measurement:
         values = self._of_pairs(model) | self._of_lists(model)
         return {metric.name: values[metric.name] for metric in self.metrics}
 
-    def scores(self, model: Scorer, pairs: Interactions) -> NDArray[np.float32]:
+    def scores(self, model: Scorer, pairs: EvalPairs) -> NDArray[np.float32]:
         """Ratings, or for ranking logits, of pairs."""
         step = -(-self.eval_batch_size // PAIRS_PER_BLOCK) * PAIRS_PER_BLOCK
-        scores: list[NDArray[np.float32]] = []
-        for start in range(0, len(pairs), step):
-            users, items = pair_rows(pairs.take(np.arange(start, min(start + step, len(pairs)))))
-            for at in range(0, len(users), PAIRS_PER_BLOCK):
-                block = slice(at, at + PAIRS_PER_BLOCK)
-                scores.append(model.score_rows(users[block], items[block]))
-        return np.concatenate(scores)
+        scores = scratch(len(pairs), np.float32)
+        for some in blocks_of(len(pairs), step):
+            users, items = pair_rows(pairs.at(some))
+            for at in blocks_of(len(users), PAIRS_PER_BLOCK):
+                scores[some.start + at.start : some.start + at.stop] = model.score_rows(users[at], items[at])
+        return scores
 
     def _of_pairs(self, model: Scorer) -> dict[str, float]:
         if self.pairs is None:
@@ -241,27 +241,30 @@ class Measurement:
     def _of_lists(self, model: Scorer) -> dict[str, float]:
         if self.queries is None:
             return {}
-        info, queries = model.data_info, self.queries
-        k = max(self.lengths.values())
-        found = model.rank_items(queries.users, queries.codes, k, self.filter_consumed, self.include_cold_items)
-        items = np.zeros((len(found), k), np.int32)
-        items[:, : found.shape[1]] = found
-        hits, consumers = queries.hits(items), info.item_consumed.counts()
+        info, k = model.data_info, max(self.lengths.values())
+        lists, of_hits, relevant = list[Codes](), list[NDArray[np.bool_]](), list[NDArray[np.int64]]()
+        for queries in self.queries:
+            found = model.rank_items(queries.users, queries.codes, k, self.filter_consumed, self.include_cold_items)
+            filled = np.zeros((len(found), k), np.int32)
+            filled[:, : found.shape[1]] = found
+            lists.append(filled)
+            of_hits.append(queries.hits(filled))
+            relevant.append(queries.n_relevant)
+        items, hits, n_relevant = np.concatenate(lists), np.concatenate(of_hits), np.concatenate(relevant)
+        consumers = info.item_consumed.counts()
         values: dict[str, float] = {}
         for metric in self.metrics:
             if metric.of_lists:
                 best = slice(self.lengths[metric.name])
                 is_of_hits = metric.needs == "hits"
-                arrays = (
-                    (hits[:, best], queries.n_relevant) if is_of_hits else (items[:, best], consumers, info.n_users)
-                )
+                arrays = (hits[:, best], n_relevant) if is_of_hits else (items[:, best], consumers, info.n_users)
                 values[metric.name] = metric(*arrays)
         return values
 
 
-def measure_pairs(task: str, metric: Metric, data: Interactions, scores: NDArray[np.float32]) -> float:
+def measure_pairs(task: str, metric: Metric, data: EvalPairs | Interactions, scores: NDArray[np.float32]) -> float:
     """A metric of predictions, whose scores are there: ratings, or for ranking logits."""
-    labels = data.labels.astype(np.float64)
+    labels = data.labels if metric.is_own else data.labels.astype(np.float64)
     if metric.needs == "users":
         return metric(labels, scores, data.user_keys)
     if metric.needs == "predictions" and task == "ranking":
@@ -318,11 +321,12 @@ def check_labels(data: Interactions, task: str, neg_sampling: bool, need_labels:
         raise ValueError("task='rating' has no negatives: pass neg_sampling=False")
     if neg_sampling:
         return
-    if np.isnan(data.labels).any():
+    if any(np.isnan(data.labels[at]).any() for at in blocks_of(len(data))):
         if not need_labels:
             return
         raise ValueError("the data has no label column to measure against")
-    if task == "ranking" and not np.isin(data.labels, (0.0, 1.0)).all():
+    is_binary = (np.isin(data.labels[at], (0.0, 1.0)).all() for at in blocks_of(len(data)))
+    if task == "ranking" and not all(is_binary):
         raise ValueError(
             "task='ranking' without neg_sampling needs labels of 0 and 1: convert them, or pass neg_sampling=True"
         )
@@ -334,44 +338,5 @@ def _n_negatives(model: Model) -> int:
 
 
 def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
-    """The set with ``num_neg`` unconsumed items beside each of its positives, whose label becomes 1.
-
-    The rows of the data come first, then the negatives. Rows without labels count as positives. What unknown users
-    consumed is known from the data alone. A user who consumed every item has no negatives.
-    """
-    info = data.data_info
-    check_num_neg(num_neg, info)
-    data, keys = data.with_items_of(info), data.user_keys
-    users, items = (
-        np.where(keys >= UNKNOWN, keys, info.n_users - keys),
-        data.item_indices,
-    )  # unknown users get codes, too
-    of_training = np.repeat(np.arange(info.n_users + 1, dtype=np.int32), info.user_consumed.counts())
-    seen_users = np.concatenate([of_training, users])
-    seen_items = np.concatenate([info.user_consumed.codes, items])
-    consumed, _ = consumed_by(seen_users, seen_items, max(info.n_users, int(users.max())), info.n_items)
-    positive = data.positives
-    beside = positive[_have_negatives(users[positive], consumed, info)]
-    draw = unconsumed(info, consumed)
-    drawn = draw(users[beside], items[beside], uniforms(seed, 0, beside, num_neg))
-    both = data.take(np.concatenate([np.arange(len(data)), np.repeat(beside, num_neg)]))
-    both.item_rows[len(data) :] = data.items.at(drawn, data.times[beside]).reshape(-1)
-    both.labels[:] = 0.0
-    both.labels[positive] = 1.0
-    return both
-
-
-def _have_negatives(users: NDArray[np.int32], consumed: Consumed, info: DataInfo) -> NDArray[np.bool_]:
-    """Which users have an item that they did not consume, (n,); of the others there is a warning."""
-    is_trained = np.zeros(info.n_items + 1, bool)
-    is_trained[info.trained_items] = True
-    upto = np.append(0, np.cumsum(is_trained[consumed.codes]))
-    n_consumed = upto[consumed.starts[1:]] - upto[consumed.starts[:-1]]
-    has = n_consumed[users] < len(info.trained_items)
-    if not has.all():
-        warn(
-            f"{int((~has).sum())} of {len(has)} rows get no negatives: their {len(np.unique(users[~has]))} users "
-            "consumed every item",
-            NoNegativesWarning,
-        )
-    return has
+    """The set with ``num_neg`` unconsumed items beside each of its positives; see ``EvalPairs.with_negatives``."""
+    return EvalPairs.with_negatives(data, num_neg, seed).whole()

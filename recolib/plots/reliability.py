@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.checks import check_integer
-from recolib.data.interactions import Interactions
 from recolib.evaluation.measurement import Measurement, Model
+from recolib.evaluation.pairs import EvalPairs
 from recolib.plots.canvas import BLACK, BLUE, GREY, new_axes, require_pyplot
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def calibration(
     if ax is None:
         require_pyplot()
     measurement = Measurement.of(model, data, neg_sampling, 8192, None, 10, None, seed, True)
-    pairs = cast("Interactions", measurement.pairs)
+    pairs = cast("EvalPairs", measurement.pairs)
     scores, labels = measurement.scores(model, pairs).astype(float), pairs.labels.astype(float)
     rating = model.task == "rating"
     predicted = scores if rating else torch.from_numpy(scores).sigmoid().numpy()

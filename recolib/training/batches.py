@@ -15,8 +15,8 @@ from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Past, Rows
 from recolib.nn.network import Network
 from recolib.process_group import ProcessGroup
-from recolib.randomness import OwnRows
-from recolib.sampling import NegativeSampler, uniforms
+from recolib.randomness import OwnRows, uniforms
+from recolib.sampling import NegativeSampler
 from recolib.training.losses import Loss
 from recolib.training.order import Bounds, Order, Window, together
 from recolib.training.pasts import EventPasts

@@ -23,7 +23,7 @@ from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Past, Rows
 from recolib.nn.network import Network
 from recolib.process_group import ProcessGroup
-from recolib.sampling import uniforms
+from recolib.randomness import uniforms
 from recolib.training.batches import DROPPING_IDS, Part, own_rows, weights_of
 from recolib.training.catalogue_losses import CatalogueLoss, Implicit, Positives, softmax, softmax_of_vectors
 from recolib.training.order import Order

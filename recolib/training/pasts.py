@@ -12,7 +12,7 @@ from torch import Tensor
 from recolib.data.interactions import Interactions
 from recolib.data.log import ConsumedLog
 from recolib.data.rows import Past
-from recolib.sampling import uniforms
+from recolib.randomness import uniforms
 
 CUTTING, SHUFFLING = (6,), (7,)
 """Set what is drawn for cuts, and the order of a log without times, apart from other draws."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions, equal_weights
 from recolib.data.rows import AVERAGE, UNKNOWN, Rows
-from recolib.sampling import uniforms
+from recolib.randomness import uniforms
 
 REPLAYING = (4,)
 """Sets what is replayed apart from other draws."""

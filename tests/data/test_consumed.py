@@ -15,7 +15,8 @@ from recolib.data.forgetting import without
 from recolib.defaults import hold_out
 from recolib.evaluation import evaluate
 from recolib.evaluation.measurement import with_negatives
-from recolib.sampling import popular, uniforms
+from recolib.randomness import uniforms
+from recolib.sampling import popular
 
 SHOWN = pd.DataFrame(
     {

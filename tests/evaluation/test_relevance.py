@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions
 from recolib.data.rows import AVERAGE
-from recolib.evaluation.relevance import EvalQueries
+from recolib.evaluation.relevance import EvalQueries, QueryBlocks
 
 KNOWN_USERS, KNOWN_ITEMS = range(1, 5), range(1, 7)
 Request = tuple[int, int, tuple[bool, ...]]
@@ -31,6 +31,12 @@ EVENTS = st.lists(
     min_size=1,
     max_size=30,
 )  # users above 4 and items above 6 were never seen
+
+
+def queries_of(data: Interactions, *sample: int) -> EvalQueries:
+    """All queries of a small set together."""
+    (queries,) = QueryBlocks.of(data, *sample)
+    return queries
 
 
 def encoded(events: list[Any], info: DataInfo = INFO) -> Interactions:
@@ -59,7 +65,7 @@ def measured(requests: EvalQueries, items: list[int]) -> list[Request]:
 @given(EVENTS, st.permutations([*KNOWN_ITEMS, 0, 0]))
 def test_requests_are_a_loop_over_positive_rows(events: list[Any], items: list[int]) -> None:
     assume(any(label > 0 for _, _, label, _ in events))
-    assert measured(EvalQueries.of(encoded(events)), items) == by_hand(events, items)
+    assert measured(queries_of(encoded(events)), items) == by_hand(events, items)
 
 
 def test_requests_by_hand() -> None:
@@ -69,7 +75,7 @@ def test_requests_by_hand() -> None:
         (2, 5, 0, 1),  # nothing
         (77, 1, 1, 1), (66, 1, 1, 1), (66, 6, 1, 1),  # two strangers
     ]  # fmt: skip
-    requests = EvalQueries.of(encoded(events))
+    requests = queries_of(encoded(events))
     assert measured(requests, [2, 1, 3, 6]) == [
         (0, 1, (False, True, False, False)),
         (0, 2, (False, True, False, True)),
@@ -79,7 +85,7 @@ def test_requests_by_hand() -> None:
 
 
 def test_a_request_is_the_row_of_its_user_with_its_context() -> None:
-    requests = EvalQueries.of(encoded([(3, 1, 1, 2), (3, 1, 1, 1), (99, 1, 1, 3), (2, 1, 1, 1)]))
+    requests = queries_of(encoded([(3, 1, 1, 2), (3, 1, 1, 1), (99, 1, 1, 3), (2, 1, 1, 1)]))
     assert sorted(requests.users.codes.tolist()) == [[AVERAGE, 3], [2, 1], [3, 1], [3, 2]]
     assert requests.users.codes[:, 0].tolist() == [code or AVERAGE for code in requests.codes.tolist()]
 
@@ -87,7 +93,7 @@ def test_a_request_is_the_row_of_its_user_with_its_context() -> None:
 def test_items_never_seen_are_no_hit_of_the_next_request() -> None:
     """Their numbers stand behind those of the catalogue, and must not run over."""
     unseen = [(1, 100 + i, 1, 1) for i in range(50)]
-    requests = EvalQueries.of(encoded([*unseen, (2, 6, 1, 1), (3, 1, 1, 1), (4, 105, 1, 1), (9, 149, 1, 1)]))
+    requests = queries_of(encoded([*unseen, (2, 6, 1, 1), (3, 1, 1, 1), (4, 105, 1, 1), (9, 149, 1, 1)]))
     none = (False,) * 6
     assert measured(requests, [*KNOWN_ITEMS]) == [
         (0, 1, none),
@@ -99,7 +105,7 @@ def test_items_never_seen_are_no_hit_of_the_next_request() -> None:
 
 
 def test_no_item_is_no_hit() -> None:
-    requests = EvalQueries.of(encoded([(1, 1, 1, 1), (2, 99, 1, 1)]))
+    requests = queries_of(encoded([(1, 1, 1, 1), (2, 99, 1, 1)]))
     assert not requests.hits(np.zeros((2, 3), np.int32)).any()
 
 
@@ -108,19 +114,19 @@ def test_a_sample_of_users_keeps_all_that_they_ask(events: list[Any], n_users: i
     positive = [event for event in events if event[2] > 0]
     assume(positive)
     everyone = {event[0] for event in positive}
-    some = EvalQueries.of(encoded(events), n_users, seed)
+    some = queries_of(encoded(events), n_users, seed)
     items = [*KNOWN_ITEMS]
     chosen = set(some.codes.tolist()) - {0}
     n_strangers = min(n_users, len(everyone)) - len(chosen)
     assert 0 <= n_strangers <= len(everyone - set(KNOWN_USERS))
     known = [request for request in measured(some, items) if request[0]]
     assert known == by_hand([event for event in positive if event[0] in chosen], items)
-    assert measured(EvalQueries.of(encoded(events), n_users, seed), items) == measured(some, items)
+    assert measured(queries_of(encoded(events), n_users, seed), items) == measured(some, items)
 
 
 def test_without_a_positive_row_there_is_nothing_to_ask() -> None:
     with pytest.raises(ValueError, match="metrics of lists need rows with a label above 0, and the data has none"):
-        EvalQueries.of(encoded([(1, 1, 0, 1)]))
+        queries_of(encoded([(1, 1, 0, 1)]))
 
 
 def test_a_large_catalogue_does_not_overflow() -> None:
@@ -128,7 +134,7 @@ def test_a_large_catalogue_does_not_overflow() -> None:
     n = 70_000
     frame = pd.DataFrame({"user": np.arange(n), "item": np.arange(n), "label": 1})
     data, _ = DatasetPure.build_trainset(frame)
-    requests = EvalQueries.of(data)
+    requests = queries_of(data)
     assert requests.hits(data.item_indices[:, None]).all()
     assert not requests.hits(np.roll(data.item_indices, 1)[:, None]).any()
     assert (requests.n_relevant == 1).all()

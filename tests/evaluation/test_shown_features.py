@@ -13,7 +13,7 @@ from recolib.algorithms import FM
 from recolib.data import DatasetFeat, Interactions
 from recolib.evaluation import Metric, evaluate
 from recolib.evaluation.measurement import with_negatives
-from recolib.evaluation.relevance import EvalQueries
+from recolib.evaluation.relevance import QueryBlocks
 from recolib.exceptions import UnseenValueWarning
 
 COLUMNS: dict[str, Any] = {
@@ -124,7 +124,7 @@ def test_the_figure_shows_whether_features_that_change_are_used(model: FM) -> No
 def test_lists_are_made_for_each_mood_that_a_user_was_in(model: FM) -> None:
     frame = TEST.assign(hour=1, age=TEST["user"] + 20.0)
     data = DatasetFeat.build_evalset(frame, data_info=model.data_info)
-    assert len(EvalQueries.of(data).codes) == len(frame.drop_duplicates(["user", "mood"]))
+    assert len(next(iter(QueryBlocks.of(data))).codes) == len(frame.drop_duplicates(["user", "mood"]))
     total = 0.0
     for (user, mood), rows in frame.groupby(["user", "mood"]):
         best = model.recommend_user(user, 1, {"mood": mood}, context={"hour": 1}, filter_consumed=False)[user]
@@ -139,7 +139,7 @@ def test_lists_of_unknown_users_are_made_for_each_of_their_features(model: FM) -
     frame = TEST.head(6).assign(user=[900, 900, 900, 901, 901, 902], hour=0, age=30.0)
     frame["mood"] = ["calm", "calm", "wild", "calm", None, "wild"]
     data = DatasetFeat.build_evalset(frame, data_info=model.data_info)
-    assert len(EvalQueries.of(data).codes) == 5
+    assert len(next(iter(QueryBlocks.of(data))).codes) == 5
     assert len(set(data.user_keys.tolist())) == 3
 
 

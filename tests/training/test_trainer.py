@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 from recolib.algorithms import FM, DeepFM
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.evaluation.measurement import Measurement
-from recolib.sampling import SAMPLERS, uniforms
+from recolib.randomness import uniforms
+from recolib.sampling import SAMPLERS
 from recolib.training import batches as examples_module
 from recolib.training.batches import Examples
 from recolib.training.losses import RANKING_LOSSES, cross_entropy, squared

@@ -6,15 +6,17 @@ import math
 import os
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recolib.data.order import blocks_of
+from recolib.files import naming_file
 
 BYTES_AT_ONCE = 2**24
 """Bytes of a file that are checked together."""
@@ -38,7 +40,7 @@ class ArrayWriter:
     """Writes the rows of an array to a file, as they come. Closing brings them to the disk."""
 
     def __init__(self, file: Path, dtype: str, width: tuple[int, ...]) -> None:
-        self._stream: BinaryIO = file.open("wb")
+        self._file, self._stream = file, cast("BinaryIO", file.open("wb"))
         self._dtype, self._width, self._n, self._crc = np.dtype(dtype), width, 0, 0
 
     def write(self, rows: NDArray[Any]) -> None:
@@ -48,18 +50,20 @@ class ArrayWriter:
         content = rows.reshape(-1).view(np.uint8).data
         self._crc = zlib.crc32(content, self._crc)
         self._n += len(rows)
-        self._stream.write(content)
+        with naming_file(self._file):
+            self._stream.write(content)
 
     def close(self) -> Entry:
         """The array's entry; all of it is on the disk then."""
-        with self._stream as stream:
+        with naming_file(self._file), self._stream as stream:
             stream.flush()
             os.fsync(stream.fileno())
         return Entry(self._dtype.str, (self._n, *self._width), self._crc)
 
     def abandon(self) -> None:
         """Close the file as it is."""
-        self._stream.close()
+        with suppress(OSError):  # a full disk has no room for what is left to write
+            self._stream.close()
 
 
 @dataclass(frozen=True)
@@ -134,11 +138,14 @@ class Writing:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close all files."""
-        for name, writer in self._writers.items():
+        entries = dict[str, Entry]()
+        try:
             if kind is None:
-                self._files.entries[name] = writer.close()
-            else:
+                entries = {name: writer.close() for name, writer in self._writers.items()}
+        finally:
+            for writer in self._writers.values():
                 writer.abandon()
+        self._files.entries.update(entries)
 
     def write(self, **rows: NDArray[Any]) -> None:
         """Write rows of some of the arrays behind those before."""

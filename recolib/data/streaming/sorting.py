@@ -47,7 +47,7 @@ def sort_log(files: ArrayFiles, n_users: int, n_items: int, counting: Counting, 
     columns = {"log_items": "<i4", "log_times": time_type, "user_consumed": "<i4", "liked": "|b1"}
     n_pairs = np.zeros(n_users + 1, np.int64)
     with files.writing({name: (dtype, ()) for name, dtype in columns.items()}) as writing:
-        for low, high in _ranges(sizes):
+        for low, high in ranges(sizes, EVENTS_AT_ONCE):
             users, items, labels, *times = _within(files, names, low, high)
             liked = labels > 0
             if counting == "positive":
@@ -72,7 +72,7 @@ def _sort_pairs(files: ArrayFiles, by_user: Starts, n_items: int) -> Starts:
     for _, (items,) in files.blocks("user_consumed"):
         sizes += np.bincount(items, minlength=len(sizes))
     with files.writing({"item_consumed": ("<i4", ())}) as writing:
-        for low, high in _ranges(sizes):
+        for low, high in ranges(sizes, EVENTS_AT_ONCE):
             users, items = list[NDArray[np.int32]](), list[NDArray[np.int32]]()
             for at, (block,) in files.blocks("user_consumed"):
                 some = _in_range(block, low, high)
@@ -83,12 +83,12 @@ def _sort_pairs(files: ArrayFiles, by_user: Starts, n_items: int) -> Starts:
     return np.append(0, np.cumsum(sizes))
 
 
-def _ranges(sizes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+def ranges(sizes: NDArray[np.int64], at_once: int) -> Iterator[tuple[int, int]]:
     """Ranges of codes that together have at most so many events, or a single one that has more."""
     ends, low = np.cumsum(sizes), 0
     while low < len(sizes):
         before = int(ends[low - 1]) if low else 0
-        high = max(low + 1, int(np.searchsorted(ends, before + EVENTS_AT_ONCE, "right")))
+        high = max(low + 1, int(np.searchsorted(ends, before + at_once, "right")))
         yield low, high
         low = high
 
