@@ -16,6 +16,7 @@ from recolib.data.split import (
     split_by_ratio,
     split_by_ratio_chrono,
 )
+from recolib.data.streaming.splitting import split_in_parts
 from recolib.data.vocab import Vocab
 
 TransformedSet = Interactions
@@ -41,6 +42,7 @@ __all__ = [
     "split_by_num_chrono",
     "split_by_ratio",
     "split_by_ratio_chrono",
+    "split_in_parts",
     "split_multi_value",
     "write_libfm",
 ]

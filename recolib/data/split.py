@@ -7,7 +7,6 @@ No function loops over users: rows are sorted by user and their rank is compared
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from recolib.data.split_rows import (
     check_flags,
     cut_at_ratios,
     cut_last,
+    later_starts,
     read_ratios,
     refuse_all_rows,
     split_users,
@@ -87,12 +87,7 @@ def random_split(
     log = Log.read(data, unknown)
     rows = np.arange(len(log.frame), dtype=np.int32)
     rows = np.random.default_rng(seed).permutation(rows) if shuffle else rows
-    n_left, starts = len(rows), list[int]()
-    while len(ratios) > 1:
-        n_left -= math.ceil(ratios.pop() * n_left)
-        starts.insert(0, n_left)
-        ratios = [ratio / math.fsum(ratios) for ratio in ratios]
-    return take_parts(log, np.split(rows, starts), unknown)
+    return take_parts(log, np.split(rows, later_starts(len(rows), ratios)), unknown)
 
 
 def split_by_ratio(
@@ -228,7 +223,7 @@ def split_by_num(
     cut = cut_last(test_size)
     unknown = UnknownIds.read(filter_unknown, pad_unknown, pad_val)
     log = Log.read(data, unknown)
-    refuse_all_rows(test_size, log)
+    refuse_all_rows(test_size, len(log.frame))
     return split_users(log, cut, order, shuffle, unknown, seed)
 
 
@@ -335,5 +330,5 @@ def split_by_num_chrono(
     check_flags(seed, ("order", order), ("shuffle", shuffle))
     cut = cut_last(test_size)
     log = Log.read(data, UnknownIds(), by_time=True)
-    refuse_all_rows(test_size, log)
+    refuse_all_rows(test_size, len(log.frame))
     return split_users(log, cut, True, shuffle, UnknownIds(), seed)

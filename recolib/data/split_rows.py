@@ -94,10 +94,10 @@ def _rank_values(values: Values) -> Codes:
     return ranks
 
 
-def refuse_all_rows(test_size: int, log: Log) -> None:
-    """Raise if a later part would take every row."""
-    if test_size >= len(log.frame):
-        raise ValueError(f"test_size must be below the number of rows, {len(log.frame)}, got {test_size}")
+def refuse_all_rows(test_size: int, n: int) -> None:
+    """Raise if a later part would take every row of n."""
+    if test_size >= n:
+        raise ValueError(f"test_size must be below the number of rows, {n}, got {test_size}")
 
 
 def _refuse_pad(frame: Frame, name: str, pad: object) -> None:
@@ -162,12 +162,17 @@ def split_users(log: Log, cut: Cut, order: bool, shuffle: bool, unknown: Unknown
     """The frames that cuts within each user's rows give."""
     rng = np.random.default_rng(seed)
     counts = np.bincount(log.users, minlength=log.n_users)
+    part, n_parts = parts_of_users(counts, cut), 1 + len(cut(counts))
+    rows = _rows_by_user(log, order, rng)
+    parts = [rows[part == p] for p in range(n_parts)]
+    return take_parts(log, [rng.permutation(part) for part in parts] if shuffle else parts, unknown)
+
+
+def parts_of_users(counts: Counts, cut: Cut) -> NDArray[np.int16]:
+    """The part of each row, of rows that stand user by user, which have so many each."""
     cuts = [np.where(counts <= RARE, counts, ranks) for ranks in cut(counts)]
     sizes = np.diff([np.zeros_like(counts), *cuts, counts], axis=0)  # of each part, of each user
-    part = np.repeat(np.tile(np.arange(len(sizes), dtype=np.int16), log.n_users), sizes.T.ravel())
-    rows = _rows_by_user(log, order, rng)
-    parts = [rows[part == p] for p in range(len(sizes))]
-    return take_parts(log, [rng.permutation(part) for part in parts] if shuffle else parts, unknown)
+    return np.repeat(np.tile(np.arange(len(sizes), dtype=np.int16), len(counts)), sizes.T.ravel())
 
 
 def _rows_by_user(log: Log, order: bool, rng: np.random.Generator) -> RowNumbers:
@@ -183,8 +188,7 @@ def _rows_by_user(log: Log, order: bool, rng: np.random.Generator) -> RowNumbers
 def take_parts(log: Log, parts: Sequence[RowNumbers], unknown: UnknownIds) -> list[Any]:
     """The frames of the given rows, the later ones without users and items that are not in the first."""
     first, *later = parts
-    if not len(first):
-        raise ValueError(f"no row of {len(log.frame)} is left for the first part: give it a larger share")
+    refuse_empty(len(first), len(log.frame))
     is_first = np.zeros(len(log.frame), bool)
     is_first[first] = True
     known_users, known_items = np.zeros(log.n_users, bool), np.zeros(log.n_items, bool)
@@ -204,17 +208,36 @@ def take_parts(log: Log, parts: Sequence[RowNumbers], unknown: UnknownIds) -> li
     return [frame.to_native() for frame in frames]
 
 
+def refuse_empty(n_first: int, n: int) -> None:
+    """Raise if the first part has none of n rows."""
+    if not n_first:
+        raise ValueError(f"no row of {n} is left for the first part: give it a larger share")
+
+
+def later_starts(n: int, ratios: Sequence[float]) -> list[int]:
+    """Where the later of several stretches of n rows begin, each of which has its share, rounded up."""
+    ratios, starts = list(ratios), list[int]()
+    while len(ratios) > 1:
+        n -= math.ceil(ratios.pop() * n)
+        starts.insert(0, n)
+        ratios = [ratio / math.fsum(ratios) for ratio in ratios]
+    return starts
+
+
 def _warn_of_left_out(
     rows: RowNumbers, log: Log, known_users: NDArray[np.bool_], known_items: NDArray[np.bool_]
 ) -> None:
     """Warn of the rows of later parts whose user or item is unknown, with the counts."""
     no_user, no_item = ~known_users[log.users[rows]], ~known_items[log.items[rows]]
-    n_left_out = int((no_user | no_item).sum())
+    tell_of_left_out(int((no_user | no_item).sum()), len(rows), int(no_user.sum()), int(no_item.sum()))
+
+
+def tell_of_left_out(n_left_out: int, n: int, n_no_user: int, n_no_item: int) -> None:
+    """Warn of rows of later parts that are left out."""
     if n_left_out:
         warn(
-            f"{n_left_out} of {len(rows)} rows are left out of the later parts: {int(no_user.sum())} have a user and "
-            f"{int(no_item.sum())} an item that is not in the first part; filter_unknown=False, where a split has it, "
-            "keeps them",
+            f"{n_left_out} of {n} rows are left out of the later parts: {n_no_user} have a user and {n_no_item} an "
+            "item that is not in the first part; filter_unknown=False, where a split has it, keeps them",
             LeftOutRowsWarning,
         )
 

@@ -6,16 +6,18 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any, Protocol, cast
 
 import narwhals as nw
 import numpy as np
+from numpy.typing import NDArray
 
 from recolib.data.arrow import ArrowStream
 from recolib.data.frame import Frame, read_part
+from recolib.data.order import blocks_of
 from recolib.files import local_path
 
 OPTIONAL = "label", "time"
@@ -87,6 +89,8 @@ def source_of(data: object, argument: str = "train_data") -> Source | None:
     ValueError
         If a folder has no Parquet files, or an iterator gives no frames.
     """
+    if isinstance(data, SplitPart):
+        return replace(data, argument=argument)
     if isinstance(data, str | os.PathLike):
         return _open_parquet(data, argument)
     if "pyarrow.dataset" in sys.modules and isinstance(data, sys.modules["pyarrow.dataset"].Dataset):
@@ -235,6 +239,63 @@ class FrameSource:
             frame = read_part(one, name)
             _check_columns(name, frame.columns, columns, self.columns)
             yield Part(name, _key_of(frame.select(columns)), len(frame), frame.select)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SplitPart:
+    """Some rows of what can be read in parts again and again; see ``split_in_parts``.
+
+    Attributes
+    ----------
+    data
+        What has the rows.
+    number
+        Which part of the split this is.
+    part_of_row
+        The number of each row's part, shape (N,); −1 for those that are in none.
+    keys
+        What tells the parts of files from what they may become.
+    columns, root
+        As of the data.
+    argument
+        What messages call it.
+    """
+
+    data: object
+    number: int
+    part_of_row: NDArray[np.int8]
+    keys: Sequence[str]
+    columns: list[str]
+    root: Path | None
+    argument: str = "data"
+
+    def __repr__(self) -> str:
+        """How many rows it has."""
+        return f"{type(self).__name__}({self.n_rows} of {len(self.part_of_row)} rows)"
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows it has."""
+        return sum(np.count_nonzero(self.part_of_row[at] == self.number) for at in blocks_of(len(self.part_of_row)))
+
+    def parts(self, columns: Sequence[str]) -> Iterator[Part]:
+        """The own rows of each part of the data."""
+        source, n = cast("Source", source_of(self.data, self.argument)), 0
+        keys = iter(self.keys)
+        for part in source.parts(columns):
+            is_own = self.part_of_row[n : n + part.n_rows] == self.number
+            n += part.n_rows
+            if len(is_own) < part.n_rows or (not isinstance(source, FrameSource) and part.key != next(keys, "")):
+                raise ValueError(f"{part.name} is not what it was when the data was split: split it again")
+            rows = np.flatnonzero(is_own)
+            key = f"{part.key} {hashlib.sha256(np.packbits(is_own).tobytes()).hexdigest()[:16]}"
+            yield Part(part.name, key, len(rows), _some(part, rows))
+        if n < len(self.part_of_row):
+            raise ValueError(f"{self.argument} has {n} rows, and had {len(self.part_of_row)} when it was split")
+
+
+def _some(part: Part, rows: NDArray[np.int64]) -> Callable[[Sequence[str]], Frame]:
+    return lambda columns: part.read(columns)[rows]
 
 
 def _key_of(frame: Frame) -> str:

@@ -117,6 +117,8 @@ class Spool:
         Whether all labels are 0 or 1.
     time_type
         The type of all times together.
+    time_form
+        What they are, as ``read_moments`` has it.
     """
 
     wanted: Wanted
@@ -126,6 +128,7 @@ class Spool:
     seen: Mapping[str, Seen]
     is_binary: bool
     time_type: str
+    time_form: str
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -165,7 +168,7 @@ class SameTypes:
     """Whether the columns of all parts hold the same."""
 
     def __init__(self) -> None:
-        self._families, self._form = dict[str, str](), ""
+        self._families, self.form = dict[str, str](), ""
 
     def check(self, part: str, families: Mapping[str, str], form: str) -> None:
         """Raise if a column holds something else in this part than before.
@@ -185,10 +188,10 @@ class SameTypes:
                 raise ValueError(
                     f"column {column!r} holds {family} in {part} and {before} in the parts before: make it one type"
                 )
-        self._form = self._form or form
-        if form != self._form:
+        self.form = self.form or form
+        if form != self.form:
             raise ValueError(
-                f"column 'time' holds {form} in {part} and {self._form} in the parts before: give all parts times of "
+                f"column 'time' holds {form} in {part} and {self.form} in the parts before: give all parts times of "
                 "one kind, such as numbers"
             )
 
@@ -219,8 +222,11 @@ def spool(source: Source, wanted: Wanted, folder: Path) -> Spool:
         if not part.n_rows:
             continue
         file = folder / f"part-{number:06d}.safetensors"
-        header, arrays = _from_before(file, part) if file.is_file() else _spooled(part, wanted, file)
+        is_there = file.is_file()
+        header, arrays = _from_before(file, part) if is_there else _spooled(part, wanted)
         same.check(part.name, header["families"], header["form"])
+        if not is_there:  # of a part that fits the others: one that is mended has a key of its own
+            write_file(file, KIND, header, arrays)
         for name, total in totals.items():
             total.add(_unpacked(_place(wanted, name), arrays))
         is_binary = is_binary and bool(np.isin(arrays["labels"], (0.0, 1.0)).all())
@@ -233,7 +239,7 @@ def spool(source: Source, wanted: Wanted, folder: Path) -> Spool:
     starts = np.append(0, np.cumsum(sizes, dtype=np.int64))
     time_type = np.result_type(*types).str if types else np.dtype(np.int64).str
     seen = {name: _seen(name, total, wanted, files) for name, total in totals.items()}
-    return Spool(wanted, files, keys, starts, seen, is_binary, time_type)
+    return Spool(wanted, files, keys, starts, seen, is_binary, time_type, same.form)
 
 
 def _seen(name: str, total: _FieldTotals, wanted: Wanted, files: Sequence[Path]) -> Seen:
@@ -266,14 +272,12 @@ def _from_before(file: Path, part: Part) -> tuple[dict[str, Any], dict[str, NDAr
     return header, arrays
 
 
-def _spooled(part: Part, wanted: Wanted, file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def _spooled(part: Part, wanted: Wanted) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     frame = part.read(wanted.columns)
     with naming(part):
         require(len(frame) == part.n_rows, f"it has {part.n_rows} rows")
         form, arrays = _arrays_of(frame, wanted)
-    header = {"key": part.key, "families": families_of(frame, wanted.columns), "form": form}
-    write_file(file, KIND, header, arrays)
-    return header, arrays
+    return {"key": part.key, "families": families_of(frame, wanted.columns), "form": form}, arrays
 
 
 def _arrays_of(frame: Frame, wanted: Wanted) -> tuple[str, dict[str, NDArray[Any]]]:
