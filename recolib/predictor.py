@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.rows import Codes, Rows
 from recolib.evaluation.importance import importance
 from recolib.evaluation.metrics import OneMetric
-from recolib.exceptions import NotFittedError, RatingsAsListsWarning, warn
+from recolib.exceptions import NotFittedError, RatingsAsListsWarning, telling_once, warn
 from recolib.inference.cold_start import COLD_STARTS, SCORED_COLD_STARTS
 from recolib.inference.engine import Engine, Predictions, Retriever
 from recolib.inference.explaining import explanation, with_history
@@ -26,6 +27,7 @@ from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_sin
 from recolib.inference.recommend import columns_shown, each_of, recommend, recommend_blocks, table_of, warn_of_short
 from recolib.inference.request import Request, Where
 from recolib.inference.toplists import TopLists
+from recolib.inference.users_in_parts import UsersInParts, batches, users_in_parts
 from recolib.inference.vectors import as_array
 from recolib.nn import NetworkSide, Precision
 from recolib.settings import Settings
@@ -355,7 +357,7 @@ class Predictor(Settings):
     def recommend_to(
         self,
         path: str | os.PathLike[str],
-        users: Ids | None = None,
+        users: Ids | UsersInParts | None = None,
         n_rec: int = 10,
         *,
         user_feats: Feats | None = None,
@@ -386,7 +388,11 @@ class Predictor(Settings):
         ----------
         path
             The file; its folder is made if there is none.
-        users, n_rec, user_feats, cold_start, inner_id, filter_consumed, random_rec, history, seq, context
+        users
+            As in ``recommend``; or what has a column ``user`` and is read in parts, so that not all users are in memory
+            either: a ``pathlib.Path`` of Parquet files, a ``pyarrow.dataset.Dataset``, an iterator of frames or a
+            function that returns one. A user who stands there several times has one list.
+        n_rec, user_feats, cold_start, inner_id, filter_consumed, random_rec, history, seq, context
             As in ``recommend``.
         candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever, columns, verbose
             As in ``recommend``.
@@ -423,13 +429,21 @@ class Predictor(Settings):
         engine = self.engine
         request, shown = Request.of(locals()), columns_shown(engine, columns)
         self._warn_of_ratings()
-        asked = request.known_users(engine) if users is None else users
-        batch = request.resolve(engine, asked, self._generator, once=True)
-        vocab = engine.data_info.vocabs["item"]
-        schema = schema_of(batch.ids, np.arange(1, len(vocab) + 1) if inner_id else vocab.values, shown)
-        blocks = recommend_blocks(engine, request, batch, self, verbose)
-        tables = (table_of(engine, batch.ids[block], some, inner_id, shown) for block, some in blocks)
-        return write_parquet(path, tables, schema)
+        source, asked = users_in_parts(users)
+        if source is None:
+            asked = request.known_users(engine) if asked is None else asked
+            parts = iter([request.resolve(engine, asked, self._generator, once=True)])
+        else:
+            parts = batches(engine, request, source, self._generator)
+        with telling_once():
+            first, vocab = next(parts), engine.data_info.vocabs["item"]
+            schema = schema_of(first.ids, np.arange(1, len(vocab) + 1) if inner_id else vocab.values, shown)
+            tables = (
+                table_of(engine, batch.ids[block], some, inner_id, shown)
+                for batch in chain([first], parts)
+                for block, some in recommend_blocks(engine, request, batch, self, verbose)
+            )
+            return write_parquet(path, tables, schema)
 
     def item_vectors(self) -> Predictions:
         """Vectors of all items whose inner products with those of users order the items as the model does, or nearly.

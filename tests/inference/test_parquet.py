@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from worlds import KINDS, assert_same_list, make_world
 
 from recolib import NotFittedError, UnknownIdWarning
 from recolib.algorithms import FM
-from recolib.data import DatasetFeat, DatasetPure
+from recolib.data import DatasetFeat, DatasetPure, split_in_parts
 from recolib.inference import parquet as streaming
 from recolib.inference import recommend as lister
 from recolib.recommender import Recommender
@@ -285,3 +286,45 @@ def test_columns_show_what_is_true_now(tmp_path: Path) -> None:
         tmp_path / "a", n_rec=21, filter_consumed=False, include_cold_items=True, columns=["genre1"], verbose=0
     )
     assert pd.read_parquet(file)["genre1"].isna().sum() == (table["item"] == "new").sum() > 0
+
+
+def in_parts(tmp_path: Path, users: list[Any]) -> list[Any]:
+    """The same users in each form that is read in parts, some of them twice."""
+    frames = [pd.DataFrame({"user": users[at : at + 3], "item": 1}) for at in range(0, len(users), 2)]
+    folder = tmp_path / "users"
+    folder.mkdir()
+    for number, frame in enumerate(frames):
+        frame.to_parquet(folder / f"{number}.parquet")
+    dataset = pytest.importorskip("pyarrow.dataset").dataset(folder)
+    return [folder, dataset, iter(frames), lambda: iter(frames), split_in_parts(folder, "random", 1e-9)[0]]
+
+
+@pytest.mark.usefixtures("few_at_once")
+@pytest.mark.parametrize("ask", [{}, {"inner_id": True}, {"history": {100: ["i1"]}, "cold_start": "features"}])
+def test_users_may_be_read_in_parts(model: Recommender, ask: dict[str, Any], tmp_path: Path) -> None:
+    known = model.data_info.vocabs["user"].values.tolist()
+    users = [*range(1, 8)] if ask.get("inner_id") else [-5, known[3], known[0], -7, *known[:9]]
+    with pytest.warns(UnknownIdWarning) if -5 in users else nullcontext():
+        expected = model.recommend(list(dict.fromkeys(users)), n_rec=3, verbose=0, **ask)
+    for number, source in enumerate(in_parts(tmp_path, users)):
+        with pytest.warns(UnknownIdWarning, match="1 unknown users") if -5 in users else nullcontext():
+            file = model.recommend_to(tmp_path / f"{number}.parquet", source, n_rec=3, verbose=0, **ask)
+        found = pd.read_parquet(file)
+        pd.testing.assert_frame_equal(found.drop(columns="score"), expected.drop(columns="score"), check_dtype=False)
+        np.testing.assert_allclose(found["score"], expected["score"], rtol=1e-5)
+
+
+def test_bad_parts_of_users_are_refused(model: Recommender, tmp_path: Path) -> None:
+    file = tmp_path / "lists.parquet"
+    for frames, message in (
+        ([pd.DataFrame({"id": [1]})], r"columns \['user'\] are not in users: \['id'\]"),
+        ([pd.DataFrame({"user": [1]}), pd.DataFrame({"user": ["a"]})], "'user' holds text in frame 1 of users"),
+        ([pd.DataFrame({"user": [1]}), pd.DataFrame({"user": [1.5]})], "frame 1 of users: "),
+        ([pd.DataFrame({"user": []})], "users has no rows"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.recommend_to(file, iter(frames), verbose=0)
+    with pytest.raises(FileNotFoundError, match="users="):
+        model.recommend_to(file, tmp_path / "nothing", verbose=0)
+    assert not file.exists()
+    assert len(pd.read_parquet(model.recommend_to(file, iter([100, 100]), n_rec=2, verbose=0))) == 2  # ids, as before

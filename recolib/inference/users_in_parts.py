@@ -1,0 +1,81 @@
+"""Users who are read part by part, such as those of Parquet files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import torch
+
+from recolib.data.arrow import ArrowStream
+from recolib.data.frame import factorize, read_column, read_frame
+from recolib.data.rows import UNKNOWN
+from recolib.data.streaming.sources import Source, SplitPart, families_of, source_of
+from recolib.data.streaming.spooling import SameTypes, naming
+from recolib.inference.engine import Engine, UserBatch
+from recolib.inference.histories import Histories
+from recolib.inference.queries import Id, Ids, read_once
+from recolib.inference.request import Request
+
+UsersInParts = os.PathLike[str] | SplitPart | Iterator[object] | Callable[[], Iterator[object]]
+"""What has a column of users: Parquet files, frames, or a part of a split."""
+
+
+def users_in_parts(users: Ids | UsersInParts | None) -> tuple[Source | None, Ids | None]:
+    """What reads an argument part by part, or its ids; text is an id, and no path."""
+    if isinstance(users, Iterator):
+        first = next(users, None)
+        whole = chain([] if first is None else [first], users)
+        if first is None or isinstance(first, str | int | float | np.integer | np.floating):
+            return None, cast("list[Id]", list(whole))
+        return source_of(whole, "users"), None
+    source = None if users is None or isinstance(users, str) else source_of(users, "users")
+    return source, None if source is not None else cast("Ids | None", users)
+
+
+def batches(engine: Engine, request: Request, source: Source, generator: torch.Generator) -> Iterator[UserBatch]:
+    """The users of each part who were in none before.
+
+    Raises
+    ------
+    ValueError
+        If there is no column of users, a part holds what are no ids, or there are no rows.
+    """
+    if "user" not in source.columns:
+        raise ValueError(f"columns ['user'] are not in users: {list(source.columns)}")
+    info, same, met, unknown = engine.data_info, SameTypes(), np.zeros(engine.data_info.n_users + 1, bool), set[Id]()
+    request = replace(
+        request,
+        user_feats=read_once(request.user_feats, "user_feats", "user"),
+        history=_read_once(request.history, "history"),
+        seq=_read_once(request.seq, "seq"),
+    )
+    for part in source.parts(["user"]):
+        if not part.n_rows:
+            continue
+        frame = part.read(["user"])
+        with naming(part):
+            _, ids = factorize(read_column(frame, "user"), "user", ids=True)
+        same.check(part.name, families_of(frame, ["user"]), "")
+        codes = ids if request.inner_id else info.vocabs["user"].encode(ids)
+        is_code = (codes > UNKNOWN) & (codes <= info.n_users) if codes.dtype != object else np.zeros(len(ids), bool)
+        numbers = np.where(is_code, codes, UNKNOWN).astype(np.int64)
+        is_new = ~met[numbers] | ~is_code
+        met[numbers[is_code]] = True
+        others = [one for one in ids[~is_code].tolist() if one not in unknown]
+        unknown.update(others)
+        if unknown:
+            is_new &= is_code | pd.Series(ids).isin(others).to_numpy()
+        if is_new.any():
+            yield request.resolve(engine, ids[is_new], generator)
+    if not met.any() and not unknown:
+        raise ValueError("users has no rows")
+
+
+def _read_once(history: Histories | None, argument: str) -> Histories | None:
+    return read_frame(history, [], argument) if isinstance(history, ArrowStream) else history
