@@ -52,7 +52,8 @@ def check_writable(model: Settings, file: Path | None) -> None:
         return
     plain_settings(model)
     file.parent.mkdir(parents=True, exist_ok=True)
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
+    may_write = os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    if file.is_dir() or not may_write:
         raise PermissionError(f"checkpoint={str(file)!r} cannot be written: choose another path")
 
 

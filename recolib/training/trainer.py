@@ -26,6 +26,8 @@ from recolib.training.shards import Shards, check_network, share_out
 
 CHECK_EVERY = 64
 """Steps between looks at the loss: a look waits for the device."""
+SHORTEST_S = 1e-9
+"""Seconds that an epoch takes at least, where the clock stood or was set back."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Trainer:
         finally:
             self._end()
         self.epoch += 1
-        return float(total) / examples.n_events, time.perf_counter() - start
+        return float(total) / examples.n_events, max(time.perf_counter() - start, SHORTEST_S)
 
     def _begin(self, rates: Rates) -> None:
         if self._predicts and self.average is not None:
