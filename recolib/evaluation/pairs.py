@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recolib.caching import cached
 from recolib.data.consumed import Consumed, consumed_by
 from recolib.data.interactions import Interactions
-from recolib.data.order import ROWS_AT_ONCE, blocks_of
+from recolib.data.order import blocks_of
 from recolib.data.rows import UNKNOWN, Codes
 from recolib.data.streaming.scratch import scratch
 from recolib.data.streaming.sorting import ranges
@@ -19,6 +19,8 @@ from recolib.exceptions import NoNegativesWarning, warn
 from recolib.randomness import uniforms
 from recolib.sampling import check_num_neg, unconsumed
 
+ROWS_COUNTED = 2**16
+"""Rows whose negatives are counted together, and looked through to find one."""
 CONSUMED_AT_ONCE = 2**21
 """Rows, of training and of the set, whose users' negatives are drawn together."""
 
@@ -60,7 +62,7 @@ class EvalPairs:
         """How many rows have negatives up to each block of rows."""
         if self.negatives is None:
             return np.zeros(1, np.int64)
-        counts = [np.count_nonzero(self.negatives[at, 0]) for at in blocks_of(len(self.data))]
+        counts = [np.count_nonzero(self.negatives[at, 0]) for at in blocks_of(len(self.data), ROWS_COUNTED)]
         return np.append(0, np.cumsum(counts, dtype=np.int64))
 
     def at(self, pairs: slice) -> Interactions:
@@ -84,7 +86,7 @@ class EvalPairs:
         if not len(ranks):
             return ranks
         first, last = np.searchsorted(self._upto, ranks[[0, -1]], "right") - 1
-        some = slice(int(first) * ROWS_AT_ONCE, (int(last) + 1) * ROWS_AT_ONCE)
+        some = slice(int(first) * ROWS_COUNTED, (int(last) + 1) * ROWS_COUNTED)
         return (some.start + np.flatnonzero(self.negatives[some, 0]))[ranks - self._upto[first]]
 
     def whole(self) -> Interactions:

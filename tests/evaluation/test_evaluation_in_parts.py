@@ -41,7 +41,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks so small that a set of a few hundred rows has many."""
     monkeypatch.setattr("recolib.data.order.blocks_of.__defaults__", (64,))
     for module, name, size in (
-        (pairs, "ROWS_AT_ONCE", 64),
+        (pairs, "ROWS_COUNTED", 64),
         (pairs, "CONSUMED_AT_ONCE", 100),
         (relevance, "ROWS_OF_QUERIES", 50),
         (prediction_metrics, "SORTED_AT_ONCE", 70),

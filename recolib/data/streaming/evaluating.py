@@ -204,7 +204,8 @@ class ShownSide:
     """What the events of one side show, part by part, that its table does not have."""
 
     def __init__(self, info: DataInfo, side: Side) -> None:
-        self.info, self.side, self.table = info, side, info.table(side)
+        self.side: Side = side
+        self.info, self.table = info, info.table(side)
         self._unknown = Vocab(as_values(()))
         self._n, self._n_distinct = 0, 0
         no_versions = bits_of(np.empty(0, np.int32), self.table.rows[:0])

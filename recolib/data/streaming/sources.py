@@ -276,7 +276,9 @@ class SplitPart:
     @property
     def n_rows(self) -> int:
         """How many rows it has."""
-        return sum(np.count_nonzero(self.part_of_row[at] == self.number) for at in blocks_of(len(self.part_of_row)))
+        return sum(
+            int(np.count_nonzero(self.part_of_row[at] == self.number)) for at in blocks_of(len(self.part_of_row))
+        )
 
     def parts(self, columns: Sequence[str]) -> Iterator[Part]:
         """The own rows of each part of the data."""

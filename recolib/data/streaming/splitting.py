@@ -220,7 +220,7 @@ def _moments(at: list[Any], form: str, times: Times) -> Times:
     if form == "numbers":
         found = np.array(at, np.float64 if times.dtype.kind == "f" else None)
     else:
-        unit = form[-2:]
+        unit = "us" if form.endswith("us") else "ns"
         try:
             found = np.array([pd.Timestamp(one).as_unit(unit).asm8.view(np.int64) for one in at])
         except (TypeError, ValueError) as error:
