@@ -132,9 +132,8 @@ def test_what_training_did_not_see_is_told_of_once(info):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         DatasetFeat.build_evalset(cut(frame, 9), data_info=info)
-    assert [str(one.message)[:25] for one in told if one.category is UnseenValueWarning] == [
-        "column 'sex' has 9 values"
-    ]
+    messages = [str(one.message) for one in told if one.category is UnseenValueWarning]
+    assert [message[:25] for message in messages if "'sex'" in message] == ["column 'sex' has 9 values"]
 
 
 def test_bad_parts_are_named(info, tmp_path):
