@@ -27,7 +27,7 @@ from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_sin
 from recolib.inference.recommend import columns_shown, each_of, recommend, recommend_blocks, table_of, warn_of_short
 from recolib.inference.request import Request, Where
 from recolib.inference.toplists import TopLists
-from recolib.inference.users_in_parts import UsersInParts, batches, users_in_parts
+from recolib.inference.users_in_parts import UsersInParts, tables_of, user_batches
 from recolib.inference.vectors import as_array
 from recolib.nn import NetworkSide, Precision
 from recolib.settings import Settings
@@ -429,20 +429,11 @@ class Predictor(Settings):
         engine = self.engine
         request, shown = Request.of(locals()), columns_shown(engine, columns)
         self._warn_of_ratings()
-        source, asked = users_in_parts(users)
-        if source is None:
-            asked = request.known_users(engine) if asked is None else asked
-            parts = iter([request.resolve(engine, asked, self._generator, once=True)])
-        else:
-            parts = batches(engine, request, source, self._generator)
+        batches = user_batches(engine, request, users, self._generator)
         with telling_once():
-            first, vocab = next(parts), engine.data_info.vocabs["item"]
+            first, vocab = next(batches), engine.data_info.vocabs["item"]
             schema = schema_of(first.ids, np.arange(1, len(vocab) + 1) if inner_id else vocab.values, shown)
-            tables = (
-                table_of(engine, batch.ids[block], some, inner_id, shown)
-                for batch in chain([first], parts)
-                for block, some in recommend_blocks(engine, request, batch, self, verbose)
-            )
+            tables = tables_of(engine, request, chain([first], batches), self, verbose, shown)
             return write_parquet(path, tables, schema)
 
     def item_vectors(self) -> Predictions:

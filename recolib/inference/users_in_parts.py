@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from typing import cast
@@ -20,13 +20,40 @@ from recolib.data.streaming.spooling import SameTypes, naming
 from recolib.inference.engine import Engine, UserBatch
 from recolib.inference.histories import Histories
 from recolib.inference.queries import Id, Ids, read_once
+from recolib.inference.recommend import recommend_blocks, table_of
 from recolib.inference.request import Request
 
 UsersInParts = os.PathLike[str] | SplitPart | Iterator[object] | Callable[[], Iterator[object]]
 """What has a column of users: Parquet files, frames, or a part of a split."""
 
 
-def users_in_parts(users: Ids | UsersInParts | None) -> tuple[Source | None, Ids | None]:
+def user_batches(
+    engine: Engine, request: Request, users: Ids | UsersInParts | None, generator: torch.Generator
+) -> Iterator[UserBatch]:
+    """The users of an argument, all together, or those of each part who were in none before.
+
+    Raises
+    ------
+    ValueError
+        If there is no column of users, a part holds what are no ids, or there are no rows.
+    """
+    source, ids = _source_or_ids(users)
+    if source is not None:
+        yield from _of_parts(engine, request, source, generator)
+    else:
+        yield request.resolve(engine, request.known_users(engine) if ids is None else ids, generator, once=True)
+
+
+def tables_of(
+    engine: Engine, request: Request, batches: Iterable[UserBatch], model: object, verbose: int, shown: pd.DataFrame
+) -> Iterator[pd.DataFrame]:
+    """The lists of all batches as tables, with these columns of the items."""
+    for batch in batches:
+        for block, lists in recommend_blocks(engine, request, batch, model, verbose):
+            yield table_of(engine, batch.ids[block], lists, request.inner_id, shown)
+
+
+def _source_or_ids(users: Ids | UsersInParts | None) -> tuple[Source | None, Ids | None]:
     """What reads an argument part by part, or its ids; text is an id, and no path."""
     if isinstance(users, Iterator):
         first = next(users, None)
@@ -38,14 +65,7 @@ def users_in_parts(users: Ids | UsersInParts | None) -> tuple[Source | None, Ids
     return source, None if source is not None else cast("Ids | None", users)
 
 
-def batches(engine: Engine, request: Request, source: Source, generator: torch.Generator) -> Iterator[UserBatch]:
-    """The users of each part who were in none before.
-
-    Raises
-    ------
-    ValueError
-        If there is no column of users, a part holds what are no ids, or there are no rows.
-    """
+def _of_parts(engine: Engine, request: Request, source: Source, generator: torch.Generator) -> Iterator[UserBatch]:
     if "user" not in source.columns:
         raise ValueError(f"columns ['user'] are not in users: {list(source.columns)}")
     info, same, met, unknown = engine.data_info, SameTypes(), np.zeros(engine.data_info.n_users + 1, bool), set[Id]()
