@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from recolib.checks import check_choice
+from recolib.nn.embedding import FieldEmbedding
 from recolib.nn.network import Network
 from recolib.process_group import ProcessGroup
 from recolib.training.optimizers import Optimizer, ParamState, Rates
@@ -35,20 +36,22 @@ NUMBERS_AT_ONCE = 2**22
 
 
 class Shards:
-    """The rows of a table of vectors that this process has for an epoch, and what is kept of each.
+    """The rows of a side's vectors that this process has for an epoch, and what is kept of each.
 
     Parameters
     ----------
+    embedding
+        The side, with all of the table.
     table
-        All of the table, where each process has it, and what its optimiser keeps.
+        The table, and what its optimiser keeps.
     rates
         The numbers of the optimiser.
     group
         The processes.
     """
 
-    def __init__(self, table: ParamState, rates: Rates, group: ProcessGroup) -> None:
-        self.table, self.group = table, group
+    def __init__(self, embedding: FieldEmbedding, table: ParamState, rates: Rates, group: ProcessGroup) -> None:
+        self.embedding, self.table, self.group = embedding, table, group
         n, dim = table.weight.shape
         self.block = -(-n // group.size)
         self._collection = _collection(self.block * group.size, dim, rates, group, table.weight.device)
@@ -56,10 +59,18 @@ class Shards:
         (moments,) = self._collection.fused_optimizer.state_dict()["state"].values()
         (self._sums,) = (one.local_tensor() for one in moments.values())
         self._sums.unsqueeze_(1)
-        for cut, at in self._places(group.rank):
-            for own, whole in ((self._vectors, table.weight.detach()), (self._sums, table.moments["sum"])):
+
+    def begin(self) -> None:
+        """Take the own rows from the whole table, and have them looked up here."""
+        for cut, at in self._places(self.group.rank):
+            for own, whole in ((self._vectors, self.table.weight.detach()), (self._sums, self.table.moments["sum"])):
                 rows = whole[at]
                 own[cut.start : cut.start + len(rows)] = rows
+        self.embedding.elsewhere = self
+
+    def end(self) -> None:
+        """Have rows looked up in the whole table again."""
+        self.embedding.elsewhere = None
 
     def set_rates(self, rates: Rates) -> None:
         """Go on by another learning rate."""
@@ -94,14 +105,9 @@ class Shards:
 
 
 def share_out(network: Network, optimizer: Optimizer, rates: Rates, group: ProcessGroup) -> list[Shards]:
-    """Let each process have its rows of a network's tables for an epoch."""
-    shared = list[Shards]()
-    for embedding in (network.user, network.item):
-        table = embedding.vectors.weight
-        if len(table) >= group.size:
-            embedding.elsewhere = shards = Shards(optimizer.hand_over(table), rates, group)
-            shared.append(shards)
-    return shared
+    """The shards of a network's tables, which are made once: torchrec's objects free their memory late."""
+    sides = [side for side in (network.user, network.item) if len(side.vectors.weight) >= group.size]
+    return [Shards(side, optimizer.hand_over(side.vectors.weight), rates, group) for side in sides]
 
 
 def check_network(network: Network, freeze_fm: bool, group: ProcessGroup) -> None:

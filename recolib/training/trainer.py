@@ -153,7 +153,9 @@ class Trainer:
         self.network.train()
         self.network.user.reg = self.network.item.reg = self.plan.reg
         if self.plan.shard is not None and not self.group.is_alone:
-            self._shards = share_out(self.network, self.optimizer, rates, self.group)
+            self._shards = self._shards or share_out(self.network, self.optimizer, rates, self.group)
+            for shards in self._shards:
+                shards.begin()
         self._set_rates(rates)
 
     def _set_rates(self, rates: Rates) -> None:
@@ -162,8 +164,8 @@ class Trainer:
             shards.set_rates(rates)
 
     def _end(self) -> None:
-        self._shards = []
-        self.network.user.elsewhere = self.network.item.elsewhere = None
+        for shards in self._shards:
+            shards.end()
         self.optimizer.drop_grad()
         if self.average is not None:
             self.average.refresh()
