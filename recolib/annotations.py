@@ -26,6 +26,8 @@ from recolib.checks import (
 
 P = ParamSpec("P")
 MAX_HEADS = 64
+RECENT = "recent"
+"""Of ``history``: what is close in order counts more."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ def _flag(name: str, value: bool) -> bool:
     return value
 
 
+def _flag_or_recent(name: str, value: bool | str) -> bool | str:
+    if not isinstance(value, bool) and value != RECENT:
+        raise ValueError(f"{name} must be True, False or {RECENT!r}, got {value!r}{suggestion(value, [RECENT])}")
+    return value
+
+
 def _positive(name: str, value: float) -> float:
     check_number(name, value, 0, open_low=True)
     return value
@@ -126,6 +134,8 @@ OptionalShare = Annotated[float | None, Check(_share)]
 """A share, or None, which is 0."""
 Flag = Annotated[bool, Check(_flag)]
 """True or False."""
+FlagOrRecent = Annotated[bool | str, Check(_flag_or_recent)]
+"""True, False or ``"recent"``."""
 Positive = Annotated[float, Check(_positive)]
 """A finite number above 0."""
 NotNegative = Annotated[float, Check(_not_negative)]

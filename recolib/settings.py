@@ -14,6 +14,7 @@ from recolib.annotations import (
     Check,
     Count,
     Flag,
+    FlagOrRecent,
     HeadCount,
     LayerCount,
     Length,
@@ -216,7 +217,9 @@ class Settings:
     history
         Whether what a user consumed before is one more field of their side: the sum of the items' vectors over √n. In
         training an event has what came before it, or without times all but itself. When a model answers it is all
-        that is known, and what a request brings as ``history``, for new users as well.
+        that is known, and what a request brings as ``history``, for new users as well. ``"recent"``, for what comes
+        next: an item counts the less, the more others the user consumed after it, 1 / (1 + k). Against the catalogue
+        positives do likewise, by how many come before them. Without times rows are taken to be in order.
     max_history
         The most items that it has: the latest count.
     item_to_item
@@ -271,7 +274,7 @@ class Settings:
     embed_dropout: float | Sequence[float] = OPEN
     id_dropout: float | Sequence[float] = 0.0
     init_std: float = 0.01
-    history: Flag = False
+    history: FlagOrRecent = False
     max_history: Length = 50
     item_to_item: Flag = False
     item_to_item_l2: Positive = OPEN

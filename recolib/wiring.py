@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from recolib.annotations import RECENT
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.kinds import layout_of
@@ -139,7 +140,7 @@ def to_predictions(settings: Settings) -> Callable[[Tensor], Tensor]:
 def _network(settings: Settings, components: Components) -> Network:
     info, dim, combiner = settings.data_info, settings.embed_size, cast("Combiner", settings.multi_sparse_combiner)
     user, item = side_layout(info, "user", "context"), side_layout(info, "item")
-    spec = FieldSpec(*field_numbers(user, item, combiner, settings.history), dim)
+    spec = FieldSpec(*field_numbers(user, item, combiner, bool(settings.history)), dim)
     on_disk = settings.shard is not None and not ProcessGroup.current().is_alone
     of_user, of_item = (
         FieldEmbedding(layout, dim, combiner, rate, settings.init_std, on_disk)
@@ -150,7 +151,7 @@ def _network(settings: Settings, components: Components) -> Network:
     if settings.item_to_item:
         terms.append(ItemToItem(item.code_fields[0].n_values, settings.item_to_item_weight or 0.0))
     if settings.history:
-        pooled = PooledPast(HIDDEN, settings.embed_dropout_rates[0])
+        pooled = PooledPast(HIDDEN, settings.embed_dropout_rates[0], settings.history == RECENT)
     return Network(of_user, of_item, terms, bias, pooled, settings.max_history)
 
 
@@ -202,11 +203,12 @@ def examples_of(
 ) -> Examples | CatalogueExamples:
     """What the loop is fed: events with drawn negatives or none, or user rows beside the whole catalogue."""
     num_neg = settings.num_neg if isinstance(settings.num_neg, int) else 0
-    reads = network.trains_on_past, network.in_one_pass
+    of_all = data, network.device, settings.id_dropout_rates, num_neg or None, network.trains_on_past
     if neg_sampling and settings.has_catalogue:
-        return CatalogueExamples.of(data, network.device, settings.id_dropout_rates, num_neg or None, *reads)
+        return CatalogueExamples.of(*of_all, network.in_one_pass, network.by_recency)
     sampler = sampler_of(settings.sampler)(settings.data_info) if neg_sampling and settings.sampler else None
     data = data.with_items_of(settings.data_info) if sampler else data  # the sampler draws what is known by now
+    reads = network.trains_on_past, network.trains_in_order
     return Examples.of(data, sampler, num_neg, network.device, settings.id_dropout_rates, *reads)
 
 

@@ -43,7 +43,7 @@ from recolib.recommender import Recommender
 from recolib.testing.algorithms import PROMISES, Case, check_promise
 
 SETTINGS: dict[type[Recommender], list[dict[str, Any]]] = {
-    FM: [{"use_bn": False}, {"use_bn": True, "dropout_rate": 0.1}, {"history": True, "max_history": 4}],
+    FM: [{"use_bn": False}, {"use_bn": True, "dropout_rate": 0.1}, {"history": "recent", "max_history": 4}],
     NFM: [
         {"hidden_units": (16,)},
         {"hidden_units": (16, 8), "use_bn": False, "dropout_rate": 0.1, "pair_dropout": 0.1},

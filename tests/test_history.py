@@ -19,7 +19,7 @@ from recolib.data import DatasetFeat, DatasetPure
 from recolib.data.log import NO_TIMES, ConsumedLog, past_of_lists
 from recolib.data.rows import Past, Rows
 from recolib.exceptions import UnknownIdWarning, UnorderedHistoryWarning
-from recolib.nn.past import PastItems
+from recolib.nn.past import PaddedItems, PastItems
 from recolib.recommender import Recommender
 from recolib.training.catalogue import CatalogueExamples
 from recolib.training.catalogue_losses import Positives, softmax, softmax_of_vectors
@@ -30,6 +30,7 @@ QUIET: dict[str, Any] = {"neg_sampling": True, "verbose": 0}
 READERS: list[tuple[type[Recommender], dict[str, Any]]] = [
     (EASE, {}),
     (FM, {"history": True}),
+    (FM, {"history": "recent"}),
     (FM, {"item_to_item": True, "item_to_item_l2": 5.0, "item_to_item_weight": 2.0}),
     (NFM, {"history": True, "item_to_item": True, "hidden_units": (8,)}),
     (DeepFM, {"history": True, "hidden_units": (8,)}),
@@ -38,7 +39,9 @@ READERS: list[tuple[type[Recommender], dict[str, Any]]] = [
     (DIN, {"hidden_units": (8,), "attention_units": 4}),
 ]
 every_reader = pytest.mark.parametrize(
-    ("cls", "settings"), READERS, ids=[f"{cls.__name__}-{'-'.join(settings)}" for cls, settings in READERS]
+    ("cls", "settings"),
+    READERS,
+    ids=[f"{cls.__name__}-{settings}" for cls, settings in READERS],
 )
 
 
@@ -194,6 +197,52 @@ def test_a_row_is_cut_at_one_of_its_events_and_has_the_others_as_positives() -> 
             places.add(len(before))
     assert 0 in places
     assert len(places) > 10
+
+
+def test_of_recent_histories_a_positive_counts_the_less_the_more_others_come_before_it() -> None:
+    frame = events().assign(weight=np.random.default_rng(5).uniform(0.5, 2, 400))
+    data, _ = DatasetPure.build_trainset(frame, weight_col="weight")
+    plain, recent = (
+        CatalogueExamples.of(data, torch.device("cpu"), reads_past=True, by_recency=one)._cutting(0, 1)  # pyright: ignore[reportPrivateUsage]
+        for one in (False, True)
+    )
+    alike, by_recency = (cutting.batch(torch.tensor([7, 2, 11])).positives for cutting in (plain, recent))
+    assert torch.equal(alike.columns, by_recency.columns)
+    assert alike.weights is not None
+    assert by_recency.weights is not None
+    places = np.concatenate([np.arange(int((alike.rows == row).sum())) for row in range(3)])
+    wanted = alike.weights.numpy() / (1 + places)
+    np.testing.assert_allclose(by_recency.weights.numpy(), wanted / wanted.mean(), rtol=1e-5)
+
+
+def test_without_times_recent_is_by_row() -> None:
+    frame = events()
+    timed, untimed = (fitted(FM, {"history": "recent"}, one) for one in (frame, frame.drop(columns="time")))
+    assert np.array_equal(timed.predict(list(range(5)), ["i1"] * 5), untimed.predict(list(range(5)), ["i1"] * 5))
+
+
+def test_a_recent_field_is_a_weighted_sum_of_the_items() -> None:
+    network = fitted(FM, {"history": "recent"}).engine.network
+    vectors = network.item.vectors.weight.detach().numpy()
+    past = past_of_lists([np.array([3, 9, 1, 9]), np.array([], np.int64), np.array([5])])
+    items = PastItems.of(past, torch.Size([3]), 3, network.item)
+    assert network.pooled is not None
+    for of in (items, PaddedItems.of_matrix(items.matrix(3), torch.Size([3]), network.item)):
+        fields = network.pooled.eval()(of)
+        w = np.array([1 / 3, 1 / 2, 1.0])
+        wanted = w @ vectors[[10, 2, 10]] / np.sqrt((w**2).sum())
+        np.testing.assert_allclose(fields.vectors[0, 0].detach().numpy(), wanted, rtol=1e-5)
+        np.testing.assert_allclose(fields.vectors[2, 0].detach().numpy(), vectors[6], rtol=1e-6)
+        assert fields.present[:, 0].tolist() == [True, False, True]
+        assert not fields.vectors[1].any()
+
+
+def test_a_history_is_true_false_or_recent() -> None:
+    _, info = DatasetPure.build_trainset(events())
+    with pytest.raises(ValueError, match="history must be True, False or 'recent', got 'recnt'; did you mean"):
+        FM("ranking", info, history="recnt")
+    with pytest.raises(ValueError, match="history must be True, False or 'recent', got 3"):
+        FM("ranking", info, history=3)  # pyright: ignore[reportArgumentType]
 
 
 def test_without_times_the_cut_is_through_a_new_order_each_epoch() -> None:
@@ -472,12 +521,14 @@ def test_scores_are_those_of_the_formula(max_dense: int, monkeypatch: pytest.Mon
     assert reasons["contribution"].sum() == pytest.approx(reasons.attrs["logit"], abs=1e-5)
 
 
-def test_the_items_of_a_pooled_history_say_what_they_add() -> None:
-    model = fitted(FM, {"history": True, "max_history": 20, "use_bn": True})
+@pytest.mark.parametrize("history", [True, "recent"])
+def test_the_items_of_a_pooled_history_say_what_they_add(history: bool | str) -> None:
+    model = fitted(FM, {"history": history, "max_history": 20, "use_bn": True})
     info, user = model.data_info, 3
     reasons = model.explain(user, "i3")
     said = reasons[reasons["kind"] == "history"].set_index("first_value")["contribution"]
     log = info.log.latest(info.user2id[user])[-20:]
+    weights = 1 / np.arange(len(log), 0, -1.0) if history == "recent" else np.ones(len(log))
     assert {*said.index} == {*info.vocabs["item"].decode(np.unique(log)).tolist()}
     assert reasons["contribution"].sum() == pytest.approx(reasons.attrs["logit"], abs=1e-4)
     network = model.engine.network
@@ -486,7 +537,8 @@ def test_the_items_of_a_pooled_history_say_what_they_add() -> None:
     others = network.user.vectors.weight.detach().double()[info.user2id[user] + 1] + vectors[info.item2id["i3"] + 1]
     for item, contribution in said.items():
         code = info.item2id[str(item)]
-        wanted = (log == code).sum() / len(log) ** 0.5 * (vectors[code + 1] * scale) @ others
+        share = weights[log == code].sum() / np.sqrt((weights**2).sum())
+        wanted = share * (vectors[code + 1] * scale) @ others
         assert contribution == pytest.approx(float(wanted), abs=1e-5)
 
 

@@ -21,7 +21,7 @@ from recolib.inference.histories import Histories, read_histories, rows_with
 from recolib.inference.queries import Id
 from recolib.nn import Fields, ItemToItem, Network, Pairwise, state_of
 from recolib.nn.embedding import Combiner, field_numbers
-from recolib.nn.past import PastItems
+from recolib.nn.past import PastItems, PooledPast
 
 Floats = NDArray[np.float64]
 Value = int | float | str
@@ -122,8 +122,9 @@ def explanation(network: Network, info: DataInfo, user: Rows, item: Rows, predic
             alone.append(_array(part.alone) @ columns_at)
         if part.pairs is not None:
             of_pairs = _array(part.pairs)
-            if has_history and isinstance(component, Pairwise) and isinstance(past, PastItems):
-                of_items += _of_history(info, *_in_pairs(component, both, past, last := len(numbers[0]) - 1))
+            if network.pooled is not None and isinstance(component, Pairwise) and isinstance(past, PastItems):
+                last = len(numbers[0]) - 1
+                of_items += _of_history(info, *_in_pairs(component, network.pooled, both, past, last))
                 of_pairs[last], of_pairs[:, last] = 0.0, 0.0
             pairs.append(columns_at.T @ of_pairs @ columns_at)
     terms = [Term("bias", bias.item()), *_of_columns(alone, columns), *_of_pairs(pairs, columns), *of_items]
@@ -155,10 +156,16 @@ def _of_pairs(pairs: Sequence[Floats], columns: Sequence[Column]) -> Iterator[Te
                 yield Term("pair", total[i][j], (columns[i], columns[j]))
 
 
-def _in_pairs(component: Pairwise, fields: Fields, past: PastItems, at: int) -> tuple[NDArray[np.int32], Tensor]:
+def _in_pairs(
+    component: Pairwise, pooled: PooledPast, fields: Fields, past: PastItems, at: int
+) -> tuple[NDArray[np.int32], Tensor]:
     """Of the pairs of a history, at a position, with all other fields, what each item of it says; and the codes."""
-    codes, times = past.pairs[1].unique(return_counts=True)
-    vectors = past.vectors(codes) * (times / times.sum().sqrt()).unsqueeze(1)
+    rows, each = past.pairs
+    weights = pooled.weights(rows, len(past))
+    weights = torch.ones(len(each), device=each.device) if weights is None else weights
+    codes, which = each.unique(return_inverse=True)
+    shares = weights.new_zeros(len(codes)).index_add(0, which, weights) / weights.square().sum().sqrt()
+    vectors = past.vectors(codes) * shares.unsqueeze(1)
     factors, _ = component.pair_factors()
     others = fields.vectors[0, 0].sum(0) - fields.vectors[0, 0, at]
     return codes.cpu().numpy().astype(np.int32), vectors @ (factors * others)

@@ -142,6 +142,16 @@ class Network(nn.Module):
         return any(component.in_one_pass for component in self.terms)
 
     @property
+    def trains_in_order(self) -> bool:
+        """Whether training needs an order of users' items: where data has no times, that of its rows."""
+        return self.in_one_pass or self.by_recency
+
+    @property
+    def by_recency(self) -> bool:
+        """Whether items that were consumed close to each other count more for each other."""
+        return self.pooled is not None and self.pooled.by_recency
+
+    @property
     def trains_as_product(self) -> bool:
         """Whether logits are inner products of both sides in training, too."""
         return all(component.trains_as_product for component in self.terms)

@@ -77,11 +77,11 @@ class PastItems:
         """The vectors of the ids of some items, by code, (..., K)."""
         return lookup(self.embedding.vectors, self.embedding.weights, codes + (N_SPECIAL - 1))[0]
 
-    def sums(self, rows: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each row the sum of the vectors of its items, (n, K), and how many there are, (n,)."""
-        vectors, n = self.vectors(codes), len(self)
-        total = vectors.new_zeros(n, vectors.shape[-1]).index_add(0, rows, vectors)
-        return total, torch.bincount(rows, minlength=n)
+    def sums(self, rows: Tensor, codes: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Of each row the sum of the vectors of its items, each as often as its weight says, (n, K)."""
+        vectors = self.vectors(codes)
+        vectors = vectors if weights is None else vectors * weights.unsqueeze(1)
+        return vectors.new_zeros(len(self), vectors.shape[-1]).index_add(0, rows, vectors)
 
     def matrix(self, length: int) -> Tensor:
         """The codes of each row's items, the earliest first, then zeros, (n, length)."""
@@ -125,6 +125,11 @@ class PaddedItems(PastItems):
         return self.padded
 
 
+def recency(n_between: Tensor) -> Tensor:
+    """How much an event counts from which others separate the moment that is looked from."""
+    return 1 / (1 + n_between)
+
+
 class PooledPast(nn.Module):
     """What a user consumed as one more field of their side: Σ v_i / √n, of the vectors that the items have anyway.
 
@@ -134,28 +139,43 @@ class PooledPast(nn.Module):
         The share of the items that training hides, so that none is relied on.
     dropout
         The share of vector elements that training drops.
+    by_recency
+        Whether the item before k others counts 1 / (1 + k): Σ w_i v_i / √(Σ w_i²).
 
     References
     ----------
     Koren, *Factorization meets the Neighborhood*, KDD 2008: SVD++, whose items have vectors of their own for it.
     """
 
-    def __init__(self, hidden: float = 0.0, dropout: float = 0.0) -> None:
+    def __init__(self, hidden: float = 0.0, dropout: float = 0.0, by_recency: bool = False) -> None:
         super().__init__()
-        self.hidden, self.dropout = hidden, dropout
+        self.hidden, self.dropout, self.by_recency = hidden, dropout, by_recency
+
+    def weights(self, rows: Tensor, n: int) -> Tensor | None:
+        """How much each item counts of n rows, whose items stand together, the earliest first; None: all alike."""
+        if not self.by_recency:
+            return None
+        ends = torch.bincount(rows, minlength=n).cumsum(0)
+        return recency(ends[rows] - 1 - torch.arange(len(rows), device=rows.device))
 
     def forward(self, past: PastItems) -> Fields:
         """The field, (..., 1, K); absent where nothing was consumed."""
         if isinstance(past, PaddedItems):
             present = past.padded > UNKNOWN
-            pooled, counts = (past.vectors(past.padded) * present.unsqueeze(-1)).sum(1), present.sum(1)
+            counts = present.sum(1)
+            weights = present.float()
+            if self.by_recency:
+                weights = weights * recency(counts.unsqueeze(1) - present.cumsum(1))
+            pooled, squares = (past.vectors(past.padded) * weights.unsqueeze(-1)).sum(1), weights.square().sum(1)
         else:
             rows, codes = past.pairs
+            weights = self.weights(rows, len(past))
             if self.training and self.hidden:
                 stays = _lots(rows, codes, len(past)) >= self.hidden
-                rows, codes = rows[stays], codes[stays]
-            pooled, counts = past.sums(rows, codes)
-        pooled = pooled * counts.clamp_min(1).to(pooled.dtype).rsqrt().unsqueeze(-1)
+                rows, codes, weights = rows[stays], codes[stays], None if weights is None else weights[stays]
+            pooled, counts = past.sums(rows, codes, weights), torch.bincount(rows, minlength=len(past))
+            squares = counts if weights is None else pooled.new_zeros(len(past)).index_add(0, rows, weights.square())
+        pooled = pooled * squares.where(counts > 0, 1).to(pooled.dtype).rsqrt().unsqueeze(-1)
         pooled = dropout(pooled, self.dropout, self.training)
         shape = (*past.lead, 1)
         return Fields(pooled.view(*shape, -1), pooled.new_zeros(shape), (counts > 0).view(shape))

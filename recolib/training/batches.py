@@ -97,9 +97,9 @@ class Examples:
         device: torch.device,
         id_dropout_rates: tuple[float, float] = (0.0, 0.0),
         reads_past: bool = False,
-        in_one_pass: bool = False,
+        in_order: bool = False,
     ) -> Examples:
-        """Take a set to the device; ``reads_past``, with what came before each event, ``in_one_pass`` by their rows."""
+        """Take a set to the device; ``reads_past``, with what came before each event, ``in_order`` by their rows."""
         labels = torch.from_numpy(np.ascontiguousarray(data.labels, np.float32)).to(device)
         positive = torch.zeros(1, 1 + num_neg, device=device)
         positive[0, 0] = 1.0
@@ -115,7 +115,7 @@ class Examples:
             positive if draw else labels.unsqueeze(1),
             weights_of(data, device),
             id_dropout_rates,
-            EventPasts.of(data, by_row=in_one_pass).past(device) if reads_past else None,
+            EventPasts.of(data, by_row=in_order).past(device) if reads_past else None,
         )
 
     def __len__(self) -> int:

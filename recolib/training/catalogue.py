@@ -22,6 +22,7 @@ from torch import Tensor
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Past, Rows
 from recolib.nn.network import Network
+from recolib.nn.past import recency
 from recolib.process_group import ProcessGroup
 from recolib.randomness import uniforms
 from recolib.training.batches import DROPPING_IDS, Part, own_rows, weights_of
@@ -62,6 +63,8 @@ class CatalogueExamples:
         one of them: what is before the cut is the past of the row, and the others are its positives.
     in_one_pass
         Whether instead each positive is a row of its own, with all that came before it.
+    by_recency
+        Whether of the positives after a cut each counts the less, the more others come between.
     """
 
     n_events: int
@@ -77,6 +80,7 @@ class CatalogueExamples:
     n_liked: int = 0
     pasts: EventPasts | None = None
     in_one_pass: bool = False
+    by_recency: bool = False
 
     @classmethod
     def of(
@@ -87,11 +91,12 @@ class CatalogueExamples:
         n_drawn: int | None = None,
         reads_past: bool = False,
         in_one_pass: bool = False,
+        by_recency: bool = False,
     ) -> CatalogueExamples:
         """Take a set of positives to the device; ``reads_past``, with what came before each."""
         trained = data.data_info.trained_items
         first, group = distinct_rows(data)
-        pasts = EventPasts.of(data, by_row=in_one_pass) if reads_past else None
+        pasts = EventPasts.of(data, by_row=in_one_pass or by_recency) if reads_past else None
         order = np.argsort(group, kind="stable") if pasts is None else pasts.sorted_within(group)
         starts = np.append(0, np.cumsum(np.bincount(group, minlength=len(first))))
         columns = np.searchsorted(trained, data.item_indices[order])
@@ -110,6 +115,7 @@ class CatalogueExamples:
             int(data.data_info.liked.sum()),
             None if pasts is None else replace(pasts, spans=pasts.spans[order]),
             in_one_pass,
+            by_recency,
         )
 
     def __len__(self) -> int:
@@ -287,6 +293,10 @@ class _Cutting:
         at = torch.arange(len(rows), device=groups.device) + (begin - sizes.cumsum(0) + sizes)[rows]
         weights = None if examples.weights is None else examples.weights[at]
         first = begin
+        if examples.by_recency:
+            own = recency(at - begin[rows])
+            weights = own if weights is None else weights * own
+            weights = weights * (len(weights) / weights.sum().clamp_min(1e-12))
         if examples.in_one_pass:
             groups, rows, first = groups[rows], torch.arange(len(rows), device=rows.device), at
         past = Past(self.past.items, spans[first].unsqueeze(1))
