@@ -52,6 +52,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "EASE": {"model": "EASE"},
     "FM, ids": {"model": "FM", "settings": CATALOGUE, "step": 5},
     "FM, history": {"model": "FM", "settings": {**CATALOGUE, "history": True}, "step": 5},
+    "FM, recent history": {"model": "FM", "settings": {**CATALOGUE, "history": "recent"}, "step": 10},
     "DeepFM, history": {"model": "DeepFM", "settings": {**CATALOGUE, "history": True}, "step": 2},
     "YouTubeRetrieval": {"model": "YouTubeRetrieval", "settings": CATALOGUE, "step": 5},
     "TwoTower, history": {"model": "TwoTower", "settings": {**CATALOGUE, "history": True}, "step": 5},

@@ -38,6 +38,8 @@ Components = Callable[[FieldSpec], Sequence[Component[Any]]]
 """What an algorithm says of its terms."""
 HIDDEN = 0.5
 """The share of a user's items that training hides from the field that they make."""
+HIDDEN_OF_RECENT = 0.2
+"""That share where few items make most of the field."""
 LR_DECAY = 0.96
 """Factor of the learning rate an epoch of ``lr_decay=True``, LibRecommender's."""
 TABLES = "vectors.weight", "weights.weight"
@@ -151,7 +153,8 @@ def _network(settings: Settings, components: Components) -> Network:
     if settings.item_to_item:
         terms.append(ItemToItem(item.code_fields[0].n_values, settings.item_to_item_weight or 0.0))
     if settings.history:
-        pooled = PooledPast(HIDDEN, settings.embed_dropout_rates[0], settings.history == RECENT)
+        recent = settings.history == RECENT
+        pooled = PooledPast(HIDDEN_OF_RECENT if recent else HIDDEN, settings.embed_dropout_rates[0], recent)
     return Network(of_user, of_item, terms, bias, pooled, settings.max_history)
 
 
