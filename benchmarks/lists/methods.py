@@ -193,6 +193,9 @@ METHODS = {
     ),
 } | {f"{model.lower()}-{variant}": ours(model, variant) for model in OUR_MODELS for variant in VARIANTS}
 METHODS["fm-items"] = Method("FM and item to item, ids, tuned", "benchmarks.own.lists", "FM", TRIED_ITEMS)
+METHODS["fm-recent"] = Method(
+    "FM, ids in order", "benchmarks.own.lists", "FM", ({**CATALOGUE, "history": "recent"}, {"history": "recent"})
+)
 METHODS["sasrec"] = Method(
     "SASRec, ids in order", "benchmarks.own.lists", "SASRec", (CATALOGUE,), patience=6, limit_s=1200
 )

@@ -23,8 +23,9 @@ NEAR_EASE = 0.97
 COLORS = {
     "ease": "black", "ials": "tab:gray", "bpr": "tab:brown", "lightgcn": "tab:olive", "librecommender": "tab:pink",
     "fm": "tab:blue", "nfm": "tab:green", "deepfm": "tab:red", "dcnv2": "tab:purple", "finalmlp": "tab:orange",
+    "sasrec": "tab:cyan",
 }  # fmt: skip
-MARKERS = {"": "s", "defaults": "o", "ids": "o", "columns-defaults": "^", "columns": "^"}
+MARKERS = {"": "s", "defaults": "o", "ids": "o", "columns-defaults": "^", "columns": "^", "items": "D", "recent": "v"}
 Results = Mapping[str, Mapping[str, Kept]]
 """By data set, then by method; only what has a run that did not fail."""
 
@@ -190,6 +191,8 @@ def plot(results: Results, file: Path) -> None:
             Line2D([], [], linestyle="--", color="lightgray", label="popular"),
             Line2D([], [], linestyle="", marker="o", color="gray", label="ours, ids"),
             Line2D([], [], linestyle="", marker="^", color="gray", label="ours, features or context"),
+            Line2D([], [], linestyle="", marker="D", color="gray", label="ours, and item to item"),
+            Line2D([], [], linestyle="", marker="v", color="gray", label="ours, ids in order"),
             Line2D([], [], marker="o", label="hollow: defaults", **hollow),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
