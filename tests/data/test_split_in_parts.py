@@ -133,6 +133,15 @@ def test_moments_may_be_dates(moment, unit):
     assert rows_of(later) == frame.index[days >= pd.Timestamp("2024-03-01")].tolist()
 
 
+@pytest.mark.parametrize("missing", [pd.NaT, None, np.datetime64("NaT"), "NaT", float("nan")])
+def test_a_moment_that_is_missing_is_refused(missing):
+    frame = log()
+    if not isinstance(missing, float):
+        frame["time"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(frame["time"], "D")
+    with pytest.raises(ValueError, match=r"at must be moments, and one is missing \(NaN or NaT\)"):
+        split_in_parts(lambda: cut(frame, 70), "time", at=[missing])
+
+
 def test_parts_are_trained_on_and_evaluated_like_frames(folder, tmp_path):
     frames = split_by_ratio_chrono(log(), test_size=0.3)
     in_order = [frame.sort_values("row") for frame in frames]

@@ -80,7 +80,7 @@ def split_in_parts(
         The share of every part, two or more; they are divided by their sum.
     at
         Of ``"time"``, the moment at which the second of two parts begins, or in rising order those of all later parts:
-        numbers, or dates, as the column has them.
+        numbers, or dates, as the column has them. Dates without a zone are in UTC, on either side.
     filter_unknown
         Whether later parts lose the rows whose user or item is not in the first part.
     seed
@@ -222,12 +222,14 @@ def _moments(at: list[Any], form: str, times: Times) -> Times:
     else:
         unit = "us" if form.endswith("us") else "ns"
         try:
-            found = np.array([pd.Timestamp(one).as_unit(unit).asm8.view(np.int64) for one in at])
+            found = np.array([pd.Timestamp(one).as_unit(unit).asm8 for one in at])
         except (TypeError, ValueError) as error:
             raise ValueError(f"at={at!r} cannot be read as dates: {error}") from None
+    if pd.isna(found).any():
+        raise ValueError(f"at must be moments, and one is missing (NaN or NaT): got {at!r}")
     if not (found[1:] > found[:-1]).all():
         raise ValueError(f"at must be in rising order, got {at!r}")
-    return found
+    return found if form == "numbers" else found.view(np.int64)
 
 
 def _by_user(part_of_row: PartOfRow, log: _Log, cut: Cut) -> None:
