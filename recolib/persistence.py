@@ -177,7 +177,7 @@ class Persistent(Predictor):
         """Write the model to one file, ``path/model_name.safetensors``, its DataInfo included.
 
         A file of that name stays as it is until the new one is whole on the disk. Of processes that train together the
-        first one alone writes.
+        first one alone writes, and the others do not wait for it.
 
         Parameters
         ----------
