@@ -215,6 +215,13 @@ def test_of_recent_histories_a_positive_counts_the_less_the_more_others_come_bef
     np.testing.assert_allclose(by_recency.weights.numpy(), wanted / wanted.mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("history", [True, "recent"])
+def test_the_training_loss_is_a_mean_over_the_positives_after_the_cuts(history: bool | str) -> None:
+    model = fitted(FM, {"history": history, "num_neg": "all", "lr": 1e-9, "loss_type": "softmax"})
+    n_items = model.data_info.n_items  # scores are all about 0 at first
+    np.testing.assert_allclose(model.history_["train_loss"], np.log(n_items), rtol=0.05)
+
+
 def test_without_times_recent_is_by_row() -> None:
     frame = events()
     timed, untimed = (fitted(FM, {"history": "recent"}, one) for one in (frame, frame.drop(columns="time")))

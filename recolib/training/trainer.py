@@ -121,7 +121,7 @@ class Trainer:
         rates, scheduled = self.plan.rates(self.epoch), self.plan.schedule is not None
         plan, device = self.plan, self.network.device
         order = Order(len(examples), plan.batch_size, plan.seed, self.epoch, plan.shuffle)
-        total = torch.zeros((), device=device)
+        total, n_seen = torch.zeros((), device=device), 0
         self._begin(rates)
         try:
             other_code = not all(map(is_own, (*self.network.terms, plan.loss)))
@@ -133,6 +133,7 @@ class Trainer:
                         self._set_rates(rates.scaled(plan.factor(self.epoch, step / n_batches)))
                     n = sum(part.n for part in parts)
                     total.add_(self._step(parts, n), alpha=n)
+                    n_seen += n  # of histories that are cut, events before a cut are in no loss
                     if (step + 1) % CHECK_EVERY == 0:
                         self._check(total)
                     bar.update(n)
@@ -144,7 +145,7 @@ class Trainer:
         finally:
             self._end()
         self.epoch += 1
-        return float(total) / examples.n_events, max(time.perf_counter() - start, SHORTEST_S)
+        return float(total) / max(n_seen, 1), max(time.perf_counter() - start, SHORTEST_S)
 
     def _begin(self, rates: Rates) -> None:
         if self._predicts and self.average is not None:
