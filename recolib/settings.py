@@ -55,6 +55,7 @@ __all__ = [
     "Check",
     "Count",
     "Flag",
+    "FlagOrRecent",
     "HeadCount",
     "LayerCount",
     "Length",

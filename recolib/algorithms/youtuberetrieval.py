@@ -7,7 +7,7 @@ from typing import Any
 
 from recolib.nn import Component, FieldSpec, Linear, Towers
 from recolib.recommender import Recommender
-from recolib.settings import Flag, OptionalShare, Widths
+from recolib.settings import FlagOrRecent, OptionalShare, Widths
 
 
 class YouTubeRetrieval(Recommender):
@@ -46,7 +46,7 @@ class YouTubeRetrieval(Recommender):
     3
     """
 
-    history: Flag = True
+    history: FlagOrRecent = True
     hidden_units: Widths = (128,)
     dropout_rate: OptionalShare = None
 
