@@ -109,11 +109,19 @@ def started_network(
 
 
 def network_of_state(settings: Settings, components: Components, state: TrainState) -> Network:
-    """The network for the settings' data with the weights of a ``Trainer.state``, not copies, ready to predict."""
+    """The network for the settings' data with the weights of a ``Trainer.state``, ready to predict.
+
+    They are no copies, but for those that lie otherwise in the network's memory.
+    """
     with Undrawn():
         network = _network(settings, components)
     check_weights(state, network)
-    network.load_state_dict(under("network", state), assign=True)
+    own = network.state_dict()
+    weights = {
+        name: one if one.stride() == own[name].stride() else torch.empty_like(own[name]).copy_(one)
+        for name, one in under("network", state).items()
+    }
+    network.load_state_dict(weights, assign=True)
     return network.to(device_of(settings)).eval()
 
 

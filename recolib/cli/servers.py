@@ -114,7 +114,7 @@ def demo(
     user = int(frame["user"].iloc[0])
     body = f'{{"users": [{user}, "someone new"], "n_rec": 5, "columns": ["title"]}}'
     print(f"\nserving at {address}, with a page for a browser\n")
-    print(f"  curl {address}/v1/recommend -H 'Content-Type: application/json' -d '{body}'\n")
+    print(f"  curl {address}/v1/recommend -H 'Content-Type: application/json' -d '{body}'\n", flush=True)
     serve(pointer, host, port)
 
 
