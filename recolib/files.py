@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import math
 import os
 import re
 import secrets
@@ -42,6 +41,8 @@ OLDEST_FORMAT = 3
 SUFFIX = ".safetensors"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """How an address begins, also one of which ``Path`` took a slash; the name of a disk has one letter."""
+MAX_IN_MEMORY = 2**26
+"""Bytes up to which an array is in memory."""
 UNFINISHED = ".recolib-unfinished"
 MAX_NAME_BYTES = 180
 """Bytes that file systems leave for a name, with all that is put around it."""
@@ -71,26 +72,24 @@ def local_path(path: str | os.PathLike[str], argument: str = "path") -> Path:
     return Path(path).expanduser()
 
 
-def mapped_numbers(*shape: int) -> NDArray[np.float32]:
-    """Zeros in a file without a name, which the system may move out of memory; the folder is ``TMPDIR``.
+def scratch(shape: int | tuple[int, ...], dtype: type[Any] | np.dtype[Any]) -> NDArray[Any]:
+    """An array of zeros. If it is large, the system writes it to the disk when it needs the memory.
 
     Raises
     ------
     OSError
-        If the disk has no room for them.
+        If the disk of ``tempfile.gettempdir()`` has no room for it.
     """
-    with tempfile.TemporaryFile() as file:
-        n_bytes = 4 * math.prod(shape)
-        try:
-            if hasattr(os, "posix_fallocate"):  # else a disk without room would end the process at some later moment
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if n_bytes <= MAX_IN_MEMORY:
+        return np.zeros(shape, dtype)
+    with tempfile.TemporaryFile(prefix="recolib-") as file:
+        with naming_file(Path(tempfile.gettempdir())):
+            if hasattr(os, "posix_fallocate"):  # a write to a mapped page of a full disk ends the process
                 os.posix_fallocate(file.fileno(), 0, n_bytes)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"tables of {n_bytes:,} bytes do not fit: set TMPDIR to a folder with room",
-                tempfile.gettempdir(),
-            ) from error
-        return np.memmap(file, np.float32, "w+", shape=shape)
+            else:
+                file.truncate(n_bytes)
+        return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
 
 
 def file_of(path: str | os.PathLike[str], name: str, ending: str = "", argument: str = "model_name") -> Path:

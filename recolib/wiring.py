@@ -214,13 +214,13 @@ def examples_of(
 ) -> Examples | CatalogueExamples:
     """What the loop is fed: events with drawn negatives or none, or user rows beside the whole catalogue."""
     num_neg = settings.num_neg if isinstance(settings.num_neg, int) else 0
-    of_all = data, network.device, settings.id_dropout_rates, num_neg or None, network.trains_on_past
+    rates, reads_past = settings.id_dropout_rates, network.trains_on_past
     if neg_sampling and settings.has_catalogue:
-        return CatalogueExamples.of(*of_all, network.in_one_pass, network.by_recency)
+        how = network.in_one_pass, network.by_recency
+        return CatalogueExamples.of(data, network.device, rates, num_neg or None, reads_past, *how)
     sampler = sampler_of(settings.sampler)(settings.data_info) if neg_sampling and settings.sampler else None
     data = data.with_items_of(settings.data_info) if sampler else data  # the sampler draws what is known by now
-    reads = network.trains_on_past, network.trains_in_order
-    return Examples.of(data, sampler, num_neg, network.device, settings.id_dropout_rates, *reads)
+    return Examples.of(data, sampler, num_neg, network.device, rates, reads_past, network.trains_in_order)
 
 
 def grown_state(settings: Settings, state: TrainState, old: DataInfo, new: DataInfo) -> TrainState:

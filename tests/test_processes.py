@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forks import forked
 from tqdm.auto import tqdm  # of which recolib's bars are
 
 from recolib import evaluate
@@ -34,14 +35,7 @@ TIMEOUT_S = 30
 
 def in_child(work: Callable[[], Any]) -> int | None:
     """The exit code of a forked process that does some work: 0 if it went well; None if it hung."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
+    child = forked(work)
     end = time.monotonic() + TIMEOUT_S
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)

@@ -20,12 +20,12 @@ from recolib.data.interactions import Interactions
 from recolib.data.order import blocks_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.streaming.evaluating import stream_evaluation
-from recolib.data.streaming.scratch import scratch
 from recolib.data.streaming.sources import source_of
 from recolib.evaluation.metrics import Lengths, Metric, Metrics, as_metrics, at_lengths
 from recolib.evaluation.pairs import EvalPairs
 from recolib.evaluation.relevance import QueryBlocks
 from recolib.exceptions import UnknownIdWarning, warn
+from recolib.files import scratch
 
 PAIRS_PER_BLOCK = 8192
 """Pairs that are scored together. In other blocks, float32 sums come out otherwise in their last bits, and nearly equal
@@ -335,8 +335,3 @@ def check_labels(data: Interactions, task: str, neg_sampling: bool, need_labels:
 def _n_negatives(model: Model) -> int:
     """As many as in training; one where training has the catalogue."""
     return model.num_neg if isinstance(model.num_neg, int) and not model.has_catalogue else 1
-
-
-def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
-    """The set with ``num_neg`` unconsumed items beside each of its positives; see ``EvalPairs.with_negatives``."""
-    return EvalPairs.with_negatives(data, num_neg, seed).whole()

@@ -13,9 +13,9 @@ from recolib.data.consumed import Consumed, consumed_by
 from recolib.data.interactions import Interactions
 from recolib.data.order import blocks_of
 from recolib.data.rows import UNKNOWN, Codes
-from recolib.data.streaming.scratch import scratch
 from recolib.data.streaming.sorting import ranges
 from recolib.exceptions import NoNegativesWarning, warn
+from recolib.files import scratch
 from recolib.randomness import uniforms
 from recolib.sampling import check_num_neg, unconsumed
 

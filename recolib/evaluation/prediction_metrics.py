@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recolib.data.order import blocks_of
-from recolib.data.streaming.scratch import scratch
 from recolib.data.streaming.sorting import ranges
+from recolib.files import scratch
 
 Floats = NDArray[np.floating]
 SORTED_AT_ONCE = 2**21

@@ -68,7 +68,7 @@ def _source_or_ids(users: Ids | UsersInParts | None) -> tuple[Source | None, Ids
 def _of_parts(engine: Engine, request: Request, source: Source, generator: torch.Generator) -> Iterator[UserBatch]:
     if "user" not in source.columns:
         raise ValueError(f"columns ['user'] are not in users: {list(source.columns)}")
-    info, same, met, unknown = engine.data_info, SameTypes(), np.zeros(engine.data_info.n_users + 1, bool), set[Id]()
+    info, same, seen, unknown = engine.data_info, SameTypes(), np.zeros(engine.data_info.n_users + 1, bool), set[Id]()
     request = replace(
         request,
         user_feats=read_once(request.user_feats, "user_feats", "user"),
@@ -85,15 +85,15 @@ def _of_parts(engine: Engine, request: Request, source: Source, generator: torch
         codes = ids if request.inner_id else info.vocabs["user"].encode(ids)
         is_code = (codes > UNKNOWN) & (codes <= info.n_users) if codes.dtype != object else np.zeros(len(ids), bool)
         numbers = np.where(is_code, codes, UNKNOWN).astype(np.int64)
-        is_new = ~met[numbers] | ~is_code
-        met[numbers[is_code]] = True
+        is_new = ~seen[numbers] | ~is_code
+        seen[numbers[is_code]] = True
         others = [one for one in ids[~is_code].tolist() if one not in unknown]
         unknown.update(others)
         if unknown:
             is_new &= is_code | pd.Series(ids).isin(others).to_numpy()
         if is_new.any():
             yield request.resolve(engine, ids[is_new], generator)
-    if not met.any() and not unknown:
+    if not seen.any() and not unknown:
         raise ValueError("users has no rows")
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recolib.data.rows import ABSENT, AVERAGE, UNKNOWN, Rows
-from recolib.files import mapped_numbers
+from recolib.files import scratch
 from recolib.nn.dropout import dropout
 from recolib.nn.fields import Fields
 from recolib.nn.lookup import Decayed, lookup, lookup_elsewhere
@@ -94,7 +95,8 @@ class FieldEmbedding(nn.Module):
         Vectors start as N(0, init_std²), linear weights at 0: random linear weights cost more than a hundredth of AUC
         on MovieLens.
     on_disk
-        Whether the table of vectors is in a file, which the system keeps in memory as far as there is room.
+        Whether the table of vectors, if it is large, is in a file, which the system keeps in memory as far as there is
+        room.
 
     Attributes
     ----------
@@ -138,7 +140,7 @@ class FieldEmbedding(nn.Module):
         self.register_buffer("trained", torch.zeros(n_rows, dtype=torch.bool))
         self.register_buffer("present", torch.ones((), dtype=torch.bool), persistent=False)
         if on_disk and torch.get_default_device().type == "cpu":
-            self.vectors = nn.Embedding(n_rows, dim, _weight=torch.from_numpy(mapped_numbers(n_rows, dim)))
+            self.vectors = nn.Embedding(n_rows, dim, _weight=torch.from_numpy(scratch((n_rows, dim), np.float32)))
             self.vectors.reset_parameters()  # which draws as much as a table in memory has drawn
         else:
             self.vectors = nn.Embedding(n_rows, dim)

@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recolib import files
 from recolib.algorithms import FM
 from recolib.data import DatasetFeat, Interactions
-from recolib.data.streaming import scratch
 from recolib.evaluation import evaluate
 from tests.data.test_streaming import COLUMNS, cut, events
+from tests.forks import forked
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -176,9 +177,9 @@ def test_a_full_disk_is_an_error_and_the_build_goes_on_when_there_is_room(kiloby
 def test_a_full_disk_refuses_a_large_array_before_it_is_written_to(small_disk, monkeypatch):
     disk = small_disk(64)
     monkeypatch.setattr("tempfile.tempdir", str(disk))
-    monkeypatch.setattr(scratch, "MAX_IN_MEMORY", 0)
+    monkeypatch.setattr(files, "MAX_IN_MEMORY", 0)
     with pytest.raises(OSError, match="No space left") as refused:
-        scratch.scratch(100_000, np.float32)
+        files.scratch(100_000, np.float32)
     assert refused.value.filename == str(disk)
 
 
@@ -235,14 +236,7 @@ def test_a_cache_below_a_file_is_refused(folder, tmp_path):
 
 def in_child(work: Callable[[], object], seconds: float) -> bool:
     """Whether a forked process that works came to its end before it was killed."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
+    child = forked(work)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recolib import files
 from recolib.algorithms import FM
 from recolib.data import DatasetFeat
-from recolib.data.streaming import scratch
 from recolib.datasets import make_movies
 from recolib.evaluation import Metric, evaluate, measurement, pairs, prediction_metrics, relevance
 from recolib.evaluation.metrics import METRICS
@@ -45,7 +45,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         (pairs, "CONSUMED_AT_ONCE", 100),
         (relevance, "ROWS_OF_QUERIES", 50),
         (prediction_metrics, "SORTED_AT_ONCE", 70),
-        (scratch, "MAX_IN_MEMORY", 100),
+        (files, "MAX_IN_MEMORY", 100),
     ):
         monkeypatch.setattr(module, name, size)
 
@@ -121,8 +121,8 @@ def test_a_folder_is_evaluated_after_each_epoch(ranking, tmp_path):
 
 def test_a_large_array_lies_in_a_file_without_a_name(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(scratch, "MAX_IN_MEMORY", 7)
-    array = scratch.scratch((2, 3), np.float32)
+    monkeypatch.setattr(files, "MAX_IN_MEMORY", 7)
+    array = files.scratch((2, 3), np.float32)
     array[1] = 2
     assert isinstance(array.base, np.memmap)
     assert not list(tmp_path.iterdir())

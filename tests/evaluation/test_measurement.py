@@ -29,8 +29,9 @@ from recolib.data.building import encode_evaluation
 from recolib.data.frame import read_frame
 from recolib.data.rows import Rows
 from recolib.evaluation import measurement
-from recolib.evaluation.measurement import Measurement, as_encoded, evaluate, with_negatives
+from recolib.evaluation.measurement import Measurement, as_encoded, evaluate
 from recolib.evaluation.metrics import METRICS
+from recolib.evaluation.pairs import EvalPairs
 from recolib.exceptions import NoNegativesWarning
 from recolib.recommender import Recommender
 
@@ -642,6 +643,10 @@ def test_ratings_are_measured_as_scikit_learn_measures_those_of_predict(kind: st
         "r2": sk.r2_score(test["label"], scores),
     }
     assert evaluate(model, test, False, metrics=[*expected]) == pytest.approx(expected, rel=1e-4)
+
+
+def with_negatives(data: Interactions, num_neg: int, seed: int) -> Interactions:
+    return EvalPairs.with_negatives(data, num_neg, seed).whole()
 
 
 def test_sampled_negatives_are_measured_beside_the_data(pure: Case) -> None:

@@ -12,7 +12,7 @@ import pytest
 from recolib.algorithms import FM
 from recolib.data import DatasetFeat, Interactions
 from recolib.evaluation import Metric, evaluate
-from recolib.evaluation.measurement import with_negatives
+from recolib.evaluation.pairs import EvalPairs
 from recolib.evaluation.relevance import QueryBlocks
 from recolib.exceptions import UnseenValueWarning
 
@@ -170,7 +170,7 @@ def test_negatives_have_the_features_that_were_true_at_their_positives_time(with
         train, test = train.drop(columns="time"), test.drop(columns="time")
     info = DatasetFeat.build_trainset(train, **COLUMNS)[1]
     data = DatasetFeat.build_evalset(test, data_info=info)
-    both, n = with_negatives(data, 1, 0), len(data)
+    both, n = EvalPairs.with_negatives(data, 1, 0).whole(), len(data)
     assert len(both) == 2 * n
     known = pd.concat([train, test]) if not with_time else frame  # in the order in which all of it happened
     now = np.arange(len(train), len(known)) if not with_time else np.arange(1, len(known), 2)

@@ -30,12 +30,12 @@ from recolib.data.split_rows import (
     tell_of_left_out,
 )
 from recolib.data.streaming.array_files import ArrayFiles
-from recolib.data.streaming.scratch import scratch
 from recolib.data.streaming.sorting import EVENTS_AT_ONCE, ranges
 from recolib.data.streaming.sources import SplitPart, source_of
 from recolib.data.streaming.spooling import Spool, Wanted, spool
 from recolib.data.times import Times
 from recolib.exceptions import telling_once
+from recolib.files import scratch
 from recolib.randomness import uniforms
 
 SplitBy = Literal["random", "time", "user"]
