@@ -19,7 +19,8 @@ from recolib import NotFittedError, UnknownIdWarning
 from recolib.algorithms import FM, DeepFM
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.data.rows import AVERAGE, UNKNOWN
-from recolib.evaluation.measurement import evaluate, with_negatives
+from recolib.evaluation.measurement import evaluate
+from recolib.evaluation.pairs import EvalPairs
 from recolib.inference.queries import user_rows
 from recolib.nn import Component, FieldSpec, Linear
 from recolib.recommender import Recommender
@@ -476,7 +477,7 @@ def test_evaluation_draws_negatives_that_were_never_consumed() -> None:
     train, test = frame.iloc[::2], frame.iloc[1::2]
     _, info = DatasetPure.build_trainset(train)
     test_set = DatasetPure.build_testset(test)
-    labelled = with_negatives(test_set, 2, seed=1)
+    labelled = EvalPairs.with_negatives(test_set, 2, seed=1).whole()
     assert len(labelled) == 3 * len(test)
     negative = labelled.labels == 0
     assert negative.sum() == 2 * len(test)
@@ -493,7 +494,7 @@ def test_label_zero_stays_a_negative_beside_the_sampled_ones() -> None:
     frame = two_tastes()
     _, info = DatasetPure.build_trainset(frame)
     some = DatasetPure.build_testset(frame.head(10).assign(label=[0, 1] * 5), data_info=info)
-    labelled = with_negatives(some, 1, seed=0)
+    labelled = EvalPairs.with_negatives(some, 1, seed=0).whole()
     assert labelled.labels.tolist() == [0, 1] * 5 + [0] * 5
     assert some.labels.tolist() == [0, 1] * 5
 
@@ -532,7 +533,7 @@ def test_negatives_of_events_in_the_past_have_the_features_of_then() -> None:
     )
     more = pd.DataFrame({"user": [3, 3], "item": ["c", "d"], "label": 1, "time": [0, 5], "price": [3, 4]})
     data, info = DatasetFeat.build_trainset(pd.concat([frame, more]), item_col=["price"], dense_col=["price"])
-    labelled = with_negatives(data, 1, seed=0)
+    labelled = EvalPairs.with_negatives(data, 1, seed=0).whole()
     for row in range(len(data), len(labelled)):
         at, code = labelled.times[row], labelled.item_indices[row : row + 1]
         assert labelled.item_rows[row] == info.items.at(code, np.array([at]))[0]

@@ -14,7 +14,7 @@ from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.data.forgetting import without
 from recolib.defaults import hold_out
 from recolib.evaluation import evaluate
-from recolib.evaluation.measurement import with_negatives
+from recolib.evaluation.pairs import EvalPairs
 from recolib.randomness import uniforms
 from recolib.sampling import popular
 
@@ -77,7 +77,9 @@ def test_negatives_of_an_evaluation_are_what_does_not_count_and_does_not_stand_t
 ) -> None:
     info = DatasetPure.build_trainset(SHOWN, consumed=counting)[1]
     test = DatasetPure.build_testset(pd.DataFrame({"user": [1], "item": ["c"], "label": [1]}), data_info=info)
-    drawn = {item for seed in range(20) for item in with_negatives(test, 2, seed).item_indices[1:].tolist()}
+    drawn = {
+        item for seed in range(20) for item in EvalPairs.with_negatives(test, 2, seed).whole().item_indices[1:].tolist()
+    }
     assert {info.id2item[item] for item in drawn} == possible
 
 
