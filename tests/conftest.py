@@ -9,6 +9,8 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # a process a core, each with one thread
+if os.environ.get("RECOLIB_TESTS_ON", "cpu") == "cpu":  # most tests compute what they expect, and do so there
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 settings.load_profile("suite")
 
