@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recolib.data.rows import Rows
+from recolib.nn.blocks import at_once
 from recolib.nn.fields import NetworkSide
 from recolib.nn.network import Network, NetworkState
 
@@ -100,7 +101,7 @@ def score_catalogue(network: Network, users: Rows | Encoded, items: NetworkState
 
 def pairs_per_block(network: Network) -> int:
     """How many pairs are scored at once."""
-    return max(1, NUMBERS_PER_BLOCK // network.numbers_per_pair)
+    return max(1, at_once(NUMBERS_PER_BLOCK, network.device) // network.numbers_per_pair)
 
 
 def users_per_block(n_items: int) -> int:

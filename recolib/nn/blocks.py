@@ -25,6 +25,13 @@ N_USERS, N_ITEMS = 16, 384
 """Users and items of a block in float32, 1.5 MB of 64 numbers; in bfloat16 twice as many items."""
 N_PAIRS = 4096
 """Pairs from which on blocks pay."""
+ON_ACCELERATOR = 2**26
+"""Numbers that are held at once on an accelerator, 256 MB: it has no use for a cache, and each call of it costs."""
+
+
+def at_once(numbers: int, device: torch.device) -> int:
+    """How many numbers to hold at once: so many, which stay in a processor's cache, or what fills an accelerator."""
+    return numbers if device.type == "cpu" else max(numbers, ON_ACCELERATOR)
 
 
 class Join(Protocol):

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN, Past, Rows
+from recolib.nn.blocks import at_once
 from recolib.nn.network import Network
 from recolib.nn.past import recency
 from recolib.process_group import ProcessGroup
@@ -178,7 +179,7 @@ class CatalogueExamples:
                 of_product = loss.of_vectors if isinstance(loss, Implicit) else softmax_of_vectors
                 yield [self._part(_of_vectors(of_product), batch, slice(0, n_rows), items, drop, group)]
                 continue
-            size = max(1, NUMBERS_AT_ONCE // (width * items.codes.shape[1]))
+            size = max(1, at_once(NUMBERS_AT_ONCE, device) // (width * items.codes.shape[1]))
             parts = [slice(at, min(at + size, n_rows)) for at in range(0, n_rows, size)]
             yield [self._part(_of_scores(loss), batch, part, items, drop, group) for part in parts]
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recolib.nn.blocks import at_once
+
 
 @dataclass(frozen=True, eq=False)
 class Positives:
@@ -94,7 +96,7 @@ class _SoftmaxOfVectors(torch.autograd.Function):
         log_rates = None if rates is None else rates.log()
         n_items = math.log(len(items)) if rates is None else float((1 / rates).sum().log())
         of_users, of_items = torch.empty_like(users), torch.zeros_like(items)
-        size = max(16, NUMBERS_AT_ONCE // max(1, len(items)))
+        size = max(16, at_once(NUMBERS_AT_ONCE, users.device) // max(1, len(items)))
         starts = [*range(0, len(users), size), len(users)]
         bounds = torch.searchsorted(positives.rows, positives.rows.new_tensor(starts)).tolist()
         room = users.new_empty(min(size, len(users)), len(items))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from recolib.nn import Deep, Fields, FieldSpec, Pooled, blocks
-from recolib.nn.blocks import Sums, over_pairs
+from recolib.nn.blocks import ON_ACCELERATOR, Sums, at_once, over_pairs
 from recolib.nn.components.pooled import moments_of_pairs
 from recolib.nn.dropout import PairDropout
 from recolib.nn.mlp import after_linear, mlp
@@ -179,3 +179,9 @@ def test_few_pairs_and_items_of_each_user_go_uncut():
     assert not blocks.pays(True, torch.zeros(63, 1, 3), torch.zeros(1, 64, 3))
     assert not blocks.pays(True, torch.zeros(64, 1, 3), torch.zeros(64, 64, 3))
     assert not blocks.pays(False, torch.zeros(64, 1, 3), torch.zeros(1, 64, 3))
+
+
+def test_an_accelerator_holds_more_at_once_than_a_cache() -> None:
+    assert at_once(2**18, torch.device("cpu")) == 2**18
+    assert at_once(2**18, torch.device("cuda")) == ON_ACCELERATOR
+    assert at_once(2**30, torch.device("cuda")) == 2**30

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recolib.data.rows import UNKNOWN
+from recolib.nn.blocks import at_once
 from recolib.nn.components.component import Component, InnerProduct, cross
 from recolib.nn.dropout import Dropout, dropout
 from recolib.nn.fields import Fields, NetworkSide, State
@@ -17,7 +18,7 @@ from recolib.nn.past import PaddedItems, PastItems
 from recolib.randomness import drawing_for
 
 NUMBERS_AT_ONCE = 2**18
-"""Numbers of one layer that sequences of about one length have together, 1 MB."""
+"""Numbers of one layer that sequences of about one length have together on a processor, 1 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +114,7 @@ class SequenceEncoder(Component[SequenceState]):
         lengths, order = (end - begin).sort(descending=True)
         states, place_of = list[Tensor](), torch.empty_like(order)
         offset = 0
-        for some in self._buckets(lengths.tolist()):
+        for some in self._buckets(lengths):
             at, longest = order[some], int(lengths[some][0])
             steps = torch.arange(longest, device=at.device)
             places = (begin[at].unsqueeze(1) + steps).clamp_max((end[at] - 1).unsqueeze(1))
@@ -150,13 +151,17 @@ class SequenceEncoder(Component[SequenceState]):
         of_row[order] = of_sorted
         return start, stop, of_row
 
-    def _buckets(self, lengths: list[int]) -> list[slice]:
-        """Sequences that are computed together, which stand in descending order of length."""
-        dim, slices, start = self.places.shape[1], list[slice](), 0
-        while start < len(lengths):
-            most = max(1, NUMBERS_AT_ONCE // (dim * lengths[start]))
+    def _buckets(self, lengths: Tensor) -> list[slice]:
+        """Sequences that are computed together, which stand in descending order of length.
+
+        On a processor they are of about one length; on an accelerator further calls would cost more than padding.
+        """
+        sizes, on_cpu = lengths.tolist(), lengths.device.type == "cpu"
+        numbers, slices, start = at_once(NUMBERS_AT_ONCE, lengths.device) // self.places.shape[1], list[slice](), 0
+        while start < len(sizes):
+            most = min(len(sizes), start + max(1, numbers // sizes[start]))
             stop = start + 1
-            while stop < min(len(lengths), start + most) and lengths[stop] * 4 >= lengths[start] * 3:
+            while stop < most and (sizes[stop] * 4 >= sizes[start] * 3 or not on_cpu):
                 stop += 1
             slices.append(slice(start, stop))
             start = stop
