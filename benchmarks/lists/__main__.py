@@ -38,7 +38,15 @@ from benchmarks.rounds import ENVIRONMENTS
 GROUPS = {"ours": OURS, "others": OTHERS}
 
 
-def measure(name: str, methods: list[str], environments: Path, n_seeds: int, threads: int, again: bool) -> None:
+def measure(
+    name: str,
+    methods: list[str],
+    environments: Path,
+    n_seeds: int,
+    threads: int,
+    again: bool,
+    limit_s: float | None = None,
+) -> None:
     """Run what is missing of the methods on a data set, or once more what was chosen."""
     data_set = SETS[name]
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +64,7 @@ def measure(name: str, methods: list[str], environments: Path, n_seeds: int, thr
                 columns = data_set.columns if method.has_columns else {}
                 request = {"folder": folder, "columns": columns, "settings": settings, "seed": seed}
                 start = time.perf_counter()
-                run, about = make(method, request, str(python), threads)
+                run, about = make(method, request, str(python), threads, limit_s)
                 kept.add(run, about)
                 shown = run.get("best", run.get("failed"))
                 spent = time.perf_counter() - start
@@ -71,6 +79,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="on a shared machine more are slower")
     parser.add_argument("--peers", type=Path, default=ENVIRONMENTS, help="the folder of the other environments")
+    parser.add_argument("--limit-s", type=float, help="seconds of training and lists after which no epoch begins")
     parser.add_argument("--again", action="store_true", help="run the chosen settings once more, for their seconds")
     parser.add_argument("--left", action="store_true", help="only say what is still to run")
     parser.add_argument("--pages", action="store_true", help="only write the pages of what there is")
@@ -90,7 +99,8 @@ def main() -> None:
         return
     if not arguments.pages:
         for name in sets:
-            measure(name, methods, arguments.peers, arguments.seeds, arguments.threads, arguments.again)
+            how = arguments.peers, arguments.seeds, arguments.threads, arguments.again, arguments.limit_s
+            measure(name, methods, *how)
     write_pages()
 
 

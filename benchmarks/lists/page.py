@@ -26,6 +26,8 @@ COLORS = {
     "sasrec": "tab:cyan",
 }  # fmt: skip
 MARKERS = {"": "s", "defaults": "o", "ids": "o", "columns-defaults": "^", "columns": "^", "items": "D", "recent": "v"}
+ELSEWHERE = " †"
+"""Marks seconds of an accelerator, which are not to be held against those of a processor."""
 Results = Mapping[str, Mapping[str, Kept]]
 """By data set, then by method; only what has a run that did not fail."""
 
@@ -66,11 +68,11 @@ def summary(results: Results) -> str:
     """The quality of all but features with defaults, and the seconds on one data set."""
     methods = [method for method in METHODS if not method.endswith("columns-defaults")]
     first, rule, *rows = quality(results, methods).splitlines()
-    seconds = {METHODS[method].title: of(results, TIMED, method) for method in methods}
+    timed = {METHODS[method].title: of(results, TIMED, method) for method in methods}
     lines = [f"{first} training, s | lists, s |", f"{rule}--:|--:|"]
     for row in rows:
-        runs = seconds[row.split(" | ")[0].removeprefix("| ")]
-        spent = [significant(mean(runs, name), 2) if runs else "" for name in ("train_s", "lists_s")]
+        runs = timed[row.split(" | ")[0].removeprefix("| ")]
+        spent = [seconds(runs, name) for name in ("train_s", "lists_s")]
         lines.append(f"{row} {' | '.join(spent)} |")
     return "\n".join(lines)
 
@@ -88,14 +90,20 @@ def quality(results: Results, methods: Sequence[str] = tuple(METHODS)) -> str:
     return by_set(results, methods, shown)
 
 
+def seconds(runs: Sequence[Run], name: str) -> str:
+    """The mean of some seconds; nothing where there is no run."""
+    return marked(mean(runs, name), runs) if runs else ""
+
+
+def marked(value: float, runs: Sequence[Run]) -> str:
+    """Seconds, with a mark where a run was on an accelerator."""
+    return significant(value, 2) + ELSEWHERE * any("device" in run for run in runs)
+
+
 def training(results: Results) -> str:
     """Seconds of training until the moment that validates best."""
-
-    def shown(name: str, method: str) -> str:
-        runs = of(results, name, method)
-        return significant(mean(runs, "train_s"), 2) if runs else ""
-
-    return by_set(results, [method for method in METHODS if method != "popular"], shown)
+    methods = [method for method in METHODS if method != "popular"]
+    return by_set(results, methods, lambda name, method: seconds(of(results, name, method), "train_s"))
 
 
 def near_ease(results: Results) -> str:
@@ -106,8 +114,8 @@ def near_ease(results: Results) -> str:
         if not ease or kept is None:
             return ""
         tried = kept.tried(METHODS[method].tried(name))
-        seconds = seconds_to(tried, NEAR_EASE * mean(ease, "ndcg"))
-        return "-" if seconds is None else significant(seconds, 2)
+        spent = seconds_to(tried, NEAR_EASE * mean(ease, "ndcg"))
+        return "-" if spent is None else marked(spent, tried)
 
     return by_set(results, ["ials", *OURS], shown)
 
@@ -124,7 +132,7 @@ def details(results: Results, data_set: str) -> str:
                 METHODS[method].title,
                 f"{statistics.mean(scores):.4f}{deviation}",
                 *(f"{mean(runs, name):.3f}" for name in ("recall", "coverage")),
-                *(significant(mean(runs, name), 2) for name in ("train_s", "lists_s")),
+                *(seconds(runs, name) for name in ("train_s", "lists_s")),
                 f"{mean(runs, 'peak_mib'):,.0f}",
                 str(len(tried)),
                 f"`{brief(runs[0]['settings'])}`" if runs[0]["settings"] else "",
@@ -146,11 +154,13 @@ def conditions(results: Results) -> str:
     loads = [run["load"] for one in kept for run in one.runs]
     threads = sorted({one.about["threads"] for one in kept})
     versions = sorted({f"{key} {value}" for one in kept for key, value in one.about["versions"].items()})
+    devices = sorted({run["device"] for one in kept for run in one.runs if "device" in run})
     where = sorted({f"{one['cores']} cores ({one['cpu']}), {one['memory_gib']} GiB" for one in about})
     revisions = ", ".join(sorted({one["revision"] for one in about}))
     return (
         f"Measured with {' or '.join(map(str, threads))} thread on {'; '.join(where)}; load average "
         f"{min(loads):.1f} to {max(loads):.1f}; revisions {revisions}. {', '.join(versions)}."
+        + (f"{ELSEWHERE} stands at seconds of {' and '.join(devices)}." if devices else "")
     )
 
 
@@ -163,9 +173,12 @@ def plot(results: Results, file: Path) -> None:
     with rc_context({"svg.hashsalt": "recolib", "font.size": 9}):
         figure = Figure(figsize=(9, 6.5), layout="constrained")
         for panel, name in zip(figure.subplots(2, 3).flat, SETS, strict=True):
+            spent = list[float]()
             for method in results[name]:
                 runs = of(results, name, method)
                 score = mean(runs, "ndcg")
+                if any("device" in run for run in runs):
+                    continue
                 if method == "popular":
                     panel.axhline(score, color="lightgray", linestyle="--", zorder=0)
                     continue
@@ -173,9 +186,9 @@ def plot(results: Results, file: Path) -> None:
                 face = "none" if "defaults" in variant else COLORS[family]
                 style = {"color": COLORS[family], "marker": MARKERS[variant], "markerfacecolor": face, "ms": 5}
                 panel.plot(mean(runs, "train_s"), score, linestyle="", **style)
+                spent.append(mean(runs, "train_s"))
             panel.set_title(SETS[name].title, fontsize=9)
-            seconds = [mean(of(results, name, method), "train_s") for method in results[name] if method != "popular"]
-            panel.set(xscale="log", xlim=whole_decades(seconds or [2]), xlabel="seconds of training", ylabel="nDCG@10")
+            panel.set(xscale="log", xlim=whole_decades(spent or [2]), xlabel="seconds of training", ylabel="nDCG@10")
             panel.grid(alpha=0.3)
         shown = {method.partition("-")[0] for one in results.values() for method in one} - {"popular"}
         names = {

@@ -23,7 +23,7 @@ KILLED_AFTER_S = 3600
 DIGITS = 5
 Run = dict[str, Any]
 """``settings``, ``seed``, ``load``; ``best`` (the record of the moment that validates best), ``curve`` (epoch, seconds,
-validation and test nDCG of each moment) and ``peak_mib``, or ``failed``."""
+validation and test nDCG of each moment), ``peak_mib`` and, if it was no processor, ``device``; or ``failed``."""
 
 
 @dataclass
@@ -93,10 +93,12 @@ def to_run(
         yield one
 
 
-def make(method: Method, request: Record, python: str, threads: int) -> tuple[Run, dict[str, Any]]:
+def make(
+    method: Method, request: Record, python: str, threads: int, limit_s: float | None = None
+) -> tuple[Run, dict[str, Any]]:
     """Run a side once, and say what with."""
     run: Run = {"settings": request["settings"], "seed": request["seed"], "load": round(os.getloadavg()[0], 1)}
-    told = {"model": method.model, "patience": method.patience, "limit_s": method.limit_s}
+    told = {"model": method.model, "patience": method.patience, "limit_s": limit_s or method.limit_s}
     try:
         records = ask(method.module, told | request, python, threads, KILLED_AFTER_S)
     except subprocess.TimeoutExpired:
@@ -105,7 +107,8 @@ def make(method: Method, request: Record, python: str, threads: int) -> tuple[Ru
     best = max(moments, key=lambda record: record["valid"])
     curve = [[one[name] for name in ("epoch", "train_s", "valid", "ndcg")] for one in moments]
     about = {"machine": machine(), "threads": threads, "versions": records[0]["versions"]}
-    return run | {"peak_mib": round(records[-1]["peak_mib"]), "best": best, "curve": curve}, about
+    end = records[-1] | {"peak_mib": round(records[-1]["peak_mib"])}
+    return run | end | {"best": best, "curve": curve}, about
 
 
 def rounded(record: Record) -> Record:

@@ -66,7 +66,8 @@ def work(request: Record) -> Iterator[Record]:
     if not request["settings"]:
         watch.measure(len(model.history_), lambda: lists_of(model, task, contexts))
     yield from watch.records
-    yield {"peak_mib": peak_mib()}
+    device = model.engine.network.device
+    yield {"peak_mib": peak_mib()} | ({} if device.type == "cpu" else {"device": torch.cuda.get_device_name(device)})
 
 
 if __name__ == "__main__":
