@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -44,6 +45,29 @@ def resident_mib() -> float:
 def peak_mib() -> float:
     """The most memory that the process held, in MiB."""
     return _status("VmHWM")
+
+
+def own_mib() -> float:
+    """The memory that the process has for itself now, mapped files aside, in MiB."""
+    return _status("RssAnon")
+
+
+def with_peak(call: Callable[[], T]) -> tuple[T, float]:
+    """What a call gives, and the most memory that the process had for itself meanwhile, in MiB."""
+    peak, is_over = own_mib(), threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not is_over.wait(0.01):
+            peak = max(peak, own_mib())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        return call(), peak
+    finally:
+        is_over.set()
+        watching.join()
 
 
 def growth_mib(call: Callable[[], object]) -> float:

@@ -14,7 +14,6 @@ import argparse
 import json
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.measures import own_mib, with_peak
 from benchmarks.page import RESULTS, filled
 from benchmarks.protocol import ROOT
 from benchmarks.rounds import machine
@@ -84,29 +84,12 @@ def train(way: str, n_rows: int, n_epochs: int) -> None:
     model = FM("ranking", info, embed_dropout=0.0, **settings, **WAYS[way])
     group = ProcessGroup.current()
     group.meet()
-    before, peak, is_over = own_bytes(), 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not is_over.wait(0.01):
-            peak = max(peak, own_bytes())
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    sent = sent_bytes()
-    model.fit(data, neg_sampling=True, verbose=0)
+    before, sent = own_mib(), sent_bytes()
+    _, peak = with_peak(lambda: model.fit(data, neg_sampling=True, verbose=0))
     sent = sent_bytes() - sent
-    is_over.set()
-    watching.join()
     if group.is_first:
         seconds = model.history_["seconds"].to_numpy()[-1]
-        print(json.dumps({"memory": peak - before, "sent": sent, "seconds": round(float(seconds), 2)}))
-
-
-def own_bytes() -> int:
-    """The memory that the process has for itself, mapped files aside."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) * 1024
+        print(json.dumps({"memory": round((peak - before) * 2**20), "sent": sent, "seconds": round(float(seconds), 2)}))
 
 
 def sent_bytes() -> int:
