@@ -134,6 +134,9 @@ TRIED_FM_ON_LARGE = (
     {**CATALOGUE, "prior": 6.0},
     {**CATALOGUE, "embed_size": 256, "embed_dropout": (0.7, 0)},
     {**CATALOGUE, "loss_type": "implicit"},
+    {**CATALOGUE, "prior": 0.0, "embed_dropout": (0.8, 0), "embed_size": 256, "lr": 2e-3},
+    {**CATALOGUE, "prior": 0.0, "embed_dropout": (0.85, 0), "embed_size": 512},
+    {**CATALOGUE, "prior": 1.0, "embed_dropout": (0.8, 0), "embed_size": 256},
 )
 TRIED_ITEMS = (
     {**CATALOGUE, "item_to_item": True},
