@@ -42,6 +42,9 @@ RATING_PRIOR = 3.5
 """The prior of ratings by their standard deviation: vectors grow with its root, and losses with its square."""
 NORM_HOLDS_VECTORS = "NFM", "WideDeep"
 """Models whose vectors reach a rating through a perceptron alone: a prior takes them to zero without batch norm."""
+LEARNS_IDS = ("DeepFM",)
+"""Models with layers over the vectors of ids beside their products: against the catalogue these learn ids by heart
+unless most units are dropped."""
 LIST_LENGTH = 100
 """The length of these lists: longer than what is recommended, since figures of ten items are noise on small data."""
 UPDATED_SHARE = 0.1
@@ -125,9 +128,12 @@ def _of_catalogue(settings: Settings, data: Interactions) -> Mapping[str, Any]:
     if settings.has_sequences:
         small = {"embed_size": 64, "lr": 0.001, "prior": 0.0, "embed_dropout": 0.0}
         return {"loss_type": "softmax", "batch_size": _batch_size(n_rows / 64, 8, 32), "use_bn": False, **small}
+    learns_ids = settings.model_name in LEARNS_IDS
     return {
         "loss_type": "softmax",
-        "embed_size": 64 if hasattr(settings, "hidden_units") else 128,
+        "embed_size": 64 if hasattr(settings, "hidden_units") and not learns_ids else 128,
+        "hidden_units": (64,),
+        "dropout_rate": 0.8 if learns_ids else 0.0,
         "lr": 0.005,
         "batch_size": _batch_size(n_rows / 16, 16),
         "prior": PRIOR if settings.reg is None else 0.0,
@@ -147,6 +153,8 @@ def _of_rows(settings: Settings, data: Interactions) -> Mapping[str, Any]:
         "prior": RATING_PRIOR * float(data.labels.std()) if is_rating and settings.reg is None else 0.0,
         "embed_dropout": 0.4 if has_norm else 0.0,
         "use_bn": has_norm or not is_rating,
+        "hidden_units": (128, 64, 32),
+        "dropout_rate": 0.0,
         "num_neg": 1,
     }
 

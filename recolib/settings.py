@@ -89,6 +89,8 @@ MAY_BE_OPEN = (
     "num_neg",
     "embed_dropout",
     "use_bn",
+    "dropout_rate",
+    "hidden_units",
     "item_to_item_l2",
     "item_to_item_weight",
 )
@@ -140,7 +142,7 @@ class Settings:
         squared error, or a function. Chosen: ``"softmax"`` against the catalogue, else ``"cross_entropy"``.
     embed_size
         Size of the vectors. Chosen: 128 against the catalogue, which takes larger ones well, 64 where there are
-        ``hidden_units``; else 16.
+        ``hidden_units``, but for ``DeepFM``; else 16.
     n_epochs
         Passes over the data a ``fit``. Chosen: as many as help on a part of the data that is held out; see ``fit``.
     lr

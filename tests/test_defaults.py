@@ -87,6 +87,16 @@ def test_positives_stand_against_the_whole_catalogue_unless_something_else_is_se
     assert chosen_for("rating", False)["loss_type"] == "squared"
 
 
+def test_layers_over_the_vectors_of_ids_are_narrow_and_mostly_dropped_against_the_catalogue():
+    data, info = DatasetPure.build_trainset(two_tastes())
+    against_all = choose(DeepFM("ranking", info), data, True)
+    assert (against_all["hidden_units"], against_all["dropout_rate"], against_all["embed_size"]) == ((64,), 0.8, 128)
+    for others in (choose(DeepFM("ranking", info, num_neg=1), data, True), choose(DeepFM("rating", info), data, False)):
+        assert (others["hidden_units"], others["dropout_rate"]) == ((128, 64, 32), 0.0)
+    assert choose(NFM("ranking", info), data, True)["dropout_rate"] == 0.0
+    assert "hidden_units" not in choose(DeepFM("ranking", info, hidden_units=(8,)), data, True)
+
+
 def test_a_large_catalogue_is_stood_for_by_items_drawn_for_each_batch():
     n = LARGE_CATALOGUE + 1
     frame = pd.DataFrame({"user": np.arange(n) % 50, "item": np.arange(n), "label": 1})
@@ -98,7 +108,9 @@ def test_a_large_catalogue_is_stood_for_by_items_drawn_for_each_batch():
 def test_what_is_set_stays_as_it_is():
     given = {"loss_type": "cross_entropy", "embed_size": 3, "n_epochs": 2, "lr": 0.1, "prior": 0.5}
     given |= {"batch_size": 7, "num_neg": 2, "embed_dropout": 0.1}
-    assert set(given) == set(MAY_BE_OPEN) - {"use_bn", "item_to_item_l2", "item_to_item_weight"}
+    assert set(MAY_BE_OPEN) - set(given) == {
+        "use_bn", "dropout_rate", "hidden_units", "item_to_item_l2", "item_to_item_weight",
+    }  # fmt: skip
     data, info = DatasetPure.build_trainset(two_tastes())
     model = FM("ranking", info, **given).fit(data, neg_sampling=True, verbose=0)
     assert {name: getattr(model, name) for name in given} == given

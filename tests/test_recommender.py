@@ -92,7 +92,7 @@ def test_signature_shows_every_setting_with_librecommenders_names_and_what_is_ch
     expected = {
         "loss_type": None, "embed_size": None, "n_epochs": None, "lr": None, "lr_decay": False, "epsilon": 1e-5,
         "reg": None, "batch_size": None, "sampler": "random", "num_neg": None, "use_bn": None, "dropout_rate": None,
-        "hidden_units": (128, 64, 32), "multi_sparse_combiner": "sqrtn", "seed": 42, "lower_upper_bound": None,
+        "hidden_units": None, "multi_sparse_combiner": "sqrtn", "seed": 42, "lower_upper_bound": None,
         "tf_sess_config": None,
     }  # fmt: skip
     assert list(parameters)[:3] == ["task", "data_info", "loss_type"]

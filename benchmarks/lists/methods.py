@@ -141,11 +141,13 @@ TRIED_FM_ON_LARGE = (
 TRIED_ITEMS = (
     {**CATALOGUE, "item_to_item": True},
     {**CATALOGUE, "item_to_item": True, "prior": 0.0, "embed_dropout": (0.75, 0)},
+    {**CATALOGUE, "item_to_item": True, "prior": 0.0, "embed_dropout": (0.8, 0), "embed_size": 256, "lr": 2e-3},
+    {**CATALOGUE, "item_to_item": True, "lr": 2e-3},
 )
 DEEP = {**CATALOGUE, "hidden_units": (64,)}
 WIDE = {**DEEP, "embed_size": 128, "dropout_rate": 0.5}
 TRIED_DEEP = (DEEP, {**DEEP, "prior": 6.0}, WIDE)
-TRIED_DEEP_ON_LARGE = (WIDE,)
+TRIED_DEEP_ON_LARGE = (DEEP,)
 OUR_MODELS = "FM", "NFM", "DeepFM", "DCNv2", "FinalMLP"
 VARIANTS = {
     "defaults": ("ids, defaults", False, False),

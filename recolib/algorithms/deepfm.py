@@ -23,9 +23,10 @@ class DeepFM(Recommender):
     use_bn
         Batch norm in the hidden layers.
     dropout_rate
-        Dropout in the hidden layers; the best in the paper are 0.1 to 0.5.
+        Dropout in the hidden layers; the best in the paper are 0.1 to 0.5. By default 0.8 against the whole catalogue,
+        where the layers would learn the ids by heart, and else none.
     hidden_units
-        Widths of the hidden layers.
+        Widths of the hidden layers. By default ``(64,)`` against the whole catalogue, and else ``(128, 64, 32)``.
     pair_dropout
         Dropout on the pair vector Σ e_i ∘ e_j before it is summed.
     combine
@@ -54,8 +55,8 @@ class DeepFM(Recommender):
     """
 
     use_bn: Flag = OPEN
-    dropout_rate: OptionalShare = None
-    hidden_units: Widths = (128, 64, 32)
+    dropout_rate: OptionalShare = OPEN
+    hidden_units: Widths = OPEN
     pair_dropout: Share = 0.0
     combine: Annotated[str, one_of("sum", "concat")] = "sum"
 

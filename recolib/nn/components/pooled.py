@@ -66,6 +66,22 @@ class Pooled(Component[PooledState]):
         self.first = glorot(nn.Linear(spec.dim, hidden_units[0]))
         after = after_linear(hidden_units[0], use_bn, dropout)
         self.rest = Perceptron(*after, *mlp(hidden_units, use_bn, dropout))
+        if not use_bn:
+            self._open()
+
+    @torch.no_grad()
+    def _open(self) -> None:
+        """Start with all units of the first layer open, and an output of zero where no pair says anything.
+
+        Products of small vectors are near zero, where a step of a bias opens or closes a unit for all pairs at once.
+        Were all closed, a penalty would take the vectors to zero before they can grow.
+        """
+        nn.init.ones_(self.first.bias)
+        last = self.rest[-1]
+        assert isinstance(last, nn.Linear)
+        self.rest.eval()
+        last.bias -= self.rest(self.first.bias.clone().unsqueeze(0)).squeeze(0)
+        self.rest.train()
 
     def start_at_zero(self) -> None:
         """Start with an output of zero where batch norm makes it large.
