@@ -55,7 +55,7 @@ def correlations(model: Recommender) -> NDArray[np.floating]:
     info, network = model.data_info, model.engine.network
     users = 1 + np.random.default_rng(0).permutation(info.n_users)[:2000]
     items = encode_rows(network, "item", info.items.current[1:])
-    scores = score_catalogue(network, info.users.rows[torch.from_numpy(users)], items[None], info.n_items).numpy()
+    scores = score_catalogue(network, info.users.rows[torch.from_numpy(users)], items[None], info.n_items).cpu().numpy()
     return np.corrcoef(scores - scores.mean(1, keepdims=True), rowvar=False)
 
 

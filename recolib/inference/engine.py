@@ -243,8 +243,8 @@ class Engine:
         return self.to_predictions(score_pairs(self.network, users, items)).cpu().numpy()
 
     def predictions_of(self, logits: NDArray[np.float32]) -> Predictions:
-        """Ratings or probabilities of logits."""
-        return self.to_predictions(torch.from_numpy(logits)).numpy()
+        """Ratings or probabilities of logits, to the last digit those that a least one is held against."""
+        return self.to_predictions(torch.from_numpy(logits).to(self.device)).cpu().numpy()
 
     @torch.inference_mode()
     def top_k(self, batch: UserBatch, k: int, retriever: Retriever | None = None) -> TopLists:
