@@ -178,7 +178,8 @@ def _content(field: Field, info: DataInfo) -> tuple[str, str]:
         cells = info.table(field.side).rows.part(layout.part).numpy()[:, info.schema.span(field)]
     facts = kind_of(field).describe(field, info.vocabs.get(field.name), cells)
     slots = f", up to {facts.n_slots} at once" if layout.slots else ""
-    values = "" if facts.n_values is None else f"{facts.n_values:,}{slots}"
+    known = [(facts.n_values, ""), (facts.n_buckets, " buckets")]
+    values = "".join(f"{n:,}{what}{slots}" for n, what in known if n is not None)
     if facts.n_numbers is not None:
         return values, f"{facts.n_numbers} a row"
     low_to_high = "" if facts.range is None else f"{_number(facts.range[0])} to {_number(facts.range[1])}, "

@@ -14,8 +14,9 @@ from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.building import Sources, build_training, check_weight_col, encode_evaluation
 from recolib.data.consumed import Counting
 from recolib.data.display import read_display_col
-from recolib.data.field import MAX_WIDTH, Side
+from recolib.data.field import MAX_WIDTH, Group, Side
 from recolib.data.frame import Frame, read_frame
+from recolib.data.hashed_columns import Encoding, with_buckets
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import merge_events
@@ -310,6 +311,8 @@ class DatasetFeat(_Dataset):
         display_col: Sequence[str] | None = None,
         vector_col: Sequence[str] | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        encoding: Encoding | Mapping[Group, Encoding] = "vocabulary",
+        n_buckets: int | Mapping[Group, int] | None = None,
     ) -> tuple[Interactions, DataInfo]:
         """Encode a frame with feature columns for training.
 
@@ -372,6 +375,16 @@ class DatasetFeat(_Dataset):
             goes on in it, and one that is whole is used again. By default files are temporary. Parts are told from
             others by the size and date of their file; frames of an iterator by their length and 16 of their rows, so
             that other changes of these are not seen.
+        encoding
+            How categories become codes. ``"vocabulary"`` learns all values of a column. ``"hash"`` learns none: the
+            code of a value is one of ``n_buckets`` by its hash, and all values of a bucket share it, those that
+            training did not see as well. It is for columns of more than ten million values. Give it for all sparse and
+            multi-sparse features, or by column, such as ``{"device": "hash"}``; a group goes by its first column, or by
+            the tuple of its columns. Ids always have a vocabulary.
+        n_buckets
+            How many buckets hashed columns have: one number for all, or a mapping by column. By default 1,048,576, as
+            in scikit-learn's ``FeatureHasher``: 71 MB of weights a column with ``embed_size=16``. About as many as the
+            column has distinct values cost little accuracy.
 
         Returns
         -------
@@ -416,6 +429,7 @@ class DatasetFeat(_Dataset):
             fields = (replace(field, width=max_list_len) if field.lists else field for field in schema.fields)
             schema = Schema(tuple(fields))
         of_items = sources["item"].columns if "item" in sources else []
+        schema = with_buckets(schema, encoding, n_buckets)
         shown = read_display_col(display_col, schema, [*events.columns, *of_items])
         needed: dict[Side, Frame] = {
             side: frame.select(_wanted(frame, schema, side, shown)) for side, frame in sources.items()

@@ -47,10 +47,9 @@ class DisplayColumn:
     def kept(self, items: Codes) -> DisplayColumn:
         """That of some items alone, with no value that none of them has."""
         codes = self.codes[items - 1]
-        used = np.unique(codes[codes > UNKNOWN])
-        values = self.vocab.values[used - 1]
+        vocab, used = self.vocab.without(np.setdiff1d(np.arange(1, len(self.vocab) + 1), codes).astype(np.int32))
         at = np.where(codes > UNKNOWN, np.searchsorted(used, codes) + 1, UNKNOWN).astype(np.int32)
-        return DisplayColumn(Vocab(values if values.dtype != object else as_values(values.tolist())), at)
+        return DisplayColumn(vocab, at)
 
 
 Display = Mapping[str, DisplayColumn]

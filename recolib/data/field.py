@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,8 @@ SEQUENCES = (list, tuple, np.ndarray, pd.Index)
 """What a list of columns may come as."""
 MAX_WIDTH = 2**16
 """Columns of a row that a field may take, and so the values that a list may have."""
+MAX_BUCKETS = 2**31 - 1
+"""Buckets that codes of 32 bits can tell apart."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Field:
         A dense value x enters the network as ``(x - offset) / scale``.
     means
         The training mean of each number of a vector, which enters the network as ``(x - means) / scale``.
+    n_buckets
+        How many buckets its values are hashed to; 0 where it has a vocabulary of them.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Field:
     offset: float = 0.0
     scale: float = 1.0
     means: tuple[float, ...] = ()
+    n_buckets: int = field(default=0, repr=False)  # a cache_dir is told from others by the text of fields
 
     @property
     def is_id(self) -> bool:

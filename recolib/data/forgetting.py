@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from recolib.data.consumed import interactions
 from recolib.data.field import Side
-from recolib.data.frame import as_values
 from recolib.data.info import DataInfo
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.table import NO_HISTORY, History, Table
-from recolib.data.vocab import Vocab
 
 SIDES: tuple[Side, Side] = ("user", "item")
 NO_CODES = np.empty(0, np.int32)
@@ -30,7 +28,8 @@ class Forgotten:
     data_info
         The data.
     kept
-        For each field with codes the codes that stayed, ascending: the new code c was ``kept[field][c - 1]``.
+        For each field with codes what stayed: the new code c was ``kept[field][c - 1]``, and ``AVERAGE`` is a bucket
+        of values that nobody else has.
     """
 
     data_info: DataInfo
@@ -49,16 +48,15 @@ def without(info: DataInfo, users: Codes, items: Codes) -> Forgotten:
         If no user or no item would be left.
     """
     codes = {"user": users[users > UNKNOWN], "item": items[items > UNKNOWN]}
-    kept: dict[str, Codes] = {}
+    kept, vocabs = dict[str, Codes](), dict(info.vocabs)
     rows_kept: dict[Side, NDArray[np.int64]] = {}
     for side in SIDES:
         table = info.table(side)
         rows_kept[side] = np.flatnonzero(~np.isin(table.owner, codes[side]))
-        ids = np.setdiff1d(np.arange(1, table.n_ids + 1), codes[side]).astype(np.int32)
-        if not len(ids):
+        for name, lost in (_values_lost(info, side, rows_kept[side]) | {side: codes[side]}).items():
+            vocabs[name], kept[name] = info.vocabs[name].without(lost)
+        if not len(kept[side]):
             raise ValueError(f"no {side} would be left: train a new model")
-        kept |= _values_kept(info, side, rows_kept[side]) | {side: ids}
-    vocabs = {name: _vocab_of(vocab, kept[name]) if name in kept else vocab for name, vocab in info.vocabs.items()}
     moved = {name: _moved(len(info.vocabs[name]), codes) for name, codes in kept.items()}
     tables = {f"{side}s": _table(info, side, rows_kept[side], moved) for side in SIDES}
     owners = np.repeat(np.arange(info.n_users + 1), info.user_consumed.counts())
@@ -88,28 +86,23 @@ def _n_vectors(info: DataInfo, kept: Mapping[str, Codes]) -> tuple[int, int] | N
     return n_users, n_items
 
 
-def _values_kept(info: DataInfo, side: Side, rows: NDArray[np.int64]) -> dict[str, Codes]:
-    """For each feature of a side its codes but those that rows have which go, and no row has that stays."""
+def _values_lost(info: DataInfo, side: Side, rows: NDArray[np.int64]) -> dict[str, Codes]:
+    """For each feature of a side the codes that rows have which go, and no row has that stays."""
     table = info.table(side).rows.codes.numpy()
     gone = np.delete(table, rows, axis=0)
-    kept: dict[str, Codes] = {}
+    lost: dict[str, Codes] = {}
     for field in info.schema.codes(side):
         if not field.is_id:
             span = info.schema.span(field)
-            lost = np.setdiff1d(gone[:, span], table[rows][:, span])
-            kept[field.name] = np.setdiff1d(np.arange(1, len(info.vocabs[field.name]) + 1), lost).astype(np.int32)
-    return kept
-
-
-def _vocab_of(vocab: Vocab, kept: Codes) -> Vocab:
-    values = vocab.values[kept - 1]
-    return Vocab(values if values.dtype != object else as_values(values.tolist()))
+            codes = np.setdiff1d(gone[:, span], table[rows][:, span])
+            lost[field.name] = codes[codes > UNKNOWN]
+    return lost
 
 
 def _moved(n_values: int, kept: Codes) -> Codes:
     """The new code of each old one, 0 for those that are gone."""
-    moved = np.zeros(n_values + 1, np.int32)
-    moved[kept] = np.arange(1, len(kept) + 1, dtype=np.int32)
+    moved, now = np.zeros(n_values + 1, np.int32), np.flatnonzero(kept > UNKNOWN)
+    moved[kept[now]] = now + 1
     return moved
 
 

@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from recolib.data.buckets import Buckets
 from recolib.data.consumed import Consumed, consumed_by
-from recolib.data.field import MAX_WIDTH, SIDES, Side
+from recolib.data.field import MAX_BUCKETS, MAX_WIDTH, SIDES, Side
 from recolib.data.frame import Values, as_values
 from recolib.data.kinds import KINDS, kind_of, layout_of
 from recolib.data.log import ConsumedLog
@@ -40,8 +41,7 @@ class Parts(NamedTuple):
 def pack(parts: Parts) -> tuple[str, Packed]:
     """The schema as JSON, and all the rest as arrays; who consumed an item follows from what users consumed."""
     arrays: Packed = {"liked": parts.liked}
-    for name, vocab in parts.vocabs.items():
-        arrays |= prefixed(f"vocab.{name}", pack_vocab(vocab))
+    arrays |= pack_vocabs(parts.vocabs)
     arrays |= prefixed("users", pack_table(parts.users)) | prefixed("items", pack_table(parts.items))
     consumed = {"starts": parts.user_consumed.starts, "codes": parts.user_consumed.codes}
     log = {"starts": parts.log.starts, "items": parts.log.items, "times": parts.log.times}
@@ -57,8 +57,7 @@ def unpack(schema_json: str, arrays: Arrays) -> Parts:
         If it contradicts itself, or is not all there.
     """
     schema = unpack_schema(schema_json)
-    names = [field.name for field in schema.fields if layout_of(field).part == "codes"]
-    vocabs = {name: unpack_vocab(name, under(f"vocab.{name}", arrays)) for name in names}
+    vocabs = unpack_vocabs(schema, arrays)
     sizes = {name: len(vocab) for name, vocab in vocabs.items()}
     users = unpack_table("user", under("users", arrays), schema, sizes)
     items = unpack_table("item", under("items", arrays), schema, sizes)
@@ -97,17 +96,38 @@ def unpack_schema(text: str) -> Schema:
         kind_of(field).check(field)
         require(all(isinstance(number, int | float) for number in numbers), f"field {name!r} has numbers")
         require(np.isfinite(numbers).all() and field.scale > 0, f"field {name!r} has finite numbers")
+        n, hashes = field.n_buckets, kind_of(field).hashes and not field.is_id
+        require(type(n) is int and 0 <= n <= (MAX_BUCKETS if hashes else 0), f"field {name!r} has buckets")
     for side in ("user", "item"):
         ids = [field.name for field in schema.codes(side)][:1]
         require(ids == [side], f"the first field of the {side}s is their id")
     return schema
 
 
+def pack_vocabs(vocabs: Mapping[str, Vocab]) -> Packed:
+    """The vocabulary of each field; of buckets there is nothing."""
+    arrays: Packed = {}
+    for name, vocab in vocabs.items():
+        arrays |= prefixed(f"vocab.{name}", pack_vocab(vocab))
+    return arrays
+
+
+def unpack_vocabs(schema: Schema, arrays: Arrays) -> dict[str, Vocab]:
+    """The vocabulary of each field with codes."""
+    return {
+        field.name: Buckets(field.n_buckets)
+        if field.n_buckets
+        else unpack_vocab(field.name, under(f"vocab.{field.name}", arrays))
+        for field in schema.fields
+        if layout_of(field).part == "codes"
+    }
+
+
 def pack_vocab(vocab: Vocab) -> Packed:
     """Integers; and text as UTF-8, end to end, with the place where each ends; and which of all values are text."""
     if vocab.values.dtype != object:
         no_text = {"text": np.empty(0, np.uint8), "ends": np.empty(0, np.int64)}
-        return {"is_text": np.zeros(len(vocab), np.bool_), "integers": vocab.values, **no_text}
+        return {"is_text": np.zeros(len(vocab.values), np.bool_), "integers": vocab.values, **no_text}
     values = vocab.values.tolist()
     is_text = np.fromiter((isinstance(value, str) for value in values), np.bool_, len(values))
     text = [value.encode() for value in values if isinstance(value, str)]

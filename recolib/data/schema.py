@@ -93,8 +93,9 @@ class Schema:
         """The schema as text that ``from_json`` reads."""
         entries = [asdict(field) for field in self.fields]
         for entry in entries:
-            if not entry["means"]:  # as before there were vectors: a fingerprint is of this text
-                del entry["means"]
+            for name in ("means", "n_buckets"):
+                if not entry[name]:  # as before there were vectors and buckets: a fingerprint is of this text
+                    del entry[name]
         return json.dumps(entries)
 
     @classmethod

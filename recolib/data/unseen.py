@@ -132,7 +132,8 @@ def tell_of_mixed(
     if same is None and not is_id:
         return
     n_rows, n_text = count()
-    beside = f" beside {int((~was_text).sum())} known integers and {int(was_text.sum())} known strings" if known else ""
+    n_known, n_known_text = len(was_text), int(was_text.sum())
+    beside = f" beside {n_known - n_known_text} known integers and {n_known_text} known strings" if n_known else ""
     example = "" if same is None else f", such as {same!r} and {str(same)!r}"
     warn(
         f"column {name!r} has {n_rows - n_text} integers and {n_text} strings{beside}, which never match "

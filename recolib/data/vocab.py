@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recolib.caching import cached
 from recolib.data.frame import Values, as_values
+from recolib.data.rows import Codes
 
 N_SHOWN = 5
 """Entries that a mapping shows of itself."""
@@ -45,7 +46,7 @@ class Vocab:
     @classmethod
     def of(cls, values: Values) -> Vocab:
         """The vocabulary of these values: integers in order, then strings in order."""
-        return cls(as_values(())).extend(values)
+        return Vocab(as_values(())).extend(values)
 
     def __len__(self) -> int:
         """How many values are known; codes run from 0 to ``len(vocab)``."""
@@ -66,8 +67,7 @@ class Vocab:
 
     def decode(self, codes: NDArray[np.integer]) -> Values:
         """The value of each code, all of which must be known ones."""
-        if len(codes) and not 1 <= int(np.min(codes)) <= int(np.max(codes)) <= len(self):
-            raise IndexError(f"codes must be in 1..{len(self)}, got {np.min(codes)} to {np.max(codes)}")
+        self._check(codes)
         return self.values[np.asarray(codes) - 1]
 
     def extend(self, values: Values) -> Vocab:
@@ -86,6 +86,16 @@ class Vocab:
         if self.values.dtype != new.dtype:
             return Vocab(np.concatenate([self.values.astype(object), new.astype(object)]))
         return Vocab(np.concatenate([self.values, new]))
+
+    def without(self, codes: Codes) -> tuple[Vocab, Codes]:
+        """The vocabulary without the values of some codes, and the code that each of its values had in this one."""
+        kept = np.setdiff1d(np.arange(1, len(self) + 1, dtype=np.int32), codes)
+        values = self.values[kept - 1]
+        return Vocab(values if values.dtype != object else as_values(values.tolist())), kept
+
+    def _check(self, codes: NDArray[np.integer]) -> None:
+        if len(codes) and not 1 <= int(np.min(codes)) <= int(np.max(codes)) <= len(self):
+            raise IndexError(f"codes must be in 1..{len(self)}, got {np.min(codes)} to {np.max(codes)}")
 
     @cached
     def _index(self) -> pd.Index:

@@ -12,7 +12,7 @@ import pytest
 from recolib.algorithms import FM
 from recolib.data import DataInfo, DatasetFeat, DatasetPure, Interactions
 from recolib.data.order import regrouped
-from recolib.data.streaming import sides, sorting
+from recolib.data.streaming import sides, sorting, spooling
 from recolib.exceptions import MixedTypesWarning, NoLabelWarning, RecolibWarning, UndeclaredWeightWarning
 from recolib.files import UNFINISHED, write_file
 
@@ -111,6 +111,56 @@ def test_parts_of_any_size_give_the_set_of_the_whole_frame(size, monkeypatch):
     assert data.part_starts.tolist() == [*range(0, N, size), N]
     assert not len(whole[0].part_starts)
     assert not len(data.take(np.arange(3)).part_starts)
+
+
+@pytest.mark.parametrize("size", [1, 7, N])
+def test_hashed_parts_of_any_size_give_the_set_of_the_whole_frame(size, tmp_path):
+    frame = events()
+    hashed = COLUMNS | {"encoding": "hash", "n_buckets": {"sex": 5, "hour": 40, "genre1": 3, "tags": 9}}
+    whole = DatasetFeat.build_trainset(frame, **hashed)
+    assert [len(whole[1].vocabs[name]) for name in ("sex", "hour", "genre1", "tags")] == [5, 40, 3, 9]
+    same(DatasetFeat.build_trainset(lambda: cut(frame, size), **hashed), whole)
+    for _ in range(2):  # the second is opened
+        same(DatasetFeat.build_trainset(lambda: cut(frame, size), **hashed, cache_dir=tmp_path / "set"), whole)
+    with pytest.raises(ValueError, match="has a set of other arguments"):
+        DatasetFeat.build_trainset(lambda: cut(frame, size), **hashed | {"n_buckets": 9}, cache_dir=tmp_path / "set")
+
+
+def test_hashed_files_give_models_of_the_same_weights_and_evaluations(folder):
+    hashed = COLUMNS | {"encoding": {"sex": "hash", "tags": "hash"}, "n_buckets": 9}
+    models = []
+    for train_data, eval_data in ((events(), events(1)), (str(folder), lambda: cut(events(1), 9))):
+        data, info = DatasetFeat.build_trainset(train_data, **hashed)
+        model = FM("ranking", info, n_epochs=2, embed_size=4)
+        models.append(model.fit(data, neg_sampling=True, verbose=0, eval_data=eval_data, metrics=["roc_auc"]))
+    one, other = models
+    pd.testing.assert_series_equal(one.history_["eval_roc_auc"], other.history_["eval_roc_auc"])
+    pd.testing.assert_series_equal(one.history_["train_loss"], other.history_["train_loss"])
+
+
+def test_of_hashed_columns_no_values_are_collected(monkeypatch):
+    collected: dict[str, int] = {}
+    seen = spooling._seen
+
+    def watched(name, *rest):
+        found = seen(name, *rest)
+        collected[name] = -1 if found.values is None else len(found.values)
+        return found
+
+    monkeypatch.setattr(spooling, "_seen", watched)
+    DatasetFeat.build_trainset(lambda: cut(events(), 30), **COLUMNS, encoding={"hour": "hash", "genre1": "hash"})
+    assert collected["hour"] <= 2  # one of each part
+    assert collected["genre1"] <= 2
+    assert collected["sex"] == 2
+    assert collected["item"] == 7
+
+
+@pytest.mark.parametrize("encoding", ["vocabulary", "hash"])
+@pytest.mark.parametrize("empty", [{"sex": None}, {"tags": [[]] * N}])
+def test_a_column_that_is_empty_in_all_parts_is_refused(empty, encoding):
+    frame = events().assign(**empty)
+    with pytest.raises(ValueError, match=f"column '{next(iter(empty))}' is empty"):
+        DatasetFeat.build_trainset(lambda: cut(frame, 7), **COLUMNS, encoding=encoding)
 
 
 @pytest.mark.parametrize("size", [1, 7, N])

@@ -65,7 +65,17 @@ class Spooled(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What all parts of a training frame have of a field: distinct values, how many each column has, and the cells."""
+    """What all parts of a training frame have of a field.
+
+    Attributes
+    ----------
+    values
+        The distinct values; of a field with buckets no more than say that there are some. None for a kind without.
+    counts
+        How many values each column has.
+    cells
+        Gives the cells of each part.
+    """
 
     values: Values | None
     counts: NDArray[np.int64]
@@ -88,6 +98,7 @@ class Facts:
     mean: float | None = None
     range: tuple[float, float] | None = None
     n_numbers: int | None = None
+    n_buckets: int | None = None
 
 
 class Kind:
@@ -100,6 +111,8 @@ class Kind:
     name: ClassVar[str]
     in_parts: ClassVar[bool] = False
     """Whether a training frame may come in parts, by ``spool``, ``learn_parts`` and ``settle``."""
+    hashes: ClassVar[bool] = False
+    """Whether a field may have ``n_buckets`` in place of a vocabulary of its values."""
 
     def groups(self, columns: object, argument: str) -> list[Group]:
         """What each field is read from, of what the caller passed; by default each column is a field.

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recolib.data.buckets import vocab_of
 from recolib.data.field import MAX_WIDTH, SEQUENCES, Field, Group, Side, read_names
 from recolib.data.frame import (
     Frame,
@@ -20,7 +21,7 @@ from recolib.data.frame import (
     refuse_empty,
 )
 from recolib.data.kinds.kind import Cells, Encoded, Facts, Kind, Layout, Learnt, Seen, Spooled
-from recolib.data.kinds.sparse import code_columns, shown_code, values_of
+from recolib.data.kinds.sparse import code_columns, facts_of, shown_code, values_of
 from recolib.data.rows import ABSENT, UNKNOWN, Codes
 from recolib.data.unseen import warn_of_mixed, warn_of_unseen
 from recolib.data.vocab import Vocab
@@ -43,6 +44,7 @@ class MultiSparse(Kind):
 
     name = "multi_sparse"
     in_parts = True
+    hashes = True
 
     def groups(self, columns: object, argument: str) -> list[Group]:
         """Columns of lists by their names, and groups of columns as tuples."""
@@ -83,7 +85,7 @@ class MultiSparse(Kind):
             warn_of_mixed(name, column.positions, column.values, None, is_id=False)
             if column.lengths is not None:
                 field = replace(field, width=_width(column.lengths, field))
-        vocab = Vocab.of(_distinct(columns, field))
+        vocab = vocab_of(field, _distinct(columns, field))
         return Learnt(field, vocab, np.hstack([column.codes(field, vocab, tell=False) for column in columns]))
 
     def spool(self, frame: Frame, field: Field) -> Spooled:
@@ -108,7 +110,7 @@ class MultiSparse(Kind):
         for name, n in zip(field.columns, [len(seen.values)] if field.lists else seen.counts.tolist(), strict=True):
             refuse_empty(n, name)
         width = len(seen.counts) if field.lists else field.width
-        return replace(field, width=width), Vocab.of(_without_pad(seen.values, field))
+        return replace(field, width=width), vocab_of(field, _without_pad(seen.values, field))
 
     def settle(self, spooled: Spooled, field: Field, vocab: Vocab | None) -> Cells:
         """The codes, of lists as wide as the longest of all parts."""
@@ -152,7 +154,7 @@ class MultiSparse(Kind):
         """A column of lists, or the columns of the group; a list is missing if it has no known value."""
         assert vocab is not None
         if field.lists:
-            return {field.name: pd.Series(_lists(cells, vocab.values), dtype=object)}
+            return {field.name: pd.Series(_lists(cells, vocab), dtype=object)}
         return {name: values_of(codes, vocab) for name, codes in zip(field.columns, cells.T, strict=True)}
 
     def show(self, cells: list[Any], field: Field, vocab: Vocab | None, special: dict[int, str]) -> str:
@@ -161,9 +163,8 @@ class MultiSparse(Kind):
         return ", ".join(str(shown_code(code, vocab, special)) for code in cells if code != ABSENT)
 
     def describe(self, field: Field, vocab: Vocab | None, cells: Cells) -> Facts:
-        """How many values are known, and how many a row may have."""
-        assert vocab is not None
-        return Facts(n_values=len(vocab), n_slots=field.width)
+        """How many values are known, or how many buckets there are, and how many a row may have."""
+        return facts_of(field, vocab)
 
     def manifest(self, field: Field, start: int) -> dict[str, Any]:
         """Where the slots stand, and what marks an absent value."""
@@ -262,10 +263,10 @@ def _to_slots(flat: Codes, lengths: NDArray[np.int64], field: Field, tell: bool)
     return slots
 
 
-def _lists(slots: NDArray[Any], values: Values) -> list[list[int | str] | None]:
+def _lists(slots: NDArray[Any], vocab: Vocab) -> list[list[int | str] | None]:
     """A list for each row; None where it is missing or has no known value."""
     known = slots > UNKNOWN
-    flat = values[slots[known] - 1].tolist()
+    flat = vocab.decode(slots[known]).tolist()
     ends = np.cumsum(known.sum(1)).tolist()
     empty = (slots == ABSENT).all(1).tolist()
     return [flat[a:b] if a < b or none else None for a, b, none in zip([0, *ends], ends, empty, strict=False)]

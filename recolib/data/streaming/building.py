@@ -30,7 +30,7 @@ from recolib.data.frame import factorize, read_column
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.kinds import Cells, Learnt, kind_of
-from recolib.data.packing import pack_table, pack_vocab
+from recolib.data.packing import pack_table, pack_vocabs
 from recolib.data.schema import Schema
 from recolib.data.streaming.array_files import ArrayFiles
 from recolib.data.streaming.caching import FORMAT, check_cached, folder_of
@@ -189,8 +189,7 @@ def _encode(
         files.entries,
     )
     arrays = prefixed("starts", {**starts, "parts": spooled.starts}) | dict(pack_display(display))
-    for name, vocab in vocabs.items():
-        arrays |= prefixed(f"vocab.{name}", pack_vocab(vocab))
+    arrays |= pack_vocabs(vocabs)
     for side in SIDES:
         arrays |= prefixed(f"{side}s", pack_table(tables[side][0]))
     return header.to_json(), arrays

@@ -14,9 +14,8 @@ from recolib.data.display import unpack_display
 from recolib.data.field import Side
 from recolib.data.info import DataInfo, LabelStats
 from recolib.data.interactions import Interactions, equal_weights
-from recolib.data.kinds import layout_of
 from recolib.data.log import ConsumedLog
-from recolib.data.packing import unpack_schema, unpack_table, unpack_vocab
+from recolib.data.packing import unpack_schema, unpack_table, unpack_vocabs
 from recolib.data.rows import Rows
 from recolib.data.streaming.array_files import ArrayFiles, Entry
 from recolib.files import Arrays, read_file, refusing, under, write_file
@@ -100,8 +99,7 @@ def open_set(folder: Path, header: Mapping[str, Any], arrays: Arrays) -> tuple[I
 
 def _info(files: ArrayFiles, header: Mapping[str, Any], arrays: Arrays) -> DataInfo:
     schema = unpack_schema(header["schema"])
-    names = [field.name for field in schema.fields if layout_of(field).part == "codes"]
-    vocabs = {name: unpack_vocab(name, under(f"vocab.{name}", arrays)) for name in names}
+    vocabs = unpack_vocabs(schema, arrays)
     sizes = {name: len(vocab) for name, vocab in vocabs.items()}
     items = unpack_table("item", under("items", arrays), schema, sizes)
     starts = under("starts", arrays)

@@ -79,20 +79,22 @@ class _Union:
 class _FieldTotals:
     """What the parts so far have of a field."""
 
-    def __init__(self) -> None:
-        self.values = _Union()
+    def __init__(self, field: Field) -> None:
+        self.n_kept = 1 if field.n_buckets else None  # that there are values is all that hashes need to know
+        self.values, self.has_values = _Union(), False
         self.counts = np.zeros(0, np.int64)
         self.n_text = 0
 
     def add(self, spooled: Spooled) -> None:
         if spooled.values is None:
             return
+        self.has_values = True
         there = spooled.cells >= 0
         counts = np.zeros(max(len(self.counts), there.shape[1]), np.int64)
         counts[: len(self.counts)] = self.counts
         counts[: there.shape[1]] += there.sum(0)
         self.counts = counts
-        self.values.add(spooled.values)
+        self.values.add(spooled.values[: self.n_kept])
         if spooled.values.dtype == object:
             self.n_text += int(is_text_of(spooled.values)[spooled.cells[there]].sum())
 
@@ -214,7 +216,7 @@ def spool(source: Source, wanted: Wanted, folder: Path) -> Spool:
         If a part holds what it must not, or what it has from before is of other data or damaged; the message names
         the part or the file.
     """
-    totals = {name: _FieldTotals() for name in wanted.fields}
+    totals = {name: _FieldTotals(field) for name, field in wanted.fields.items()}
     files, keys, sizes = list[Path](), list[str](), list[int]()
     same, is_binary, types = SameTypes(), True, set[str]()
     for number, part in enumerate(source.parts(wanted.columns)):
@@ -246,7 +248,7 @@ def _seen(name: str, total: _FieldTotals, wanted: Wanted, files: Sequence[Path])
     def cells() -> Iterator[NDArray[Any]]:
         return (SpooledPart(wanted, file).array(f"{_place(wanted, name)}.cells") for file in files)
 
-    if not len(total.counts):
+    if not total.has_values:
         return Seen(None, total.counts, cells)
     values, n = total.values.distinct(), int(total.counts.sum())
     tell_of_mixed(name, values, None, wanted.fields[name].is_id, lambda: (n, total.n_text))
