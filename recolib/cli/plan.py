@@ -19,6 +19,8 @@ Task = Literal["ranking", "rating"]
 FeatureSide = Literal["user", "item", "context"]
 FeatureKind = Literal["sparse", "dense", "multi_sparse", "vector", "display", "ignore"]
 ROLES = "user", "item", "label", "time"
+FEATURE = "side", "kind", "separator", "group", "n_buckets"
+"""What a plan says of a feature."""
 HEAD = """\
 # Which column is what, and which model is trained. Edit it, and give it again: recolib fit DATA --plan THIS.
 #
@@ -29,6 +31,7 @@ HEAD = """\
 #       vector        lists of as many numbers each, such as embeddings
 #       display       shown, not learnt from; items alone
 #       ignore
+# n_buckets: of a column of very many categories, how many buckets they are hashed to
 """
 
 
@@ -44,12 +47,15 @@ class FeatureColumn:
         What stands between the values of a text; None where it is one value, or a list.
     group
         The name of the group of columns that it belongs to; None where it stands alone.
+    n_buckets
+        How many buckets its categories are hashed to; None where they have a vocabulary.
     """
 
     side: FeatureSide
     kind: FeatureKind
     separator: str | None = None
     group: str | None = None
+    n_buckets: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,8 @@ class Plan:
         for name, one in used.items():
             if one.kind == "multi_sparse" and one.group is not None:
                 groups.setdefault(one.group, []).append(name)
+        others = [name for names in groups.values() for name in names[1:]]  # a group goes by its first column
+        n_buckets = {name: n for name, one in used.items() if (n := one.n_buckets) is not None and name not in others}
         alone = [name for name, one in used.items() if one.kind == "multi_sparse" and one.group is None]
         return {
             **{
@@ -127,6 +135,8 @@ class Plan:
             "multi_sparse_col": [*alone, *groups.values()],
             "display_col": [name for name, one in self.features.items() if one.kind == "display"],
             "consumed": "all" if self.liked is not None else None,
+            "encoding": dict.fromkeys(n_buckets, "hash"),
+            "n_buckets": n_buckets or None,
         }
 
     def write(self, file: Path) -> Path:
@@ -136,7 +146,7 @@ class Plan:
         lines += ["", "[columns]", *(f"{role} = {quoted(name)}" for role, name in self.columns.items())]
         lines += ["", "[features]"]
         for name, one in self.features.items():
-            about = {"side": one.side, "kind": one.kind, "separator": one.separator, "group": one.group}
+            about = {name: getattr(one, name) for name in FEATURE}
             parts = ", ".join(f"{key} = {quoted(value)}" for key, value in about.items() if value is not None)
             lines.append(f"{quoted(name)} = {{ {parts} }}")
         lines += ["", "[model]", f"algorithm = {quoted(self.algorithm)}"]
@@ -182,12 +192,15 @@ def _section(content: Mapping[str, Any], name: str, file: Path) -> dict[str, Any
 def _feature(name: str, about: Any, file: Path) -> FeatureColumn:
     if not isinstance(about, dict):
         raise ValueError(f"{name!r} in {file} must be such as {{ side = 'item', kind = 'sparse' }}, got {about!r}")
-    check_names(about, ["side", "kind", "separator", "group"], f"what the plan {file} can say of {name!r}")
+    check_names(about, FEATURE, f"what the plan {file} can say of {name!r}")
     check_choice(f"side of {name!r}", about.get("side"), get_args(FeatureSide))
     check_choice(f"kind of {name!r}", about.get("kind"), get_args(FeatureKind))
     if about["kind"] == "display" and about["side"] != "item":
         raise ValueError(f"{name!r} in {file} is of a {about['side']}: columns of items alone are shown")
-    return FeatureColumn(about["side"], about["kind"], about.get("separator"), about.get("group"))
+    n_buckets = about.get("n_buckets")
+    if n_buckets is not None and type(n_buckets) is not int:
+        raise ValueError(f"n_buckets of {name!r} in {file} must be an integer, got {n_buckets!r}")
+    return FeatureColumn(about["side"], about["kind"], about.get("separator"), about.get("group"), n_buckets)
 
 
 def parts_of(value: object, separator: str) -> list[str] | None:

@@ -48,7 +48,7 @@ class Field:
     means
         The training mean of each number of a vector, which enters the network as ``(x - means) / scale``.
     n_buckets
-        How many buckets its values are hashed to; 0 where it has a vocabulary of them.
+        How many buckets its values are hashed to; 0 where they have a vocabulary.
     """
 
     name: str

@@ -309,7 +309,7 @@ class ColumnAbout(BaseModel):
         list[bool | int | float | str],
         Field(description="At most 50; of items the most frequent, else those known first."),
     ]
-    n_values: Annotated[int | None, Field(description="How many there are.")]
+    n_values: Annotated[int | None, Field(description="How many there are; null of numbers and hashed values.")]
     low: Annotated[float | None, Field(description="The least number that is known.")]
     high: Annotated[float | None, Field(description="The greatest number that is known.")]
     groups: Annotated[bool, Field(description="Whether max_per_group takes it, or of users segment.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,17 @@ def test_what_is_inferred_can_be_trained_on() -> None:
         }
 
 
+def test_a_plan_says_what_is_hashed() -> None:
+    frame = make_movies(n_users=60, n_items=50, n_ratings=900)
+    plan = infer_plan(frame, {})
+    assert plan.arguments()["encoding"] == {}
+    hashed = {name: 9 if name == "sex" or name.startswith("genre") else None for name in plan.features}
+    features = {name: replace(one, n_buckets=hashed[name]) for name, one in plan.features.items()}
+    plan = replace(plan, features=features)
+    _, info = DatasetFeat.build_trainset(plan.prepared(frame), **plan.arguments())
+    assert {field.name for field in info.schema.fields if field.n_buckets == 9} == {"sex", "genre1"}
+
+
 @given(
     columns=st.fixed_dictionaries({"user": TEXTS, "item": TEXTS}, optional={"label": TEXTS, "time": TEXTS}),
     features=st.dictionaries(
@@ -110,6 +122,7 @@ def test_what_is_inferred_can_be_trained_on() -> None:
             st.sampled_from(["sparse", "dense", "multi_sparse", "display", "ignore"]),
             st.none() | TEXTS,
             st.none() | TEXTS,
+            st.none() | st.integers(1, 2**31),
         ),
         max_size=4,
     ),
@@ -134,6 +147,10 @@ def test_a_plan_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFacto
         ("[columns]\nuser='u'\nitem='i'\n[features]\na = 'user'", "must be such as"),
         ("[columns]\nuser='u'\nitem='i'\n[features]\na = {side='users', kind='dense'}", "side of 'a'"),
         ("[columns]\nuser='u'\nitem='i'\n[features]\na = {side='user', kind='display'}", "columns of items alone"),
+        (
+            "[columns]\nuser='u'\nitem='i'\n[features]\na = {side='user', kind='sparse', n_buckets='9'}",
+            "n_buckets of 'a'",
+        ),
         ("liked = 'much'\n[columns]\nuser='u'\nitem='i'", "liked in"),
         ("task = 'sorting'\n[columns]\nuser='u'\nitem='i'", "task"),
     ],
