@@ -63,9 +63,7 @@ def _by_field(schema: Schema, given: object, argument: str) -> dict[str, object]
     if not isinstance(given, Mapping):
         return {field.name: given for field in fields}
     by_group = cast("Mapping[object, object]", given)
-    named: dict[object, str] = {field.name: field.name for field in fields} | {
-        field.columns: field.name for field in fields
-    }
+    named: dict[object, str] = {group: field.name for field in fields for group in (field.name, field.columns)}
     for group in by_group:
         if group not in named:
             _refuse(schema, group, argument, [field.name for field in fields])

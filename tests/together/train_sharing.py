@@ -44,7 +44,8 @@ def main() -> None:
     columns: dict[str, Any] = {"user_col": ["sex", "age"], "sparse_col": ["sex"], "dense_col": ["age"]}
     genres = [name for name in frame if str(name).startswith("genre")]
     columns |= {"item_col": genres, "multi_sparse_col": [genres]}
-    data, info = DatasetFeat.build_trainset(frame, **columns)
+    hashed: dict[str, Any] = {"encoding": {genres[0]: "hash"}, "n_buckets": 40}  # more than there are genres
+    data, info = DatasetFeat.build_trainset(frame, **columns, **hashed)
     found = dict[str, torch.Tensor]()
     for case, (name, settings) in CASES.items():
         algorithm = getattr(algorithms, name)
