@@ -105,7 +105,7 @@ def unpack_schema(text: str) -> Schema:
 
 
 def pack_vocabs(vocabs: Mapping[str, Vocab]) -> Packed:
-    """The vocabulary of each field; of buckets there is nothing."""
+    """The values of each vocabulary; buckets have none."""
     arrays: Packed = {}
     for name, vocab in vocabs.items():
         arrays |= prefixed(f"vocab.{name}", pack_vocab(vocab))

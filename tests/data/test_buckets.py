@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -122,7 +123,11 @@ def test_a_process_with_other_hashes_has_the_same_codes():
     script = "from recolib.data.buckets import *; print(Buckets(10**6).encode(as_values(['a', '\\u00e9', 7])).tolist())"
     for seed in "12":
         found = subprocess.run(
-            [sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert json.loads(found.stdout) == Buckets(10**6).encode(as_values(values)).tolist()
 
@@ -162,10 +167,16 @@ def test_booleans_count_as_numbers_and_text_does_not():
     assert codes_of(pd.array([True, None], "boolean")) == [bucket(1, MAX_BUCKETS), UNKNOWN]
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
-def test_text_has_one_bucket_whatever_the_frame(library):
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "categories"])
+def test_text_has_one_bucket_whatever_the_frame(library, monkeypatch):
+    monkeypatch.setattr(sparse, "BLOCK", 2)
     frame = pd.DataFrame({"user": [1, 2, 3], "item": [1, 2, 3], "label": 1, "x": ["a", None, "é"]})
-    native = {"pandas": frame, "polars": pl.from_pandas(frame), "pyarrow": pa.Table.from_pandas(frame)}[library]
+    native = {
+        "pandas": frame,
+        "polars": pl.from_pandas(frame),
+        "pyarrow": pa.Table.from_pandas(frame),
+        "categories": frame.astype({"x": "category"}),
+    }[library]
     data, _ = DatasetFeat.build_trainset(native, context_col=["x"], sparse_col=["x"], encoding="hash", n_buckets=10**6)
     assert data.context.codes[:, 0].tolist() == [bucket("a", 10**6), UNKNOWN, bucket("é", 10**6)]
 
