@@ -114,19 +114,17 @@ def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["accuracy", "build"])
-    parser.add_argument("--rows", type=int, help="by default 500,000 of accuracy, and 5 million of build")
-    parser.add_argument("--devices", type=int, default=50_000, help="of accuracy")
+    parser.add_argument("--rows", type=int, help="by default 250,000 of accuracy, and 5 million of build")
+    parser.add_argument("--devices", type=int, default=10_000, help="of accuracy")
     parser.add_argument("--encoding", choices=["vocabulary", "hash"], help="of build: this one alone, in this process")
     parser.add_argument("--source", choices=["frame", "parts"], default="frame", help="with --encoding")
     asked = parser.parse_args()
     if asked.what == "accuracy":
-        accuracy(asked.rows or 500_000, asked.devices)
+        accuracy(asked.rows or 250_000, asked.devices)
     elif asked.encoding:
         build(asked.encoding, asked.source, asked.rows or 5_000_000)
     else:
-        print(
-            "| distinct values | from | encoding | time | memory beside the frame |\n|--:|---|---|--:|--:|", flush=True
-        )
+        print("| distinct values | from | encoding | time | memory of its own |\n|--:|---|---|--:|--:|", flush=True)
         for source in ("frame", "parts"):
             for encoding in ("vocabulary", "hash"):
                 options = ["--encoding", encoding, "--source", source, "--rows", str(asked.rows or 5_000_000)]

@@ -98,12 +98,12 @@ class Buckets(Vocab):
 def stable_hash(values: Values) -> NDArray[np.uint64]:
     """A hash of 64 bits of each value, the same wherever and whenever it is computed.
 
-    An integer is itself, in two's complement; text is −2⁶³ and the CRC-32 of its UTF-8. Both are mixed as SplitMix64
-    mixes its state, so that each bit depends on all.
+    An integer is itself, in two's complement; text is −2⁶³ and the CRC-32 of its UTF-8, which one in 43 of 100 million
+    texts shares with another. Both are mixed as SplitMix64 mixes its state, so that each bit depends on all.
 
     References
     ----------
-    Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, OOPSLA 2014, figure 16.
+    Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, OOPSLA 2014.
     """
     if values.dtype == object:
         numbers = (crc32(value.encode()) + TEXT if isinstance(value, str) else value for value in values.tolist())

@@ -80,5 +80,8 @@ def _refuse(schema: Schema, group: object, argument: str, names: list[str]) -> N
     if field is not None and field.name in names:
         raise ValueError(f"{argument} names {group!r} of the group {list(field.columns)}: name {field.name!r}")
     if field is not None:
-        raise ValueError(f"{argument} names {group!r}, a {field.kind} column, which has no categories to hash")
+        raise ValueError(
+            f"{argument} names {group!r}, which is {field.kind!r} and is not hashed: only sparse_col and "
+            "multi_sparse_col can be"
+        )
     check_names([str(group)], names, f"a sparse or multi-sparse column, of which {argument} is")

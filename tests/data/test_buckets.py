@@ -277,8 +277,8 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"encoding": {"user": "hash"}}, ValueError, "encoding cannot have 'user': ids need a vocabulary, since lists"),
     ({"encoding": {"item": "hash"}}, ValueError, "each item by itself; leave it out, and declare a copy"),
     ({"encoding": "hash", "n_buckets": {"item": 5}}, ValueError, "n_buckets cannot have 'item'"),
-    ({"encoding": {"age": "hash"}}, ValueError, "encoding names 'age', a dense column, which has no categories"),
-    ({"encoding": {"cover": "hash"}}, ValueError, "encoding names 'cover', a vector column"),
+    ({"encoding": {"age": "hash"}}, ValueError, "encoding names 'age', which is 'dense' and is not hashed"),
+    ({"encoding": {"cover": "hash"}}, ValueError, "encoding names 'cover', which is 'vector'"),
     ({"encoding": {"genre2": "hash"}}, ValueError, r"'genre2' of the group \['genre1', 'genre2'\]: name 'genre1'"),
     ({"encoding": {"tag": "hash"}}, ValueError, "'tag' is not a sparse or .* column.*; did you mean 'tags'"),
     ({"encoding": {3: "hash"}}, ValueError, "'3' is not a sparse or multi-sparse column"),
@@ -316,7 +316,7 @@ def test_a_kind_of_ones_own_is_not_hashed(monkeypatch):
 
     monkeypatch.setitem(KINDS, "own", Own())
     arguments: dict[str, Any] = {"context_col": ["hour"], "other_col": {"own": ["hour"]}}
-    with pytest.raises(ValueError, match="encoding names 'hour', a own column"):
+    with pytest.raises(ValueError, match="encoding names 'hour', which is 'own'"):
         DatasetFeat.build_trainset(two_tastes(), **arguments, encoding={"hour": "hash"})
 
 
