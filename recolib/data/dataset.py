@@ -383,8 +383,8 @@ class DatasetFeat(_Dataset):
             the tuple of its columns. Ids always have a vocabulary.
         n_buckets
             How many buckets hashed columns have: one number for all, or a mapping by column. By default 1,048,576, as
-            in scikit-learn's ``FeatureHasher``: 71 MB of weights a column with ``embed_size=16``. About as many as the
-            column has distinct values cost little accuracy.
+            in scikit-learn's ``FeatureHasher``: 71 MB of weights a column with ``embed_size=16``. One for each distinct
+            value or more is best, as far as there is room; fewer cost accuracy.
 
         Returns
         -------
