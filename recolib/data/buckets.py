@@ -41,9 +41,9 @@ class Buckets(Vocab):
     >>> buckets = Buckets(1000)
     >>> codes = buckets.encode(np.array([7, "7", "phone"], object))
     >>> codes.tolist()
-    [388, 858, 466]
+    [605, 595, 119]
     >>> buckets.decode(codes).tolist()
-    ['bucket 388 of 1000', 'bucket 858 of 1000', 'bucket 466 of 1000']
+    ['bucket 605 of 1000', 'bucket 595 of 1000', 'bucket 119 of 1000']
     """
 
     values: Values = field(init=False, default_factory=lambda: as_values(()))
