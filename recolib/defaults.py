@@ -32,8 +32,8 @@ MOST_EPOCHS = 100
 FEW_EPOCHS, ITEM_TO_ITEM_L2 = 20, 200.0
 """Epochs, and the penalty of weights from item to item, on data of which too little could be held out."""
 PATIENCE, LESS_PATIENCE = 20, 8
-"""Epochs without a better figure after which none is expected: against the catalogue without hidden layers, where an
-epoch costs little and figures are noise, and else."""
+"""Epochs without a better figure after which none is expected: against the catalogue without hidden layers or with one,
+where an epoch costs little and figures are noise, and else."""
 N_MEASURED = 10_000
 """The most users whose lists are made to choose the number of epochs."""
 PRIOR = 3.0
@@ -188,7 +188,8 @@ def n_replayed(n_new: int, batch_size: int) -> int:
 
 def patience_of(settings: Settings) -> int:
     """Epochs without a better figure after which training ends that is to choose the number of epochs."""
-    return PATIENCE if settings.has_catalogue and not hasattr(settings, "hidden_units") else LESS_PATIENCE
+    has_fast_epochs = not hasattr(settings, "hidden_units") or settings.model_name in LEARNS_IDS
+    return PATIENCE if settings.has_catalogue and has_fast_epochs else LESS_PATIENCE
 
 
 def metric_of(task: str, neg_sampling: bool) -> str:

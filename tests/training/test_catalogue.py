@@ -175,7 +175,7 @@ def test_squared_error_of_all_pairs_starts_where_items_alone_have_it_least():
 @pytest.mark.parametrize("use_bn", [False, True])
 @pytest.mark.parametrize("cls", [NFM, DeepFM])
 def test_layers_in_blocks_of_pairs_train_as_uncut_ones(cls, use_bn, monkeypatch):
-    settings = {"use_bn": use_bn, "n_epochs": 2, "optimizer": "sgd", "lr": 0.1, "init_std": 0.1}
+    settings = {"use_bn": use_bn, "dropout_rate": 0.0, "n_epochs": 2, "optimizer": "sgd", "lr": 0.1, "init_std": 0.1}
     uncut = fitted(cls, "all kinds", **settings)
     monkeypatch.setattr(blocks, "N_PAIRS", 1)
     monkeypatch.setattr(blocks, "N_ITEMS", 3)
