@@ -15,11 +15,12 @@ from recolib.caching import KeyedCache
 from recolib.data.encoding import blank_rows
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
-from recolib.data.rows import UNKNOWN, Codes
+from recolib.data.rows import UNKNOWN
 from recolib.evaluation.metrics import ndcg
 from recolib.inference.engine import Engine
 from recolib.inference.scoring import score_catalogue
 from recolib.nn import ItemToItem, Network
+from recolib.nn.past import PastItems
 from recolib.process_group import ProcessGroup
 from recolib.settings import Settings
 from recolib.training.closed_form import fill, item_to_item
@@ -104,17 +105,17 @@ class _Trial:
     ----------
     info
         The data without what was held out.
-    users
-        Their codes, (U,).
     scores
         What the other terms say of each trained item, (U, M).
+    counts
+        How much each item that they consumed counts for the weights from item to item, (U, M).
     consumed, relevant
         What lists leave out and what they should have, (U, M).
     """
 
     info: DataInfo
-    users: Codes
     scores: Tensor
+    counts: sparse.csr_array
     consumed: sparse.csr_array
     relevant: sparse.csr_array
     solved: KeyedCache[Tensor]
@@ -134,9 +135,14 @@ class _Trial:
         ones, places = np.ones(len(consumed.codes), bool), np.searchsorted(trained, consumed.codes)
         seen = sparse.csr_array((ones, places, consumed.starts), (n_users, len(trained)))
         rows = info.users.rows[torch.from_numpy(users)].join(blank_rows(info.schema, "context", len(users)))
+        network, shape = engine.network, (len(users), len(trained))
+        term = next(one for one in network.terms if isinstance(one, ItemToItem))
+        past = PastItems.of(rows.past, torch.Size([len(users)]), network.max_history, network.item)
+        of, codes, counts = (one.cpu().numpy() for one in term.distinct(past))
+        counts = sparse.csr_array((counts, (of, np.searchsorted(trained, codes))), shape)
         states = engine.items[torch.from_numpy(trained).long().to(engine.device)][None]
-        scores = score_catalogue(engine.network, rows, states, len(trained)).cpu()
-        return cls(info, users, scores, seen[users], relevant.tocsr()[users], KeyedCache(1))
+        scores = score_catalogue(network, rows, states, len(trained)).cpu()
+        return cls(info, scores, counts, seen[users], relevant.tocsr()[users], KeyedCache(1))
 
     def figure(self, l2: float, weight: float | None) -> float:
         """NDCG of the users' lists; with no weight, of those by the weights from item to item alone."""
@@ -148,8 +154,7 @@ class _Trial:
 
     def _said(self, l2: float) -> Tensor:
         """What the users' items say of each item, (U, M)."""
-        liked = liked_matrix(self.info)
-        return torch.from_numpy(liked[self.users] @ item_to_item(liked, l2).numpy())
+        return torch.from_numpy(self.counts @ item_to_item(liked_matrix(self.info), l2).numpy())
 
     def _hits(self, best: NDArray[np.int64]) -> NDArray[np.bool_]:
         n = len(self.info.trained_items)

@@ -151,9 +151,9 @@ class Recommender(Persistent):
             the call, and the model keeps its epochs. Without callbacks the model answers as before until the call ends.
         validation
             Where ``n_epochs`` is None and there is no ``early_stopping``: the share of each user's rows by which the
-            number of epochs is chosen, the latest if the data has times, else some at random. A model of the same
-            settings is trained on the others until its figure on these gets no better: nDCG of lists of 100 with
-            ``neg_sampling``, else log loss or RMSE.
+            number of epochs is chosen, the latest if the data has times or the model reads its rows in order, else some
+            at random. A model of the same settings is trained on the others until its figure on these gets no better:
+            nDCG of lists of 100 with ``neg_sampling``, else log loss or RMSE.
         refit
             Whether a model is then trained on all rows for as many epochs. False keeps the one that was trained to
             choose their number, in half the time.
@@ -225,7 +225,8 @@ class Recommender(Persistent):
         try:
             settle(self, train_set, neg_sampling, early_stopping is not None, {} if saved is None else saved.settings)
             if self.n_epochs is None or is_open(self):
-                rest, held = hold_out(train_set, validation, train_data.has_times, self.seed, neg_sampling)
+                by_order = train_data.has_times or self.reads_order
+                rest, held = hold_out(train_set, validation, by_order, self.seed, neg_sampling)
                 scout = self._scout(rest, held, neg_sampling, verbose, shuffle, init_from, freeze_fm)
                 self.n_epochs = scout._n_epochs_done if self.n_epochs is None else self.n_epochs
                 choose(self, scout.engine, held)

@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, cast, dataclass_transform, get_args
 
 from recolib.annotations import (
+    RECENT,
     Check,
     Count,
     Flag,
@@ -221,13 +222,15 @@ class Settings:
         Whether what a user consumed before is one more field of their side: the sum of the items' vectors over √n. In
         training an event has what came before it, or without times all but itself. When a model answers it is all
         that is known, and what a request brings as ``history``, for new users as well. ``"recent"``, for what comes
-        next: an item counts the less, the more others the user consumed after it, 1 / (1 + k). Against the catalogue
-        positives do likewise, by how many come before them. Without times rows are taken to be in order.
+        next: an item counts the less, the more others the user consumed after it, 1 / (1 + k), in the field and in
+        ``item_to_item``. Against the catalogue positives do likewise, by how many come before them. Without times rows
+        are taken to be in order.
     max_history
         The most items that it has: the latest count.
     item_to_item
-        Whether to add, for ranking, w Σ_j B[j, i] over the items j that the user consumed, where B is solved for in
-        closed form, as in ``EASE``. Its matrix has a row and a column an item: for up to 50,000 items.
+        Whether to add, for ranking, w Σ_j x_j B[j, i] over the items j that the user consumed, where B is solved for in
+        closed form, as in ``EASE``, and x_j is 1, or what ``history="recent"`` makes of it. Its matrix has a row and a
+        column an item: for up to 50,000 items.
     item_to_item_l2
         The penalty λ of B. Chosen on a part of the data that is held out, as ``n_epochs``.
     item_to_item_weight
@@ -378,6 +381,11 @@ class Settings:
     def embed_dropout_rates(self) -> tuple[float, float]:
         """``embed_dropout`` of users and of items."""
         return _rates("embed_dropout", self.embed_dropout)
+
+    @property
+    def reads_order(self) -> bool:
+        """Whether rows without times are taken to be in order."""
+        return self.has_sequences or self.history == RECENT
 
     @property
     def has_catalogue(self) -> bool:

@@ -157,12 +157,11 @@ def _network(settings: Settings, components: Components) -> Network:
         for layout, rate in zip((user, item), settings.embed_dropout_rates, strict=True)
     )
     bias = info.global_mean if settings.task == "rating" else 0.0
-    terms, pooled = [*components(spec)], None
-    if settings.item_to_item:
-        terms.append(ItemToItem(item.code_fields[0].n_values, settings.item_to_item_weight or 0.0))
-    if settings.history:
-        recent = settings.history == RECENT
+    terms, pooled, recent = [*components(spec)], None, settings.history == RECENT
+    if settings.history and terms:
         pooled = PooledPast(HIDDEN_OF_RECENT if recent else HIDDEN, settings.embed_dropout_rates[0], recent)
+    if settings.item_to_item:
+        terms.append(ItemToItem(item.code_fields[0].n_values, settings.item_to_item_weight or 0.0, recent))
     return Network(of_user, of_item, terms, bias, pooled, settings.max_history)
 
 

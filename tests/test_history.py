@@ -18,7 +18,10 @@ from recolib.algorithms import DIN, EASE, FM, NFM, DeepFM, SASRec, YouTubeRetrie
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.data.log import NO_TIMES, ConsumedLog, past_of_lists
 from recolib.data.rows import Past, Rows
+from recolib.defaults import hold_out
+from recolib.evaluation.metrics import ndcg
 from recolib.exceptions import UnknownIdWarning, UnorderedHistoryWarning
+from recolib.item_to_item import LIST_LENGTH, _Trial  # pyright: ignore[reportPrivateUsage]
 from recolib.nn.past import PaddedItems, PastItems
 from recolib.recommender import Recommender
 from recolib.training.catalogue import CatalogueExamples
@@ -29,9 +32,11 @@ from recolib.training.pasts import EventPasts
 QUIET: dict[str, Any] = {"neg_sampling": True, "verbose": 0}
 READERS: list[tuple[type[Recommender], dict[str, Any]]] = [
     (EASE, {}),
+    (EASE, {"history": "recent"}),
     (FM, {"history": True}),
     (FM, {"history": "recent"}),
     (FM, {"item_to_item": True, "item_to_item_l2": 5.0, "item_to_item_weight": 2.0}),
+    (FM, {"history": "recent", "item_to_item": True, "item_to_item_l2": 5.0, "item_to_item_weight": 2.0}),
     (NFM, {"history": True, "item_to_item": True, "hidden_units": (8,)}),
     (DeepFM, {"history": True, "hidden_units": (8,)}),
     (YouTubeRetrieval, {"hidden_units": (8,)}),
@@ -222,9 +227,11 @@ def test_the_training_loss_is_a_mean_over_the_positives_after_the_cuts(history: 
     np.testing.assert_allclose(model.history_["train_loss"], np.log(n_items), rtol=0.05)
 
 
-def test_without_times_recent_is_by_row() -> None:
+@pytest.mark.parametrize("cls", [FM, EASE])
+def test_without_times_recent_is_by_row(cls: type[Recommender]) -> None:
     frame = events()
-    timed, untimed = (fitted(FM, {"history": "recent"}, one) for one in (frame, frame.drop(columns="time")))
+    timed, untimed = (fitted(cls, {"history": "recent"}, one) for one in (frame, frame.drop(columns="time")))
+    assert timed.item_to_item_l2 == untimed.item_to_item_l2
     assert np.array_equal(timed.predict(list(range(5)), ["i1"] * 5), untimed.predict(list(range(5)), ["i1"] * 5))
 
 
@@ -250,6 +257,22 @@ def test_a_history_is_true_false_or_recent() -> None:
         FM("ranking", info, history="recnt")
     with pytest.raises(ValueError, match="history must be True, False or 'recent', got 3"):
         FM("ranking", info, history=3)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("history", [True, "recent"])
+def test_a_sequence_has_no_pooled_history(history: bool | str) -> None:
+    _, info = DatasetPure.build_trainset(events())
+    with pytest.raises(ValueError, match=rf"history={history!r} pools .*leave history out; .*such as EASE and FM"):
+        SASRec("ranking", info, history=history)
+    with pytest.raises(TypeError, match="history must be True or False, got 0"):
+        SASRec("ranking", info, history=0)
+
+
+def test_ease_has_a_history_whatever_is_said_and_its_order_if_it_is_recent() -> None:
+    asked = [1] * 15, [f"i{at}" for at in range(15)]
+    plain, alike, recent = (fitted(EASE, {"history": one}).predict(*asked) for one in (False, True, "recent"))
+    assert np.array_equal(plain, alike)
+    assert np.abs(recent - plain).max() > 0.01
 
 
 def test_without_times_the_cut_is_through_a_new_order_each_epoch() -> None:
@@ -507,24 +530,31 @@ def test_the_closed_form_is_least_squares_of_each_item() -> None:
     np.testing.assert_allclose(weights.numpy(), ease_by_hand(x, 3.0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("history", [False, "recent"])
 @pytest.mark.parametrize("max_dense", [100, 3])
-def test_scores_are_those_of_the_formula(max_dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_those_of_the_formula(max_dense: int, history: bool | str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recolib.nn.components.item_to_item.MAX_DENSE", max_dense)
     frame = events()
-    model = fitted(EASE, {"item_to_item_l2": 4.0, "max_history": 1000}, frame)
+    model = fitted(EASE, {"item_to_item_l2": 4.0, "max_history": 1000, "history": history}, frame)
     info = model.data_info
     x = np.zeros((info.n_users, info.n_items))
-    for user, item in zip(frame["user"], frame["item"], strict=True):
-        x[info.user2id[user] - 1, info.item2id[item] - 1] = 1
-    scores = x @ ease_by_hand(x, 4.0)
+    counts = np.zeros_like(x)
+    for user, items in frame.groupby("user")["item"]:
+        for at, item in enumerate(items):  # of an item that is there again the last one counts
+            place = info.user2id[user] - 1, info.item2id[item] - 1
+            x[place] = 1
+            counts[place] = 1 / (1 + len(items) - 1 - at) if history else 1
+    weights = ease_by_hand(x, 4.0)
+    scores = counts @ weights
     for user in (0, 7):
         found = model.predict([user] * info.n_items, [info.id2item[code] for code in range(1, info.n_items + 1)])
         np.testing.assert_allclose(np.log(found / (1 - found)), scores[info.user2id[user] - 1], rtol=1e-3, atol=1e-4)
     reasons = model.explain(0, "i3")
     said = reasons[reasons["kind"] == "history"]
-    weights = ease_by_hand(x, 4.0)
     for item, contribution in zip(said["first_value"], said["contribution"], strict=True):
-        assert contribution == pytest.approx(weights[info.item2id[item] - 1, info.item2id["i3"] - 1], abs=1e-5)
+        at = info.item2id[item] - 1
+        wanted = counts[info.user2id[0] - 1, at] * weights[at, info.item2id["i3"] - 1]
+        assert contribution == pytest.approx(wanted, abs=1e-5)
     assert reasons["contribution"].sum() == pytest.approx(reasons.attrs["logit"], abs=1e-5)
 
 
@@ -547,6 +577,60 @@ def test_the_items_of_a_pooled_history_say_what_they_add(history: bool | str) ->
         share = weights[log == code].sum() / np.sqrt((weights**2).sum())
         wanted = share * (vectors[code + 1] * scale) @ others
         assert contribution == pytest.approx(float(wanted), abs=1e-5)
+
+
+@pytest.mark.parametrize("history", [False, "recent"])
+@pytest.mark.parametrize("max_dense", [100, 3])
+def test_a_matrix_of_items_says_what_items_without_padding_say(
+    max_dense: int, history: bool | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recolib.nn.components.item_to_item.MAX_DENSE", max_dense)
+    network = fitted(EASE, {"item_to_item_l2": 4.0, "history": history}).engine.network
+    (term,) = network.terms
+    lists = [[3, 9, 1, 9, 9], [], [5], [2, 2, 4, 7]]
+    items = PastItems.of(past_of_lists([np.array(one, np.int64) for one in lists]), torch.Size([4]), 4, network.item)
+    blank = network.user(Rows(torch.zeros(4, 1, dtype=torch.int32), torch.zeros(4, 0)))
+    said = term.encode_user(blank, items).part.numpy()
+    if max_dense == 100:
+        padded = PaddedItems.of_matrix(items.matrix(4), torch.Size([4]), network.item)
+        np.testing.assert_allclose(term.encode_user(blank, padded).part.numpy(), said, rtol=1e-5, atol=1e-7)
+    b = np.array(
+        [
+            [
+                term.of_each(
+                    PastItems.of(past_of_lists([np.array([j])]), torch.Size([1]), 4, network.item), torch.tensor(i)
+                )[1].item()
+                for i in range(16)
+            ]
+            for j in range(1, 16)
+        ]
+    )
+    for row, items_of_row in zip(said, lists, strict=True):
+        latest, wanted = items_of_row[-4:], np.zeros(16)
+        for item in {*latest}:
+            k = latest[::-1].index(item)
+            wanted += b[item - 1] / (1 + k if history else 1)
+        np.testing.assert_allclose(row, wanted, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("history", [False, "recent"])
+def test_the_penalty_is_chosen_by_the_lists_of_a_model_that_has_it(history: bool | str) -> None:
+    data, _ = DatasetPure.build_trainset(events(1500, n_users=60, n_items=80))
+    rest, held = hold_out(data, 0.2, True, 0, True)
+    settings: dict[str, Any] = {"history": history, "max_history": 5}
+    figures: list[float] = []
+    for l2 in (2.0, 50.0):
+        model = EASE("ranking", rest.data_info, item_to_item_l2=l2, **settings).fit(rest, **QUIET)
+        users = rest.data_info.vocabs["user"].decode(np.unique(held.user_indices)).tolist()
+        lists = model.recommend_user(users, LIST_LENGTH)
+        wanted = {user: set[str]() for user in users}
+        for user, item in zip(held.user_indices, held.item_indices, strict=True):
+            wanted[rest.data_info.id2user[int(user)]].add(rest.data_info.id2item[int(item)])
+        hits = np.array([[item in wanted[user] for item in lists[user]] for user in users])
+        figures.append(ndcg(hits, np.array([len(wanted[user]) for user in users])))
+        trial = _Trial.of(model.engine, held)
+        assert trial.figure(l2, None) == pytest.approx(figures[-1], abs=1e-6)
+    assert figures[0] != figures[1]
 
 
 def test_penalty_and_weight_are_chosen_and_can_be_read() -> None:

@@ -13,15 +13,18 @@ from recolib.settings import Flag, Length, Size
 class EASE(Recommender):
     r"""A linear autoencoder of what users consumed: the items of a user say what else they like.
 
-    .. math:: s_{ui} = \sum_{j \in \mathcal{I}_u} B_{ji}, \quad B_{ij} = -\frac{P_{ij}}{P_{jj}}, \quad B_{jj} = 0,
-              \quad P = (X^T X + \lambda I)^{-1}
+    .. math:: s_{ui} = \sum_{j \in \mathcal{I}_u} x_{uj} B_{ji}, \quad B_{ij} = -\frac{P_{ij}}{P_{jj}}, \quad
+              B_{jj} = 0, \quad P = (X^T X + \lambda I)^{-1}
 
     B is solved for, in seconds, for up to 50,000 items; there are no epochs and no features. New users are answered by
-    the items that a request brings as ``history``. Scores put items in order and are no probabilities: σ of them is
-    what ``predict`` gives.
+    the items that a request brings as ``history``. All items count alike, x = 1; with ``history="recent"``, for what
+    comes next, the item before k others counts x = 1 / (1 + k). Scores put items in order and are no probabilities: σ
+    of them is what ``predict`` gives.
 
     Parameters
     ----------
+    history
+        Only ``"recent"`` says something: what a user consumed is all that there is.
     item_to_item_l2
         λ. Chosen on a part of the data that is held out.
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from recolib.checks import check_bool
 from recolib.nn import Component, FieldSpec, SequenceEncoder
 from recolib.recommender import Recommender
-from recolib.settings import HeadCount, LayerCount, Length, Share
+from recolib.settings import Check, HeadCount, LayerCount, Length, Share
+
+
+def _no_field(name: str, value: bool | str) -> bool | str:
+    if value:
+        raise ValueError(
+            f"{name}={value!r} pools what users consumed, and SASRec reads it as a sequence: leave {name} out; every "
+            "other algorithm takes it, such as EASE and FM"
+        )
+    check_bool(name, value)
+    return value
 
 
 class SASRec(Recommender):
@@ -55,6 +66,7 @@ class SASRec(Recommender):
     """
 
     has_sequences = True
+    history: Annotated[bool | str, Check(_no_field)] = False
     max_history: Length = 100
     n_layers: LayerCount = 2
     n_heads: HeadCount = 1

@@ -160,9 +160,8 @@ def _in_pairs(
     component: Pairwise, pooled: PooledPast, fields: Fields, past: PastItems, at: int
 ) -> tuple[NDArray[np.int32], Tensor]:
     """Of the pairs of a history, at a position, with all other fields, what each item of it says; and the codes."""
-    rows, each = past.pairs
-    weights = pooled.weights(rows, len(past))
-    weights = torch.ones(len(each), device=each.device) if weights is None else weights
+    each = past.pairs[1]
+    weights = past.recencies if pooled.by_recency else torch.ones(len(each), device=each.device)
     codes, which = each.unique(return_inverse=True)
     shares = weights.new_zeros(len(codes)).index_add(0, which, weights) / weights.square().sum().sqrt()
     vectors = past.vectors(codes) * shares.unsqueeze(1)

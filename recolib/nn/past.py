@@ -68,6 +68,13 @@ class PastItems:
         counts = (codes > UNKNOWN) & (at != self.hole[rows])
         return (rows, codes) if bool(counts.all()) else (rows[counts], codes[counts])
 
+    @cached
+    def recencies(self) -> Tensor:
+        """How much each of the items counts where what came last counts most, (E,)."""
+        rows = self.pairs[0]
+        ends = torch.bincount(rows, minlength=len(self)).cumsum(0)
+        return recency(ends[rows] - 1 - torch.arange(len(rows), device=rows.device))
+
     def codes(self, at: Tensor) -> Tensor:
         """The codes of the items at some places; 0 of those that have no vector of their own."""
         codes = self.items[at].long()
@@ -120,6 +127,12 @@ class PaddedItems(PastItems):
         """Those of a matrix of codes."""
         return cls(codes, codes, codes, codes, lead, embedding, codes)
 
+    @cached
+    def recencies(self) -> Tensor:
+        """How much each place of the matrix counts where what came last counts most, (n, L)."""
+        present = self.padded > UNKNOWN
+        return recency(present.sum(1, keepdim=True) - present.cumsum(1)) * present
+
     def matrix(self, length: int) -> Tensor:
         """The matrix, which has this length."""
         return self.padded
@@ -151,25 +164,15 @@ class PooledPast(nn.Module):
         super().__init__()
         self.hidden, self.dropout, self.by_recency = hidden, dropout, by_recency
 
-    def weights(self, rows: Tensor, n: int) -> Tensor | None:
-        """How much each item counts of n rows, whose items stand together, the earliest first; None: all alike."""
-        if not self.by_recency:
-            return None
-        ends = torch.bincount(rows, minlength=n).cumsum(0)
-        return recency(ends[rows] - 1 - torch.arange(len(rows), device=rows.device))
-
     def forward(self, past: PastItems) -> Fields:
         """The field, (..., 1, K); absent where nothing was consumed."""
         if isinstance(past, PaddedItems):
             present = past.padded > UNKNOWN
-            counts = present.sum(1)
-            weights = present.float()
-            if self.by_recency:
-                weights = weights * recency(counts.unsqueeze(1) - present.cumsum(1))
+            counts, weights = present.sum(1), past.recencies if self.by_recency else present.float()
             pooled, squares = (past.vectors(past.padded) * weights.unsqueeze(-1)).sum(1), weights.square().sum(1)
         else:
             rows, codes = past.pairs
-            weights = self.weights(rows, len(past))
+            weights = past.recencies if self.by_recency else None
             if self.training and self.hidden:
                 stays = _lots(rows, codes, len(past)) >= self.hidden
                 rows, codes, weights = rows[stays], codes[stays], None if weights is None else weights[stays]

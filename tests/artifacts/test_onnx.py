@@ -160,6 +160,13 @@ def test_onnxruntime_scores_as_every_variant_does(case: Case, tmp_path: Path) ->
     assert_scores_agree(model, model.export_onnx(tmp_path / "onnx"))
 
 
+@pytest.mark.parametrize("history", [pytest.param(True, marks=pytest.mark.slow), "recent"])
+def test_weights_from_item_to_item_are_exported(history: bool | str, tmp_path: Path) -> None:
+    solved = {"item_to_item": True, "item_to_item_l2": 2.0, "item_to_item_weight": 3.0}
+    model = fitted((FM, {"history": history, "max_history": 4, **solved}, "all kinds"))
+    assert_scores_agree(model, model.export_onnx(tmp_path))
+
+
 class Whole(Joined):
     """A component that cannot be cut."""
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from recolib.data.rows import UNKNOWN
 from recolib.nn.components.component import Component, InnerProduct
 from recolib.nn.fields import Fields, NetworkSide, State
 from recolib.nn.past import PaddedItems, PastItems
@@ -27,7 +28,7 @@ class ItemToItemState(State):
 
 
 class ItemToItem(Component[ItemToItemState]):
-    """w Σ_j B[j, i] over the items j that the user consumed, each once.
+    """w Σ_j x_j B[j, i] over the items j that the user consumed, each once.
 
     B is solved for, not trained (``recolib.training.closed_form``), and w is chosen on rows that are held out. In
     training the term is 0: on the pairs that B was made of it would explain what it cannot explain of others.
@@ -38,6 +39,9 @@ class ItemToItem(Component[ItemToItemState]):
         The items that have a row and a column. Code 0, what is unknown, says nothing.
     weight
         w.
+    by_recency
+        Whether x_j is 1 / (1 + k) for the item before k others; of an item that was consumed several times the latest
+        counts. Else it is 1.
     """
 
     reads_past = True
@@ -46,8 +50,9 @@ class ItemToItem(Component[ItemToItemState]):
     values: Tensor
     columns: Tensor
 
-    def __init__(self, n_items: int, weight: float = 1.0) -> None:
+    def __init__(self, n_items: int, weight: float = 1.0, by_recency: bool = False) -> None:
         super().__init__()
+        self.by_recency = by_recency
         n = n_items + 1
         self.n, self.is_dense = n, n <= MAX_DENSE
         width = n if self.is_dense else N_KEPT
@@ -66,30 +71,38 @@ class ItemToItem(Component[ItemToItemState]):
             return ItemToItemState(fields.weights[..., :0])
         return ItemToItemState(self._sums(past).view(*past.lead, self.n))
 
-    def _sums(self, past: PastItems) -> Tensor:
-        """Σ_j B[j] over the items of each of n rows, (n, n_items + 1)."""
-        if isinstance(past, PaddedItems):
-            had = self.values.new_zeros(past.padded.shape[0], self.n).scatter(1, past.padded, 1.0)
-            return had @ self.values  # whose row 0 is zero
+    def distinct(self, past: PastItems) -> tuple[Tensor, Tensor, Tensor]:
+        """The row of each item, ascending, its code, and how much it counts: each item of a row once, (E,)."""
         rows, codes = past.pairs
-        distinct, n_rows = (rows * self.n + codes).unique(), len(past)
-        rows, codes = distinct // self.n, distinct % self.n
+        distinct, which = (rows * self.n + codes).unique(return_inverse=True)
+        counts = self.values.new_ones(len(distinct))
+        if self.by_recency:
+            counts = counts.scatter_reduce(0, which, past.recencies.to(counts), "amax", include_self=False)
+        return distinct // self.n, distinct % self.n, counts
+
+    def _sums(self, past: PastItems) -> Tensor:
+        """Σ_j x_j B[j] over the items of each of n rows, (n, n_items + 1)."""
+        if isinstance(past, PaddedItems):
+            places = past.recencies if self.by_recency else (past.padded > UNKNOWN).float()
+            had = self.values.new_zeros(past.padded.shape[0], self.n)
+            return had.scatter_reduce(1, past.padded, places, "amax") @ self.values
+        rows, codes, counts = self.distinct(past)
         if self.is_dense:
-            starts = torch.searchsorted(rows, torch.arange(n_rows, device=rows.device))
-            return F.embedding_bag(codes, self.values, starts, mode="sum")
-        sums = self.values.new_zeros(n_rows * self.n)
-        places = rows.unsqueeze(1) * self.n + self.columns[codes]
-        return sums.index_add_(0, places.flatten(), self.values[codes].flatten()).view(n_rows, self.n)
+            starts = torch.searchsorted(rows, torch.arange(len(past), device=rows.device))
+            return F.embedding_bag(codes, self.values, starts, mode="sum", per_sample_weights=counts)
+        sums = self.values.new_zeros(len(past) * self.n)
+        places, said = rows.unsqueeze(1) * self.n + self.columns[codes], self.values[codes] * counts.unsqueeze(1)
+        return sums.index_add_(0, places.flatten(), said.flatten()).view(len(past), self.n)
 
     def of_each(self, past: PastItems, item: Tensor) -> tuple[NDArray[np.int32], Tensor]:
         """Of one row: the codes of the user's items, each once, and what each says of the item of a code."""
-        codes = past.pairs[1].unique()
+        _, codes, counts = self.distinct(past)
         said = self.values.new_zeros(len(codes), self.n)
         if self.is_dense:
             said = self.values[codes]
         else:
             said.scatter_add_(1, self.columns[codes].long(), self.values[codes])
-        return codes.cpu().numpy().astype(np.int32), self.weight * said[:, max(int(item), 0)]
+        return codes.cpu().numpy().astype(np.int32), self.weight * counts * said[:, max(int(item), 0)]
 
     def encode_item(self, fields: Fields, codes: Tensor) -> ItemToItemState:
         """The item's code."""
