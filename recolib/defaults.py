@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from recolib.annotations import RECENT
 from recolib.data.consumed import counted_interactions
 from recolib.data.interactions import Interactions
 from recolib.data.log import NO_TIMES, ConsumedLog
@@ -199,8 +200,13 @@ def metric_of(task: str, neg_sampling: bool) -> str:
     return "ndcg" if neg_sampling else "log_loss"
 
 
+def in_order(settings: Settings, data: Interactions) -> bool:
+    """Whether rows have an order: that of their times, or for a model that reads it the one in which they stand."""
+    return data.has_times or settings.has_sequences or settings.history == RECENT
+
+
 def hold_out(
-    data: Interactions, share: float, by_order: bool, seed: int, for_lists: bool = False
+    data: Interactions, share: float, by_time: bool, seed: int, for_lists: bool = False
 ) -> tuple[Interactions, Interactions]:
     """The set without a share of each user's rows, and these: the latest, or some at random.
 
@@ -210,8 +216,7 @@ def hold_out(
     users = data.user_indices
     each = uniforms(seed, 0, np.arange(len(data)), 1, purpose=HOLDING_OUT)[:, 0]
     n_users = data.data_info.n_users + 1
-    when = each if not by_order else data.times if data.has_times else np.arange(len(data))
-    order = rows_by_code_and_time(users, when, n_users)
+    order = rows_by_code_and_time(users, data.times if by_time else each, n_users)
     counts = np.bincount(users, minlength=n_users)
     n_rows = counts[users[order]]
     from_the_end = np.cumsum(counts)[users[order]] - 1 - np.arange(len(order))

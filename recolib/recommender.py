@@ -27,6 +27,7 @@ from recolib.defaults import (
     NEEDED_BY_UPDATE,
     epochs_of_update,
     hold_out,
+    in_order,
     lr_of_update,
     metric_of,
     patience_of,
@@ -225,8 +226,7 @@ class Recommender(Persistent):
         try:
             settle(self, train_set, neg_sampling, early_stopping is not None, {} if saved is None else saved.settings)
             if self.n_epochs is None or is_open(self):
-                by_order = train_data.has_times or self.reads_order
-                rest, held = hold_out(train_set, validation, by_order, self.seed, neg_sampling)
+                rest, held = hold_out(train_set, validation, in_order(self, train_data), self.seed, neg_sampling)
                 scout = self._scout(rest, held, neg_sampling, verbose, shuffle, init_from, freeze_fm)
                 self.n_epochs = scout._n_epochs_done if self.n_epochs is None else self.n_epochs
                 choose(self, scout.engine, held)
@@ -274,11 +274,10 @@ class Recommender(Persistent):
         scout = replace(self, data_info=rest.data_info, n_epochs=n_epochs, **WITHOUT)
         metric = metric_of(self.task, neg_sampling)
         arguments: dict[str, Any] = {"metrics": [metric], "k": LIST_LENGTH, "eval_user_num": N_MEASURED}
-        arguments |= {"init_from": init_from, "freeze_fm": freeze_fm}
-        stopping = EarlyStopping(metric, patience_of(self))
+        arguments |= {"init_from": init_from, "early_stopping": EarlyStopping(metric, patience_of(self))}
         if verbose:
             tqdm.write(f"{len(held)} rows are held out to choose n_epochs")
-        return scout.fit(rest, neg_sampling, verbose, shuffle, held, early_stopping=stopping, **arguments)
+        return scout.fit(rest, neg_sampling, verbose, shuffle, held, freeze_fm=freeze_fm, **arguments)
 
     def _trainer(self, run: Run, fm: Network | None, data: Interactions, neg_sampling: bool) -> Trainer:
         """A trainer that begins, or goes on from where the model stands; the network that answers is not touched."""

@@ -11,7 +11,6 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, cast, dataclass_transform, get_args
 
 from recolib.annotations import (
-    RECENT,
     Check,
     Count,
     Flag,
@@ -381,11 +380,6 @@ class Settings:
     def embed_dropout_rates(self) -> tuple[float, float]:
         """``embed_dropout`` of users and of items."""
         return _rates("embed_dropout", self.embed_dropout)
-
-    @property
-    def reads_order(self) -> bool:
-        """Whether rows without times are taken to be in order."""
-        return self.has_sequences or self.history == RECENT
 
     @property
     def has_catalogue(self) -> bool:

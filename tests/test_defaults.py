@@ -8,10 +8,10 @@ import pytest
 from worlds import two_tastes
 
 import recolib
-from recolib import FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStopping, FinalMLP, WideDeep
+from recolib import EASE, FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStopping, FinalMLP, SASRec, WideDeep
 from recolib.data import random_split
 from recolib.datasets import make_movies
-from recolib.defaults import LARGE_CATALOGUE, MOST_EPOCHS, N_SHARED, choose, hold_out
+from recolib.defaults import LARGE_CATALOGUE, MOST_EPOCHS, N_SHARED, choose, hold_out, in_order
 from recolib.evaluation import evaluate
 from recolib.settings import MAY_BE_OPEN
 
@@ -157,6 +157,24 @@ def test_without_times_rows_are_held_out_at_random():
     assert len(one) == pytest.approx(0.3 * len(data), rel=0.1)
     pairs = [set(zip(part.user_indices.tolist(), part.item_indices.tolist(), strict=True)) for part in (one, other)]
     assert pairs[0] != pairs[1]
+
+
+def test_rows_that_a_model_reads_in_order_are_held_out_in_order():
+    frame = movies().assign(time=lambda f: 10 + np.arange(len(f)))
+    timed, untimed = (DatasetPure.build_trainset(one)[0] for one in (frame, frame.drop(columns="time")))
+    for one, other in zip(hold_out(timed, 0.2, True, 42), hold_out(untimed, 0.2, True, 42), strict=True):
+        assert np.array_equal(one.user_indices, other.user_indices)
+        assert np.array_equal(one.item_indices, other.item_indices)
+    info = untimed.data_info
+    for model in (
+        SASRec("ranking", info),
+        FM("ranking", info, history="recent"),
+        EASE("ranking", info, history="recent"),
+    ):
+        assert in_order(model, untimed)
+    for model in (FM("ranking", info, history=True), EASE("ranking", info)):
+        assert not in_order(model, untimed)
+        assert in_order(model, timed)
 
 
 def test_lists_may_have_the_items_that_are_held_out():

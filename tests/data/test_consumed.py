@@ -87,7 +87,7 @@ def test_the_choice_is_kept_by_merges_held_out_rows_and_forgetting() -> None:
     data, info = DatasetPure.build_trainset(SHOWN)
     merged = DatasetPure.merge_trainset(pd.DataFrame({"user": [3, 3], "item": ["a", "b"], "label": [0, 1]}), info)[1]
     assert consumed_of(merged) == {1: {"a"}, 2: {"b", "d"}, 3: {"c", "b"}}
-    rest = hold_out(data, 0.4, by_order=True, seed=0)[0]
+    rest = hold_out(data, 0.4, by_time=True, seed=0)[0]
     pairs = zip(rest.user_indices.tolist(), rest.item_indices.tolist(), rest.labels, strict=True)
     clicked = {(user, item) for user, item, label in pairs if label}
     assert 0 < len(clicked) < len(rest) < len(data)
