@@ -50,6 +50,7 @@ RECBOLE_SASREC: dict[str, Any] = {
 }  # fmt: skip
 METHODS: dict[str, dict[str, Any]] = {
     "EASE": {"model": "EASE"},
+    "EASE, recent history": {"model": "EASE", "settings": {"history": "recent"}},
     "FM, ids": {"model": "FM", "settings": CATALOGUE, "step": 5},
     "FM, history": {"model": "FM", "settings": {**CATALOGUE, "history": True}, "step": 5},
     "FM, recent history": {"model": "FM", "settings": {**CATALOGUE, "history": "recent"}, "step": 10},

@@ -164,6 +164,8 @@ def test_ours_is_measured_after_each_epoch_and_with_defaults_at_the_end(tmp_path
     assert len(records) == 1
     *records, _ = answers(own.work, request(tmp_path, model="NFM", settings=settings, columns=made.columns))
     assert len(records) == 3
+    *records, _ = answers(own.work, request(tmp_path, model="EASE", settings={"history": "recent"}))
+    assert [record["epoch"] for record in records] == [1]
 
 
 def test_lists_are_asked_for_with_their_contexts(tmp_path: Path) -> None:

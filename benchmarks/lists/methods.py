@@ -198,8 +198,17 @@ METHODS = {
     ),
 } | {f"{model.lower()}-{variant}": ours(model, variant) for model in OUR_MODELS for variant in VARIANTS}
 METHODS["fm-items"] = Method("FM and item to item, ids, tuned", "benchmarks.own.lists", "FM", TRIED_ITEMS)
+METHODS["ease-recent"] = Method(
+    "EASE, ids in order", "benchmarks.own.lists", "EASE", ({"history": "recent"},), is_random=False
+)
 METHODS["fm-recent"] = Method(
     "FM, ids in order", "benchmarks.own.lists", "FM", ({**CATALOGUE, "history": "recent"}, {"history": "recent"})
+)
+METHODS["fm-items-recent"] = Method(
+    "FM and item to item, ids in order",
+    "benchmarks.own.lists",
+    "FM",
+    ({**CATALOGUE, "history": "recent", "item_to_item": True},),
 )
 METHODS["sasrec"] = Method(
     "SASRec, ids in order", "benchmarks.own.lists", "SASRec", (CATALOGUE,), patience=6, limit_s=1200

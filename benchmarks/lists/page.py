@@ -25,7 +25,10 @@ COLORS = {
     "fm": "tab:blue", "nfm": "tab:green", "deepfm": "tab:red", "dcnv2": "tab:purple", "finalmlp": "tab:orange",
     "sasrec": "tab:cyan",
 }  # fmt: skip
-MARKERS = {"": "s", "defaults": "o", "ids": "o", "columns-defaults": "^", "columns": "^", "items": "D", "recent": "v"}
+MARKERS = {
+    "": "s", "defaults": "o", "ids": "o", "columns-defaults": "^", "columns": "^", "items": "D", "recent": "v",
+    "items-recent": "v",
+}  # fmt: skip
 ELSEWHERE = " †"
 """Marks seconds of an accelerator, which are not to be held against those of a processor."""
 Results = Mapping[str, Mapping[str, Kept]]

@@ -30,7 +30,7 @@ from benchmarks.rounds import machine, significant
 
 FILE = RESULTS / "lists_refit.json"
 DATA_SET = "ml-1m-time"
-SHOWN = "popular", "ease", "fm-defaults", "fm-recent", "sasrec"
+SHOWN = "popular", "ease", "fm-defaults", "ease-recent", "fm-recent", "fm-items-recent", "sasrec"
 """Methods of our own environment; their first runs must be there."""
 
 

@@ -39,7 +39,7 @@ def lists_of(model: Recommender, task: Task, contexts: pd.DataFrame | None) -> I
 
 
 def work(request: Record) -> Iterator[Record]:
-    """The lists after each epoch until they get no better; with default settings those after ``fit`` alone."""
+    """The lists after each epoch until they get no better; with default settings or no epochs those after ``fit``."""
     torch.set_num_threads(request["threads"])
     warnings.simplefilter("ignore")
     task, folder = Task.read(request["folder"]), Path(request["folder"])
@@ -63,8 +63,8 @@ def work(request: Record) -> Iterator[Record]:
     watch = Watch(task, request)
     with contextlib.suppress(EndOfTrainingError):
         model.fit(data, neg_sampling=True, verbose=0, callbacks=[after_epoch] if request["settings"] else [])
-    if not request["settings"]:
-        watch.measure(len(model.history_), lambda: lists_of(model, task, contexts))
+    if not watch.records:
+        watch.measure(max(1, len(model.history_)), lambda: lists_of(model, task, contexts))
     yield from watch.records
     device = model.engine.network.device
     yield {"peak_mib": peak_mib()} | ({} if device.type == "cpu" else {"device": torch.cuda.get_device_name(device)})
