@@ -138,11 +138,12 @@ TRIED_FM_ON_LARGE = (
     {**CATALOGUE, "prior": 0.0, "embed_dropout": (0.85, 0), "embed_size": 512},
     {**CATALOGUE, "prior": 1.0, "embed_dropout": (0.8, 0), "embed_size": 256},
 )
+ALL_ITEMS: Settings = {"item_to_item": True, "max_history": 10_000}
 TRIED_ITEMS = (
     {**CATALOGUE, "item_to_item": True},
     {**CATALOGUE, "item_to_item": True, "prior": 0.0, "embed_dropout": (0.75, 0)},
-    {**CATALOGUE, "item_to_item": True, "prior": 0.0, "embed_dropout": (0.8, 0), "embed_size": 256, "lr": 2e-3},
-    {**CATALOGUE, "item_to_item": True, "lr": 2e-3},
+    {**CATALOGUE, **ALL_ITEMS, "prior": 0.0, "embed_dropout": (0.8, 0), "embed_size": 256, "lr": 2e-3},
+    {**CATALOGUE, **ALL_ITEMS, "lr": 2e-3},
 )
 DEEP = {**CATALOGUE, "hidden_units": (64,)}
 WIDE = {**DEEP, "embed_size": 128, "dropout_rate": 0.5}
