@@ -20,7 +20,14 @@ from recolib.data.rows import Codes, Rows
 from recolib.inference.cold_start import Segments
 from recolib.inference.neighbours import Neighbourhood, make_neighbourhood
 from recolib.inference.queries import user_rows
-from recolib.inference.scoring import Encoded, encode_rows, score_catalogue, score_pairs, users_per_block
+from recolib.inference.scoring import (
+    Encoded,
+    encode_rows,
+    numbers_of_state,
+    score_catalogue,
+    score_pairs,
+    users_per_block,
+)
 from recolib.inference.toplists import ItemFilter, TopLists, choose, mask_excluded
 from recolib.inference.vectors import Vectors, make_vectors
 from recolib.nn import Network, NetworkSide, NetworkState, Precision
@@ -155,6 +162,22 @@ class Engine:
         assert states is not None
         return states
 
+    @property
+    def holds_items(self) -> bool:
+        """Whether the states of all items are cached."""
+        return "items" in vars(self)
+
+    def encode_items(self, codes: Codes) -> NetworkState:
+        """The states of some items, made for the call."""
+        rows = self.data_info.items.rows[torch.from_numpy(codes)]
+        return encode_rows(self.network, "item", rows.averaged(codes))
+
+    def item_states(self, codes: Codes) -> NetworkState:
+        """The states of some items, of those of all where these are cached."""
+        if not self.holds_items:
+            return self.encode_items(codes)
+        return self.items[torch.from_numpy(codes).long().to(self.device)]
+
     @cached
     def catalogue(self) -> NetworkState:
         """The states of the known items, (1, n_items, …)."""
@@ -186,11 +209,8 @@ class Engine:
     def _encode(self, side: NetworkSide, at_most: int) -> NetworkState | None: ...
     def _encode(self, side: NetworkSide, at_most: int | None = None) -> NetworkState | None:
         ids = self.data_info.table(side).current
-        if at_most is not None:
-            sizes: list[int] = []
-            encode_rows(self.network, side, ids[:1]).map(lambda tensor: sizes.append(tensor.numel()) or tensor)
-            if len(ids) * sum(sizes) > at_most:
-                return None
+        if at_most is not None and len(ids) * numbers_of_state(self.network, side, ids[:1]) > at_most:
+            return None
         return encode_rows(self.network, side, ids.averaged(np.arange(len(ids))))
 
     def encoded_once(self, rows: Rows) -> Rows | Encoded:

@@ -14,6 +14,8 @@ from recolib.nn.network import Network, NetworkState
 
 NUMBERS_PER_BLOCK = 2**20
 """Numbers of hidden layers held at once, 4 MB: those of a block of pairs stay near a core."""
+ITEMS_PER_BLOCK = 2**12
+"""Items that are enough for a block: products of matrices take several users at less cost than one by one."""
 SCORES_PER_BLOCK = 2**23
 """Scores held at once, 32 MB: how many users go through a catalogue together."""
 
@@ -68,7 +70,7 @@ def encode_rows(network: Network, side: NetworkSide, rows: Rows | Encoded) -> Ne
     """The states (n, …) of n rows of a side; those that are not encoded yet are, block by block, in one allocation."""
     if isinstance(rows, Encoded):
         return rows.states.take(rows.codes)
-    size = pairs_per_block(network)
+    size = rows_per_block(network, side, rows)
     first = network.encode(side, rows[:size].to(network.device))
     if len(rows) <= size:
         return first
@@ -80,13 +82,21 @@ def encode_rows(network: Network, side: NetworkSide, rows: Rows | Encoded) -> Ne
 
 
 @torch.inference_mode()
+def numbers_of_state(network: Network, side: NetworkSide, row: Rows) -> int:
+    """How many numbers the state of a row has."""
+    sizes: list[int] = []
+    encode_rows(network, side, row).map(lambda tensor: sizes.append(tensor.numel()) or tensor)
+    return sum(sizes)
+
+
+@torch.inference_mode()
 def score_catalogue(network: Network, users: Rows | Encoded, items: NetworkState, n_items: int) -> Tensor:
     """Logits (U, M) of users with M items, whose states are (1, M, …)."""
     size = pairs_per_block(network)
     if len(users) * n_items <= size:
         return network.score(_column(network, "user", users), items)
     logits = torch.empty(len(users), n_items, device=network.device)
-    users_at_once = max(1, min(len(users), size // max(n_items, 1)))
+    users_at_once = max(1, min(len(users), size // max(1, min(n_items, ITEMS_PER_BLOCK))))
     items_at_once = max(1, size // users_at_once)
     states = encode_rows(network, "user", users)[:, None]
     blocks = [slice(start, start + items_at_once) for start in range(0, n_items, items_at_once)]
@@ -102,6 +112,15 @@ def score_catalogue(network: Network, users: Rows | Encoded, items: NetworkState
 def pairs_per_block(network: Network) -> int:
     """How many pairs are scored at once."""
     return max(1, at_once(NUMBERS_PER_BLOCK, network.device) // network.numbers_per_pair)
+
+
+def rows_per_block(network: Network, side: NetworkSide, rows: Rows) -> int:
+    """How many rows are encoded at once: of each there are the vectors of all columns, and of what a user consumed."""
+    n_columns = rows.codes.shape[-1] + rows.dense.shape[-1]
+    if network.reads_past and rows.past is not None:
+        n_columns += network.max_history
+    width = network.embedding(side).vectors.embedding_dim
+    return max(1, NUMBERS_PER_BLOCK // max(network.numbers_per_pair, n_columns * width))
 
 
 def users_per_block(n_items: int) -> int:

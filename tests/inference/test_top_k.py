@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recolib.inference import top_k as choosing
 from recolib.inference.top_k import gumbel, top_k
 
 
@@ -52,6 +53,27 @@ def test_top_k_is_a_sort_whatever_comes(data):
     scores = torch.tensor(data.draw(st.lists(row, min_size=n_rows, max_size=n_rows)))
     k = data.draw(st.integers(1, n_items))
     assert top_k(scores, k)[0].tolist() == by_lexsort(scores, k).tolist()
+
+
+@pytest.mark.parametrize("n_items", [1000, 1023, 1024, 1089])
+@pytest.mark.parametrize("n_values", [2, 60, 10**6])
+def test_long_rows_are_sorted_with_ties_by_the_lower_position(
+    n_items: int, n_values: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows whose chunks are looked at first."""
+    monkeypatch.setattr(choosing, "FEW_SCORES", 0)
+    monkeypatch.setattr(choosing, "CHUNK", 16)
+    generator = torch.Generator().manual_seed(n_items)
+    scores = torch.randint(0, n_values, (50, n_items), generator=generator).float()
+    scores[torch.rand(scores.shape, generator=generator) < torch.rand(50, 1, generator=generator)] = -torch.inf
+    scores[0] = -torch.inf
+    scores[1, n_items - 3 :] = n_values + 1.0  # behind the last whole chunk
+    for k in (1, 2, 5, 13):
+        at, best = top_k(scores, k)
+        order = np.stack([np.lexsort((np.arange(n_items), -row))[:k] for row in scores.double().numpy()])
+        assert torch.equal(best, scores.gather(-1, torch.from_numpy(order)))
+        allowed = (best > -torch.inf).numpy()
+        assert at.numpy()[allowed].tolist() == order[allowed].tolist()
 
 
 def test_ties_across_the_border_of_a_long_row_go_to_the_lower_positions():
