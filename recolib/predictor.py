@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -17,17 +15,18 @@ from recolib.checks import check_bool, check_choice, check_integer
 from recolib.data.rows import Codes, Rows
 from recolib.evaluation.importance import importance
 from recolib.evaluation.metrics import OneMetric
-from recolib.exceptions import NotFittedError, RatingsAsListsWarning, telling_once, warn
+from recolib.exceptions import NotFittedError, RatingsAsListsWarning, warn
 from recolib.inference.cold_start import COLD_STARTS, SCORED_COLD_STARTS
 from recolib.inference.engine import Engine, Predictions, Retriever
 from recolib.inference.explaining import explanation, with_history
 from recolib.inference.histories import Histories
-from recolib.inference.parquet import check_parquet, schema_of, write_parquet
+from recolib.inference.item_shards import read_items_at_once
+from recolib.inference.parquet import check_parquet
 from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_codes, pair_rows, user_rows
 from recolib.inference.recommend import columns_shown, each_of, recommend, recommend_blocks, table_of, warn_of_short
 from recolib.inference.request import Request, Where
 from recolib.inference.toplists import TopLists
-from recolib.inference.users_in_parts import UsersInParts, tables_of, user_batches
+from recolib.inference.users_in_parts import UsersInParts, write_lists
 from recolib.inference.vectors import as_array
 from recolib.nn import NetworkSide, Precision
 from recolib.settings import Settings
@@ -377,6 +376,7 @@ class Predictor(Settings):
         segment: str | Sequence[str] | None = None,
         retriever: Retriever | None = None,
         columns: str | Sequence[str] | None = None,
+        items_at_once: int | None = None,
         verbose: int = 1,
     ) -> Path:
         """Write what ``recommend`` returns to a Parquet file, part by part, so that little of it is in memory.
@@ -396,6 +396,9 @@ class Predictor(Settings):
             As in ``recommend``.
         candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever, columns, verbose
             As in ``recommend``.
+        items_at_once
+            How many items are encoded at a time. By default all of them where that needs at most 256 MB, and of larger
+            catalogues so many as that holds. Lists are the same.
 
         Returns
         -------
@@ -407,7 +410,8 @@ class Predictor(Settings):
         ImportError
             If there is no pyarrow.
         ValueError
-            As in ``recommend``, and if ids of users or of items, or a column's values, are integers and strings.
+            As in ``recommend``, and if ids of users or of items, or a column's values, are integers and strings, or if
+            ``items_at_once`` is given beside ``random_rec`` or ``retriever``.
 
         Examples
         --------
@@ -428,13 +432,9 @@ class Predictor(Settings):
         check_parquet(path)
         engine = self.engine
         request, shown = Request.of(locals()), columns_shown(engine, columns)
+        at_once = read_items_at_once(engine, request, items_at_once)
         self._warn_of_ratings()
-        batches = user_batches(engine, request, users, self._generator)
-        with telling_once():
-            first, vocab = next(batches), engine.data_info.vocabs["item"]
-            schema = schema_of(first.ids, np.arange(1, len(vocab) + 1) if inner_id else vocab.values, shown)
-            tables = tables_of(engine, request, chain([first], batches), self, verbose, shown)
-            return write_parquet(path, tables, schema)
+        return write_lists(path, engine, request, users, self._generator, self, verbose, shown, at_once)
 
     def item_vectors(self) -> Predictions:
         """Vectors of all items whose inner products with those of users order the items as the model does, or nearly.

@@ -18,6 +18,8 @@ from recolib.inference.scoring import Encoded, encode_rows, pairs_per_block
 from recolib.nn.fields import Fields
 from recolib.nn.network import Network, NetworkState
 
+ItemStates = Callable[[Codes], NetworkState]
+"""From codes of items to their states."""
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Points (U, D) -> values (U,) and gradients (U, D)."""
 
@@ -49,8 +51,8 @@ class Catalogue:
     log_shares: Tensor
 
     @classmethod
-    def of(cls, info: DataInfo, states: NetworkState, own: Codes, device: torch.device) -> Catalogue:
-        """Items that stand for all that were trained, and the users' ``own``; ``states`` are of all, by code."""
+    def of(cls, info: DataInfo, items: ItemStates, own: Codes, device: torch.device) -> Catalogue:
+        """Items that stand for all that were trained, and the users' ``own``."""
         order = info.ranked_items[np.isin(info.ranked_items, info.trained_items)]
         single = np.union1d(order[:HEAD], own)
         others = order[~np.isin(order, single)]
@@ -59,9 +61,9 @@ class Catalogue:
         codes = np.concatenate([single, sampled])
         shares = np.repeat([1.0, len(others) / max(1, len(sampled))], [len(single), len(sampled)])
         up = np.argsort(codes)
-        at = torch.from_numpy(codes[up]).long().to(device)
+        codes = codes[up].astype(np.int32)
         log_shares = torch.from_numpy(np.log(shares[up])).to(device, torch.float32)
-        return cls(states[at], codes[up].astype(np.int32), log_shares)
+        return cls(items(codes).map(torch.clone), codes, log_shares)  # those of inference mode take no gradients
 
     def in_history(self, histories: Sequence[Codes]) -> Tensor:
         """Which of the items each history has, 1 or 0, (U, n)."""
@@ -72,7 +74,7 @@ class Catalogue:
 def fold_in(
     network: Network,
     info: DataInfo,
-    items: NetworkState,
+    items: ItemStates,
     users: Rows,
     histories: Sequence[Codes],
     prior_weight: NDArray[np.floating],
@@ -95,7 +97,7 @@ def fold_in(
     network, info
         The network and its data.
     items
-        The states of all items, by code.
+        What gives the states of some items.
     users
         Rows of the user's side with the context, (U, C).
     histories

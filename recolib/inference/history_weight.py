@@ -9,6 +9,7 @@ from recolib.data.rows import Codes
 from recolib.evaluation.metrics import ndcg
 from recolib.inference.engine import Engine, UserBatch
 from recolib.inference.folding import fold_in
+from recolib.inference.item_shards import best_items
 from recolib.inference.queries import user_rows
 from recolib.inference.toplists import ItemFilter
 
@@ -26,19 +27,20 @@ shows to everybody, say less of a user than those drawn here; and known users we
 LIST_LENGTH = 10
 
 
-def choose_history_weight(engine: Engine) -> float:
+def choose_history_weight(engine: Engine, items_at_once: int | None = None) -> float:
     """β of ``fold_in``: the least candidate whose nDCG@10 of known users, folded in as new ones, is nearly the best.
 
     Each brings some of the items that they liked, drawn by the engine's seed, and is scored without an id or features;
     the other items that they liked are relevant. Candidates are tried where scores are inner products, so that this
-    takes less than a second; another network folds users in a hundred times slower.
+    takes less than a second; another network folds users in a hundred times slower. ``items_at_once`` is that of
+    ``best_items``.
     """
-    if engine.network.vectors("item", engine.items[:1]) is None:
+    if engine.network.vectors("item", engine.item_states(np.zeros(1, np.int32))) is None:
         return DEFAULT
     histories, others = _halves(engine)
     if len(others) < MIN_USERS:
         return DEFAULT
-    figures = [_figure(engine, histories, others, weight) for weight in CANDIDATES]
+    figures = [_figure(engine, histories, others, weight, items_at_once) for weight in CANDIDATES]
     return next(weight for weight, figure in zip(CANDIDATES, figures, strict=True) if figure >= NEAR * max(figures))
 
 
@@ -57,12 +59,14 @@ def _liked(codes: Codes, liked: NDArray[np.bool_], begin: int, end: int) -> Code
     return codes[begin:end][liked[begin:end]]
 
 
-def _figure(engine: Engine, histories: list[Codes], others: list[Codes], weight: float) -> float:
+def _figure(
+    engine: Engine, histories: list[Codes], others: list[Codes], weight: float, items_at_once: int | None
+) -> float:
     """nDCG@10 of users who bring histories, if these have a weight, by the other items that they liked."""
     info, cold = engine.data_info, np.zeros(len(others), np.int32)
     rows = user_rows(info, cold.tolist(), cold, None, {}, average=True)
-    folded = fold_in(engine.network, info, engine.items, rows, histories, np.ones(len(others)), weight)
+    folded = fold_in(engine.network, info, engine.item_states, rows, histories, np.ones(len(others)), weight)
     batch = UserBatch(cold, cold, folded, ItemFilter(filter_consumed=True).without(histories))
-    lists = engine.top_k(batch, LIST_LENGTH).items
+    lists = best_items(engine, batch, LIST_LENGTH, items_at_once).items
     hits = np.array([np.isin(items, relevant) for items, relevant in zip(lists, others, strict=True)])
     return ndcg(hits, np.array([len(relevant) for relevant in others]))

@@ -20,6 +20,7 @@ from recolib.inference.cold_start import SCORED_COLD_STARTS, from_callback, segm
 from recolib.inference.engine import Engine, Predictions, UserBatch
 from recolib.inference.folding import fold_in
 from recolib.inference.history_weight import choose_history_weight
+from recolib.inference.item_shards import best_items
 from recolib.inference.request import Request
 from recolib.inference.scoring import Encoded, users_per_block
 from recolib.inference.toplists import TopLists, as_table, ranked_lists
@@ -36,7 +37,9 @@ OF_TABLE = "user", "item", "score", "rank"
 """The columns that a table of lists has in any case."""
 
 
-def recommend(engine: Engine, request: Request, batch: UserBatch, model: object) -> TopLists:
+def recommend(
+    engine: Engine, request: Request, batch: UserBatch, model: object, items_at_once: int | None = None
+) -> TopLists:
     """A list for each user of a batch.
 
     Unknown users' lists are scored as all others, unless ``cold_start`` says that theirs are in a given order.
@@ -49,24 +52,33 @@ def recommend(engine: Engine, request: Request, batch: UserBatch, model: object)
         What is wanted, and the users it was resolved for.
     model
         What a function as ``cold_start`` is called with.
+    items_at_once
+        How many items' states are held at once; None: of all.
     """
-    n_rec, codes = request.n_rec, batch.codes
+    codes = batch.codes
     if batch.histories is not None:
-        batch = with_history(engine, batch)
+        batch = with_history(engine, batch, items_at_once)
     if codes.all() or request.cold_start in SCORED_COLD_STARTS:
-        return engine.top_k(batch, n_rec, request.retriever)
+        return _scored(engine, request, batch, items_at_once)
     cold, known = np.flatnonzero(codes == UNKNOWN), np.flatnonzero(codes)
     of_cold = cold_lists(engine, request, batch.of(cold), model)
     if not len(known):
         return of_cold
-    of_known = engine.top_k(batch.of(known), n_rec, request.retriever)
+    of_known = _scored(engine, request, batch.of(known), items_at_once)
     lists = TopLists.empty(len(codes), max(of_known.items.shape[1], of_cold.items.shape[1]))
     lists.put(cold, of_cold)
     lists.put(known, of_known)
     return lists
 
 
-def with_history(engine: Engine, batch: UserBatch) -> UserBatch:
+def _scored(engine: Engine, request: Request, batch: UserBatch, items_at_once: int | None) -> TopLists:
+    """Lists of the items that score best, of those that a retriever finds or of all."""
+    if request.retriever is not None:
+        return engine.top_k(batch, request.n_rec, request.retriever)
+    return best_items(engine, batch, request.n_rec, items_at_once)
+
+
+def with_history(engine: Engine, batch: UserBatch, items_at_once: int | None = None) -> UserBatch:
     """The users with their histories folded in; who is known stays the nearer, the more they consumed in training.
 
     What a few users' histories fold to is kept, and made once as long as each stays the same.
@@ -75,12 +87,12 @@ def with_history(engine: Engine, batch: UserBatch) -> UserBatch:
     users, histories = batch.rows, batch.histories
     assert isinstance(users, Rows)
     prior_weight = 1.0 + engine.data_info.user_consumed.counts()[batch.codes]
-    weight = engine.history_weight.get("", lambda: choose_history_weight(engine))
+    weight = engine.history_weight.get("", lambda: choose_history_weight(engine, items_at_once))
 
     def folded(at: Sequence[int]) -> Encoded:
         some = np.array(at)
         rows, own = users[torch.from_numpy(some)], [histories[one] for one in at]
-        return fold_in(engine.network, engine.data_info, engine.items, rows, own, prior_weight[some], weight)
+        return fold_in(engine.network, engine.data_info, engine.item_states, rows, own, prior_weight[some], weight)
 
     rows = folded(range(len(batch))) if len(batch) > N_FOLDED_AT_ONCE else engine.folded_once(batch, folded)
     return replace(batch, rows=rows, item_filter=batch.item_filter.without(histories), histories=None)
@@ -100,16 +112,18 @@ def cold_lists(engine: Engine, request: Request, batch: UserBatch, model: object
 
 
 def recommend_blocks(
-    engine: Engine, request: Request, batch: UserBatch, model: object, verbose: int
+    engine: Engine, request: Request, batch: UserBatch, model: object, verbose: int, items_at_once: int | None = None
 ) -> Iterator[tuple[slice, TopLists]]:
     """The lists of all users, some users at a time, with a progress bar where it takes more than a second."""
     n_items, n_short = engine.data_info.n_items, 0
-    size = min(USERS_AT_ONCE, 8 * users_per_block(n_items), ENTRIES_AT_ONCE // min(request.n_rec, n_items))
+    size = min(USERS_AT_ONCE, ENTRIES_AT_ONCE // min(request.n_rec, n_items))
+    if items_at_once is None:
+        size = min(size, 8 * users_per_block(n_items))
     size = max(1, size)
     with tqdm(total=len(batch), desc="recommend", unit=" users", unit_scale=True, disable=not verbose, delay=1) as bar:
         for start in range(0, len(batch), size):
             block = slice(start, min(start + size, len(batch)))
-            lists = recommend(engine, request, batch.of(block), model)
+            lists = recommend(engine, request, batch.of(block), model, items_at_once)
             n_short += lists.n_short(request.n_rec)
             yield block, lists
             bar.update(len(lists))

@@ -61,8 +61,12 @@ class ItemFilter:
         """The filter with each user's history excluded, if what users consumed is."""
         if not self.filter_consumed:
             return self
-        others = self.exclude_each or [NO_ITEMS] * len(histories)
-        return replace(self, exclude_each=[np.append(*both) for both in zip(others, histories, strict=True)])
+        return self.excluding(histories)
+
+    def excluding(self, items: Sequence[Codes]) -> ItemFilter:
+        """The filter with further items of each user excluded."""
+        others = self.exclude_each or [NO_ITEMS] * len(items)
+        return replace(self, exclude_each=[np.append(*both) for both in zip(others, items, strict=True)])
 
     def scored(self, info: DataInfo) -> tuple[Codes | None, Codes]:
         """The items to score, ascending, or None for all; and those among them that no list may have.
@@ -108,6 +112,13 @@ class TopLists:
     def n_short(self, n_rec: int) -> int:
         """How many have less than n_rec items."""
         return int((np.count_nonzero(self.items, axis=1) < n_rec).sum())
+
+    def merged(self, others: TopLists, k: int) -> TopLists:
+        """The k best of these lists and of others of the same users, whose items have higher codes."""
+        items = np.concatenate([self.items, others.items], 1)
+        logits = torch.from_numpy(np.concatenate([self.logits, others.logits], 1))
+        at, best = top_k(logits, min(k, items.shape[1]))
+        return TopLists(np.take_along_axis(items, at.numpy(), 1), best.numpy())
 
     def put(self, at: NDArray[np.integer] | slice, others: TopLists) -> None:
         """Set some users' lists, which may be narrower."""

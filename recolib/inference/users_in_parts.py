@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -17,14 +18,36 @@ from recolib.data.frame import factorize, read_column, read_frame
 from recolib.data.rows import UNKNOWN
 from recolib.data.streaming.sources import Source, SplitPart, families_of, source_of
 from recolib.data.streaming.spooling import SameTypes, naming
+from recolib.exceptions import telling_once
 from recolib.inference.engine import Engine, UserBatch
 from recolib.inference.histories import Histories
+from recolib.inference.parquet import schema_of, write_parquet
 from recolib.inference.queries import Id, Ids, read_once
 from recolib.inference.recommend import recommend_blocks, table_of
 from recolib.inference.request import Request
 
 UsersInParts = os.PathLike[str] | SplitPart | Iterator[object] | Callable[[], Iterator[object]]
 """What has a column of users: Parquet files, frames, or a part of a split."""
+
+
+def write_lists(
+    path: str | os.PathLike[str],
+    engine: Engine,
+    request: Request,
+    users: Ids | UsersInParts | None,
+    generator: torch.Generator,
+    model: object,
+    verbose: int,
+    shown: pd.DataFrame,
+    items_at_once: int | None,
+) -> Path:
+    """Write the lists of users to a Parquet file, with these columns of the items; see ``Recommender.recommend_to``."""
+    batches, vocab = user_batches(engine, request, users, generator), engine.data_info.vocabs["item"]
+    with telling_once():
+        first = next(batches)
+        items = np.arange(1, len(vocab) + 1) if request.inner_id else vocab.values
+        tables = _tables_of(engine, request, chain([first], batches), model, verbose, shown, items_at_once)
+        return write_parquet(path, tables, schema_of(first.ids, items, shown))
 
 
 def user_batches(
@@ -44,12 +67,18 @@ def user_batches(
         yield request.resolve(engine, request.known_users(engine) if ids is None else ids, generator, once=True)
 
 
-def tables_of(
-    engine: Engine, request: Request, batches: Iterable[UserBatch], model: object, verbose: int, shown: pd.DataFrame
+def _tables_of(
+    engine: Engine,
+    request: Request,
+    batches: Iterable[UserBatch],
+    model: object,
+    verbose: int,
+    shown: pd.DataFrame,
+    items_at_once: int | None,
 ) -> Iterator[pd.DataFrame]:
     """The lists of all batches as tables, with these columns of the items."""
     for batch in batches:
-        for block, lists in recommend_blocks(engine, request, batch, model, verbose):
+        for block, lists in recommend_blocks(engine, request, batch, model, verbose, items_at_once):
             yield table_of(engine, batch.ids[block], lists, request.inner_id, shown)
 
 

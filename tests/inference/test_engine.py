@@ -159,7 +159,7 @@ def test_loading_makes_no_optimiser(model, tmp_path, monkeypatch):
     [
         ("recommend_user", {"user", "return_scores"}),
         ("recommend", {"users", "columns", "verbose"}),
-        ("recommend_to", {"path", "users", "columns", "verbose"}),
+        ("recommend_to", {"path", "users", "columns", "items_at_once", "verbose"}),
     ],
 )
 def test_each_way_to_ask_for_lists_takes_what_a_request_is(method, others):

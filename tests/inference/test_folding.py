@@ -168,7 +168,7 @@ def test_of_a_long_catalogue_some_items_stand_for_all(monkeypatch: pytest.Monkey
     info, own = pure.data_info, np.array([19, 20], np.int32)
     states = pure.engine.items
     assert states is not None
-    catalogue = Catalogue.of(info, states, own, torch.device("cpu"))
+    catalogue = Catalogue.of(info, lambda codes: states[torch.from_numpy(codes).long()], own, torch.device("cpu"))
     assert set(info.ranked_items[:5]) | set(own) <= set(catalogue.codes.tolist())
     assert len(catalogue.codes) < 12 < N_ITEMS
     assert catalogue.log_shares.exp().sum().item() == pytest.approx(N_ITEMS)
@@ -334,8 +334,7 @@ def test_a_retriever_finds_for_folded_users(model: Recommender) -> None:
 
 def test_users_in_blocks_are_users_at_once(monkeypatch: pytest.MonkeyPatch, pure: Recommender) -> None:
     info = pure.data_info
-    states = pure.engine.items
-    assert states is not None
+    states = pure.engine.item_states
     network = pure.engine.network
     codes = np.array([0, 3, 0, 5, 0], np.int32)
     histories = [np.array(one, np.int32) for one in ([1, 2], [], [4], [7, 8, 9], [])]

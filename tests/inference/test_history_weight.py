@@ -48,7 +48,7 @@ def test_items_say_much_where_users_have_tastes(model: Recommender) -> None:
 def test_new_users_get_lists_by_the_weight_that_was_chosen(model: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     history, scores = [0, 6, 12], dict[float, list[float]]()
     for weight in CANDIDATES:
-        monkeypatch.setattr("recolib.inference.recommend.choose_history_weight", lambda _, weight=weight: weight)
+        monkeypatch.setattr("recolib.inference.recommend.choose_history_weight", lambda *_, weight=weight: weight)
         model.engine.history_weight = type(model.engine.history_weight)()
         model.engine._folded = type(model.engine._folded)()
         scores[weight] = model.recommend_user("new", 5, history=history, return_scores=True)["new"][1].tolist()
@@ -65,11 +65,11 @@ def test_the_least_candidate_with_nearly_the_best_lists_is_chosen(
 ) -> None:
     for best in CANDIDATES:
         monkeypatch.setattr(
-            history_weight, "_figure", lambda *arguments, best=best: 1.0 if arguments[-1] == best else 0.94
+            history_weight, "_figure", lambda *arguments, best=best: 1.0 if arguments[3] == best else 0.94
         )
         assert choose_history_weight(model.engine) == best
         monkeypatch.setattr(
-            history_weight, "_figure", lambda *arguments, best=best: 1.0 if arguments[-1] == best else 0.96
+            history_weight, "_figure", lambda *arguments, best=best: 1.0 if arguments[3] == best else 0.96
         )
         assert choose_history_weight(model.engine) == CANDIDATES[0]
 
@@ -81,7 +81,7 @@ def test_users_bring_some_liked_items_and_are_judged_by_their_others(
     frame["label"] = (np.arange(len(frame)) % 4 > 0).astype(int)
     disliking, seen = trained(frame), list[tuple[list[Any], list[Any]]]()
     monkeypatch.setattr(
-        history_weight, "_figure", lambda _, histories, others, __: seen.append((histories, others)) or 0
+        history_weight, "_figure", lambda _, histories, others, *__: seen.append((histories, others)) or 0
     )
     assert choose_history_weight(disliking.engine) == CANDIDATES[0]
     info, (histories, others) = disliking.data_info, seen[0]
@@ -114,7 +114,9 @@ def test_one_choice_serves_an_engine_and_what_is_asked_of_its_copies_with_other_
     data, info = DatasetFeat.build_trainset(frame, user_col=["sex"], sparse_col=["sex"])
     model = FM("ranking", info, **SETTINGS | {"n_epochs": 2}).fit(data, neg_sampling=True, verbose=0)
     calls = list[object]()
-    monkeypatch.setattr("recolib.inference.recommend.choose_history_weight", lambda engine: calls.append(engine) or 1.0)
+    monkeypatch.setattr(
+        "recolib.inference.recommend.choose_history_weight", lambda engine, _: calls.append(engine) or 1.0
+    )
     for _ in range(2):
         model.recommend_user("new", 3, history=[0, 6])
     info.assign_user_features(pd.DataFrame({"user": [0], "sex": ["F"]}))
@@ -129,7 +131,7 @@ def test_the_choice_repeats_and_survives_a_file(model: Recommender, tmp_path: An
     back = recolib.load(model.save(tmp_path, "m"))
     assert choose_history_weight(back.engine) == choose_history_weight(model.engine)
     figures = [
-        [history_weight._figure(one.engine, *history_weight._halves(one.engine), weight) for weight in CANDIDATES]  # pyright: ignore[reportPrivateUsage]
+        [history_weight._figure(one.engine, *history_weight._halves(one.engine), weight, None) for weight in CANDIDATES]  # pyright: ignore[reportPrivateUsage]
         for one in (model, back)
     ]
     assert figures[0] == figures[1]

@@ -136,11 +136,11 @@ def test_an_interrupted_file_leaves_the_old_one(
     file = model.recommend_to(tmp_path / "lists.parquet", n_rec=2, verbose=0)
     before, real, calls = file.read_bytes(), lister.recommend, []
 
-    def interrupted(engine: Any, request: Any, batch: Any, model: Any) -> Any:
+    def interrupted(engine: Any, request: Any, batch: Any, *more: Any) -> Any:
         calls.append(len(batch))
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return real(engine, request, batch, model)
+        return real(engine, request, batch, *more)
 
     monkeypatch.setattr(lister, "recommend", interrupted)
     for path in (file, tmp_path / "other.parquet"):
