@@ -12,9 +12,9 @@ import typer
 
 from recolib.checks import check_integer
 from recolib.cli.comparison import compare, measured
+from recolib.cli.events import Events
 from recolib.cli.output import Json, show
 from recolib.cli.parts import PartsOfLists
-from recolib.cli.tables import read_table
 from recolib.cli.training import OF_RATINGS, Data
 from recolib.cli.versions import CURRENT, Pointer, id_of, open_version
 from recolib.inference.cold_start import COLD_STARTS
@@ -43,12 +43,12 @@ def evaluate(
     """Measure a model on events that it was not trained on, beside popularity and EASE."""
     check_integer("k", k, 1)
     version = open_version(pointer)
-    frame, model = version.plan.prepared(read_table(data)), version.model
+    events, model = Events.read(data).prepared(version.plan), version.model
     if model.task == "ranking":
-        metrics = compare(model, frame, k)
+        metrics = compare(model, events, k)
     else:
-        metrics = [{"method": model.model_name, **measured(model, frame, OF_RATINGS, k, None)}]
-    show({"model": str(version.file), "events": len(frame), "metrics": metrics}, as_json)
+        metrics = [{"method": model.model_name, **measured(model, events, OF_RATINGS, k, None)}]
+    show({"model": str(version.file), "events": events.n_rows, "metrics": metrics}, as_json)
 
 
 def recommend(
@@ -87,22 +87,35 @@ def recommend_all(
     pointer: Pointer = CURRENT,
     n: Length = 10,
     column: Columns = None,
+    users: Annotated[
+        Path | None, typer.Option(help="Parquet with a column user, of whom to make lists. By default all known users.")
+    ] = None,
     parts: Annotated[
         int | None, typer.Option(help="How many files to write. Those that are there are not written again.")
     ] = None,
+    items_at_once: Annotated[
+        int | None, typer.Option(help="How many items are encoded at a time. By default as many as 256 MB hold.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write lists for all known users to Parquet.
+    """Write lists for all known users, or those of a table, to Parquet.
 
     Processes that torchrun starts share the parts: torchrun --nproc-per-node 4 -m recolib recommend-all --out lists.
     """
     group, version = ProcessGroup.current(), open_version(pointer, mapped=True)
     verbose = 1 if group.is_first and not as_json else 0
-    how: dict[str, Any] = {"n_rec": n, "columns": column or None, "verbose": verbose}
-    said = {"users": version.model.data_info.n_users, "n_rec": n}
+    how: dict[str, Any] = {
+        "n_rec": n,
+        "columns": column or None,
+        "items_at_once": items_at_once,
+        "verbose": verbose,
+    }
+    said = {"users": version.model.data_info.n_users if users is None else str(users), "n_rec": n}
     if parts is None and group.is_alone:
-        show({"file": str(version.model.recommend_to(out, **how)), **said}, as_json)
+        show({"file": str(version.model.recommend_to(out, users, **how)), **said}, as_json)
         return
+    if users is not None:
+        raise ValueError("--users is for one file of lists: leave --parts out, and start one process")
     work = PartsOfLists(out, group.size if parts is None else parts, version.file.name, n, column or [])
     written = work.write(version.model, group, how)
     if group.is_first:

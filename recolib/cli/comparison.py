@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recolib.algorithms import EASE
+from recolib.cli.events import Events
 from recolib.data import DatasetPure
 from recolib.data.info import DataInfo
 from recolib.data.rows import Rows
@@ -79,19 +80,21 @@ def baselines(info: DataInfo) -> dict[str, Popularity | Recommender]:
     return found
 
 
-def compare(model: Recommender, test: pd.DataFrame, k: int) -> list[Mapping[str, object]]:
+def compare(model: Recommender, test: Events, k: int) -> list[Mapping[str, object]]:
     """A row of metrics of lists for each: the model, popularity and EASE."""
     methods = baselines(model.data_info)
     methods = {model.model_name: model} | {name: one for name, one in methods.items() if name != model.model_name}
-    n_users = MAX_USERS if len(test["user"].unique()) > MAX_USERS else None
+    n_users = MAX_USERS if test.more_than(MAX_USERS, "user") else None
     return [{"method": name, **measured(one, test, LISTS, k, n_users)} for name, one in methods.items()]
 
 
 def measured(
-    model: Recommender | Popularity, test: pd.DataFrame, metrics: Sequence[str], k: int, n_users: int | None
+    model: Recommender | Popularity, test: Events, metrics: Sequence[str], k: int, n_users: int | None
 ) -> dict[str, float]:
     """Metrics by name, those of lists with their length."""
     scored = cast("Any", model)  # a model's engine is what makes its lists, popularity makes them itself
     is_ranking = model.task == "ranking"
-    found = evaluate(scored, test, neg_sampling=is_ranking, metrics=list(metrics), k=k, sample_user_num=n_users)
+    found = evaluate(
+        scored, cast("Any", test.data), neg_sampling=is_ranking, metrics=list(metrics), k=k, sample_user_num=n_users
+    )
     return {f"{name}@{k}" if name in LISTS else name: value for name, value in found.items()}

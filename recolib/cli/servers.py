@@ -12,6 +12,7 @@ import typer
 import uvicorn
 
 from recolib.checks import check_integer
+from recolib.cli.events import Events
 from recolib.cli.inference import infer_plan
 from recolib.cli.output import show
 from recolib.cli.training import train, with_choices, with_item_to_item
@@ -107,9 +108,11 @@ def demo(
     place.mkdir(parents=True, exist_ok=True)
     frame = demo_movies()
     frame.to_csv(place / "movies.csv", index=False)
-    plan = with_item_to_item(with_choices(infer_plan(frame, {}), model, "", None, [f"n_epochs={n_epochs}"]), frame)
+    chosen = with_choices(infer_plan(frame, {}), model, "", None, [f"n_epochs={n_epochs}"])
+    events = Events.of(chosen.prepared(frame))
+    plan = with_item_to_item(chosen, events)
     pointer = place / "models" / CURRENT.name
-    show(train(frame, plan, pointer, "movies", 0.2, False, 10, False), False)
+    show(train(events, plan, pointer, "movies", 0.2, False, 10, False), False)
     address = f"http://{host}:{port}"
     user = int(frame["user"].iloc[0])
     body = f'{{"users": [{user}, "someone new"], "n_rec": 5, "columns": ["title"]}}'

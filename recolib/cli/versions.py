@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import typer
 
@@ -98,11 +100,12 @@ def name_without_moment(file: Path) -> str:
     return "-".join(parts)
 
 
-def newest_moment(frame: pd.DataFrame) -> float | None:
-    """When the newest event happened, in seconds since 1970; None where times do not say it."""
-    if "time" not in frame.columns:
-        return None
-    newest = float(read_times(pd.Series(frame["time"]), "time").max())
+def newest_moment(frames: Iterable[pd.DataFrame]) -> float | None:
+    """When the newest event of some frames happened, in seconds since 1970; None where times do not say it."""
+    newest = max(
+        (float(read_times(pd.Series(one["time"]), "time").max()) for one in frames if "time" in one.columns),
+        default=np.nan,
+    )
     moments = [newest / unit for unit in UNITS if EARLIEST <= newest / unit <= time.time()]
     return moments[0] if moments else None
 

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("typer", reason='there is no typer: pip install "recolib[cli]"')
 
 from recolib.cli.comparison import baselines, compare, consumed_frame
+from recolib.cli.events import Events
 from recolib.data import DatasetPure, split_by_ratio_chrono
 from recolib.datasets import make_movies
 
@@ -37,5 +38,5 @@ def test_ease_is_compared_once() -> None:
     train, test = split_by_ratio_chrono(make_movies(n_users=50, n_items=40, n_ratings=800), test_size=0.2)
     info = DatasetPure.build_trainset(train.assign(label=1))[1]
     model = baselines(info)["EASE"]
-    rows = compare(model, test.assign(label=1), 5)  # type: ignore[arg-type]
+    rows = compare(model, Events.of(test.assign(label=1)), 5)  # type: ignore[arg-type]
     assert [row["method"] for row in rows] == ["EASE", "popularity"]

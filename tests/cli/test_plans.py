@@ -199,8 +199,8 @@ def test_numbers_are_read_where_nothing_is_lost(values: list[str], read: list[ob
     ],
 )
 def test_moments_are_told_from_other_numbers(times: list[object], moment: float | None) -> None:
-    assert newest_moment(pd.DataFrame({"time": times})) == moment
-    assert newest_moment(pd.DataFrame({"user": [1]})) is None
+    assert newest_moment([pd.DataFrame({"time": times})]) == moment
+    assert newest_moment([pd.DataFrame({"user": [1]})]) is None
 
 
 def test_cells_are_safe_and_short() -> None:
