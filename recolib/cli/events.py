@@ -61,9 +61,13 @@ class Events:
         """
         file = local_path(path, "data")
         is_parquet = file.is_dir() or (file.is_file() and file.suffix.lower() in PARQUET)
-        source = source_of(file, "data") if is_parquet else None
-        if source is None:
+        if not is_parquet:
             return cls.of(read_table(file))
+        try:
+            source = source_of(file, "data")
+        except ValueError as error:
+            raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
+        assert source is not None
         n_rows = sum(part.n_rows for part in source.parts([]))
         frames = partial(_frames, source, source.columns)
         if n_rows > MAX_ROWS:
