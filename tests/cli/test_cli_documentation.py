@@ -46,6 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame = demo_movies().head(8000)
     frame.head(7800).to_csv(folder / "movies.csv", index=False)
     frame.tail(200).to_csv(folder / "new.csv", index=False)
+    frame[["user"]].head(20).to_parquet(folder / "users.parquet")
     return folder
 
 
