@@ -277,14 +277,20 @@ class Engine:
         if items is not None:
             n_items, states = len(items), self.items[torch.from_numpy(items).long().to(self.device)][None]
         limits = [limit.among(items) for limit in item_filter.limits]
-        lists: list[TopLists] = []
-        n_users, size = len(batch.codes), users_per_block(n_items)
-        for start in range(0, n_users, size):
-            some = batch if size >= n_users else batch.of(slice(start, start + size))
+
+        def chosen(some: UserBatch) -> TopLists:
             scores = score_catalogue(network, some.rows, states, n_items)
             mask_excluded(scores, info, some.codes, items, excluded, some.item_filter)
-            lists.append(choose(scores, items, min(k, n_items), limits, item_filter.generator))
-        return lists[0] if len(lists) == 1 else TopLists.joined(lists)
+            return choose(scores, items, min(k, n_items), limits, item_filter.generator)
+
+        n_users, size = len(batch.codes), users_per_block(n_items)
+        if n_users <= size:
+            return chosen(batch)
+        lists = TopLists.empty(n_users, min(k, n_items))  # small arrays of each block would lie between those of scores
+        for start in range(0, n_users, size):
+            block = slice(start, start + size)
+            lists.put(block, chosen(batch.of(block)))
+        return lists
 
     def score_rows(self, users: Rows, items: Rows) -> Predictions:
         """Ratings, or for ranking logits, (n,) of n user rows, with their context, and n item rows."""

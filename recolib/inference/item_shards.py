@@ -100,16 +100,17 @@ def _best(
     for items in shards:
         states = engine.encode_items(items)[None]
         out = excluded[slice(*np.searchsorted(excluded, [items[0], items[-1] + 1]))]
-        found, size = list[TopLists](), users_per_block(len(items))
+        found, size = TopLists.empty(len(batch), min(k, len(items))), users_per_block(len(items))
         for start in range(0, len(batch), size):
-            some = batch.of(slice(start, start + size))
+            block = slice(start, start + size)
+            some = batch.of(block)
             scores = score_catalogue(engine.network, some.rows, states, len(items))
             mask_excluded(scores, engine.data_info, some.codes, items, out, some.item_filter)
             if full_of is not None:
                 lists, rows = full_of
-                lists.mask_full(scores, rows[start : start + size], items)
-            found.append(choose(scores, items, min(k, len(items))))
-        best = best.merged(TopLists.joined(found), k)
+                lists.mask_full(scores, rows[block], items)
+            found.put(block, choose(scores, items, min(k, len(items))))
+        best = best.merged(found, k)
         del states  # before those of the next shard are made
     return best
 
