@@ -397,8 +397,8 @@ class Predictor(Settings):
         candidates, exclude, where, max_per_group, min_score, include_cold_items, segment, retriever, columns, verbose
             As in ``recommend``.
         items_at_once
-            How many items are encoded at a time. By default all of them where that needs at most 256 MB, and of larger
-            catalogues so many as that holds. Lists are the same.
+            How many items are encoded at a time. By default all of them where that needs at most 256 MB, and otherwise
+            131,072 or as many as that holds. Lists are the same.
 
         Returns
         -------

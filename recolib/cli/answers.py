@@ -94,7 +94,7 @@ def recommend_all(
         int | None, typer.Option(help="How many files to write. Those that are there are not written again.")
     ] = None,
     items_at_once: Annotated[
-        int | None, typer.Option(help="How many items are encoded at a time. By default as many as 256 MB hold.")
+        int | None, typer.Option(help="How many items are encoded at a time. By default all, if 256 MB hold them.")
     ] = None,
     as_json: Json = False,
 ) -> None:

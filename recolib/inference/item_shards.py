@@ -23,6 +23,8 @@ from recolib.inference.toplists import TopLists, choose, mask_excluded
 
 MAX_ITEM_NUMBERS = 2**26
 """Numbers of items' states up to which these are held together, 256 MB."""
+ITEMS_PER_SHARD = 2**17
+"""Items of a shard at most: of more, only few users' scores are held at once, and products of matrices are slow."""
 MAX_USER_NUMBERS = 2**25
 """Numbers of the states of users who meet the shards together, and of what is counted for each, 128 MB."""
 
@@ -31,9 +33,9 @@ def items_per_shard(engine: Engine) -> int | None:
     """How many items' states to hold at once; None for all: they are few enough, or are held already."""
     if engine.holds_items:
         return None
-    n_items, width = engine.data_info.n_items, numbers_of_state(engine.network, "item", engine.data_info.items.rows[:1])
-    n_shards = -(-n_items * width // MAX_ITEM_NUMBERS)
-    return None if n_shards <= 1 else -(-n_items // n_shards)
+    width = numbers_of_state(engine.network, "item", engine.data_info.items.rows[:1])
+    n_items, most = engine.data_info.n_items, max(1, MAX_ITEM_NUMBERS // max(1, width))
+    return None if n_items <= most else min(most, ITEMS_PER_SHARD)
 
 
 def read_items_at_once(engine: Engine, request: Request, given: int | None) -> int | None:
