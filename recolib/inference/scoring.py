@@ -120,7 +120,8 @@ def rows_per_block(network: Network, side: NetworkSide, rows: Rows) -> int:
     if network.reads_past and rows.past is not None:
         n_columns += network.max_history
     width = network.embedding(side).vectors.embedding_dim
-    return max(1, NUMBERS_PER_BLOCK // max(network.numbers_per_pair, n_columns * width))
+    numbers = at_once(NUMBERS_PER_BLOCK, network.device)
+    return max(1, numbers // max(network.numbers_per_pair, n_columns * width))
 
 
 def users_per_block(n_items: int) -> int:
