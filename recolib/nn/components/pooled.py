@@ -66,30 +66,25 @@ class Pooled(Component[PooledState]):
         self.first = glorot(nn.Linear(spec.dim, hidden_units[0]))
         after = after_linear(hidden_units[0], use_bn, dropout)
         self.rest = Perceptron(*after, *mlp(hidden_units, use_bn, dropout))
-        if not use_bn:
-            self._open()
+        if not use_bn:  # all units are open: see start_at_zero
+            nn.init.ones_(self.first.bias)
 
     @torch.no_grad()
-    def _open(self) -> None:
-        """Start with all units of the first layer open, and an output of zero where no pair says anything.
+    def start_at_zero(self) -> None:
+        """Start with an output of zero; without batch norm, where no pair says anything.
 
-        Products of small vectors are near zero, where a step of a bias opens or closes a unit for all pairs at once.
-        Were all closed, a penalty would take the vectors to zero before they can grow.
+        There products of small vectors are near zero, and layers of zeros behind them would leave them there. Their
+        units are all open, since near zero a step of a bias opens or closes a unit for all pairs at once: were all
+        closed, a prior would take the vectors to zero before they can grow.
         """
-        nn.init.ones_(self.first.bias)
+        if self.norm is not None:
+            self.rest.start_at_zero()
+            return
         last = self.rest[-1]
         assert isinstance(last, nn.Linear)
         self.rest.eval()
         last.bias -= self.rest(self.first.bias.clone().unsqueeze(0)).squeeze(0)
         self.rest.train()
-
-    def start_at_zero(self) -> None:
-        """Start with an output of zero where batch norm makes it large.
-
-        Without, products of small vectors begin near zero, and layers of zeros behind them would leave them there.
-        """
-        if self.norm is not None:
-            self.rest.start_at_zero()
 
     @property
     def numbers_per_pair(self) -> int:
