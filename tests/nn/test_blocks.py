@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from recolib.nn import Deep, Fields, FieldSpec, Pooled, blocks
 from recolib.nn.blocks import ON_ACCELERATOR, Sums, at_once, over_pairs
-from recolib.nn.components.pooled import Pooled, PooledState, moments_of_pairs
+from recolib.nn.components.pooled import PooledState, moments_of_pairs
 from recolib.nn.dropout import PairDropout
 from recolib.nn.mlp import after_linear, mlp
 
@@ -190,16 +190,13 @@ def test_an_accelerator_holds_more_at_once_than_a_cache() -> None:
 @pytest.mark.parametrize("widths", [(4,), (4, 3)])
 def test_layers_over_pairs_without_batch_norm_start_open_and_at_zero_where_no_pair_says_anything(widths):
     torch.manual_seed(0)
-    pooled = Pooled(FieldSpec((0,), (1,), 6), widths, use_bn=False, dropout=0.5)
+    pooled = Pooled(SPEC, widths, use_bn=False)
     pooled.start_at_zero()
-    nothing = PooledState(torch.zeros(1, 1, 6), torch.zeros(1, 1, 6))
-    scores = Pooled(FieldSpec((0,), (1,), 6), widths, use_bn=False)
-    scores.load_state_dict(pooled.state_dict())
-    assert scores.train().score(nothing, nothing).abs().item() < 1e-6
-    some = PooledState(torch.full((1, 1, 6), 0.01, requires_grad=True), torch.zeros(1, 1, 6))
-    scores.score(some, PooledState(torch.full((1, 1, 6), 0.01), torch.zeros(1, 1, 6))).sum().backward()
-    gradient = some.total.grad
-    through = scores.first.weight[scores.first.bias > 0]
-    assert gradient is not None
-    assert len(through) == widths[0]
-    assert gradient.abs().sum() > 0
+    total, own = torch.full((1, 1, SPEC.dim), 0.01, requires_grad=True), torch.zeros(1, 1, SPEC.dim)
+    assert pooled.score(PooledState(own, own), PooledState(own, own)).abs().item() < 1e-6
+    pooled.score(PooledState(total, own), PooledState(total.detach(), own)).sum().backward()
+    assert total.grad is not None
+    if len(widths) == 1:  # each unit lets its share through
+        through = pooled.rest[-1].weight @ pooled.first.weight
+        torch.testing.assert_close(total.grad[0], 0.01 * through)
+    assert total.grad.abs().sum() > 0
