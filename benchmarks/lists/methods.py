@@ -145,6 +145,8 @@ TRIED_ITEMS = (
     {**CATALOGUE, **ALL_ITEMS, "prior": 0.0, "embed_dropout": (0.8, 0), "embed_size": 256, "lr": 2e-3},
     {**CATALOGUE, **ALL_ITEMS, "lr": 2e-3},
 )
+TRIED_ITEMS_ON_LARGE = TRIED_ITEMS[:2]
+"""The others choose λ and w for longer than a training may last."""
 DEEP = {**CATALOGUE, "hidden_units": (64,)}
 WIDE = {**DEEP, "embed_size": 128, "dropout_rate": 0.5}
 TRIED_DEEP = (DEEP, {**DEEP, "prior": 6.0}, WIDE)
@@ -198,7 +200,9 @@ METHODS = {
         patience=2,
     ),
 } | {f"{model.lower()}-{variant}": ours(model, variant) for model in OUR_MODELS for variant in VARIANTS}
-METHODS["fm-items"] = Method("FM and item to item, ids, tuned", "benchmarks.own.lists", "FM", TRIED_ITEMS)
+METHODS["fm-items"] = Method(
+    "FM and item to item, ids, tuned", "benchmarks.own.lists", "FM", TRIED_ITEMS, TRIED_ITEMS_ON_LARGE
+)
 METHODS["ease-recent"] = Method(
     "EASE, ids in order", "benchmarks.own.lists", "EASE", ({"history": "recent"},), is_random=False
 )
