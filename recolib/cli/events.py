@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,8 @@ from recolib.files import local_path
 MAX_ROWS = 2**22
 """Rows up to which a table of Parquet is read as a whole."""
 OF_ID = "user", "item"
+UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
+"""Columns in which pandas writes the numbers of rows; of a file alone it reads them as such again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,7 @@ class Events:
         FileNotFoundError
             If there is no such file or folder.
         ValueError
-            If it cannot be read.
+            If it cannot be read, or has no rows.
         """
         file = local_path(path, "data")
         is_parquet = file.is_dir() or (file.is_file() and file.suffix.lower() in PARQUET)
@@ -69,7 +72,9 @@ class Events:
             raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
         assert source is not None
         n_rows = sum(part.n_rows for part in source.parts([]))
-        frames = partial(_frames, source, source.columns)
+        if not n_rows:
+            raise ValueError(f"{file} has no rows")
+        frames = partial(_frames, source, [name for name in source.columns if not UNNAMED_INDEX.fullmatch(name)])
         if n_rows > MAX_ROWS:
             return cls(frames, frames, n_rows, source)
         return cls.of(read_table(file) if file.is_file() else pd.concat(frames(), ignore_index=True))

@@ -79,6 +79,28 @@ def test_a_large_table_is_read_row_group_by_row_group(movies: pd.DataFrame, fold
     assert not Events.read(tmp_path / "movies.parquet").is_whole
 
 
+@pytest.mark.parametrize("most", [10_000, 300])
+def test_numbers_of_rows_are_no_column(
+    movies: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(reading, "MAX_ROWS", most)
+    chosen = movies[PLAIN].sample(frac=0.5, random_state=0)  # of which pandas writes the numbers of rows
+    (tmp_path / "log").mkdir()
+    chosen.to_parquet(tmp_path / "log" / "0.parquet")
+    for path in (tmp_path / "log", tmp_path / "log" / "0.parquet"):
+        events = Events.read(path)
+        assert events.is_whole == (most > len(chosen))
+        assert events.whole().columns.tolist() == PLAIN
+        assert events.head().columns.tolist() == PLAIN
+
+
+def test_a_folder_without_rows_is_named(movies: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    movies.iloc[:0].to_parquet(tmp_path / "log" / "0.parquet")
+    with pytest.raises(ValueError, match=r"log has no rows"):
+        Events.read(tmp_path / "log")
+
+
 @pytest.mark.usefixtures("in_parts")
 def test_a_split_is_that_of_the_whole_table(movies: pd.DataFrame, folder: Path) -> None:
     plan = infer_plan(movies, {})
