@@ -15,6 +15,7 @@ from recolib.cli.inference import SAMPLED_ROWS, has_lists
 from recolib.cli.plan import Plan
 from recolib.cli.tables import PARQUET, column, read_table
 from recolib.data import split_by_ratio, split_by_ratio_chrono, split_in_parts
+from recolib.data.frame import Frame
 from recolib.data.streaming.sources import Source, SplitPart, source_of
 from recolib.files import local_path
 
@@ -77,7 +78,7 @@ class Events:
         frames = partial(_frames, source, [name for name in source.columns if not UNNAMED_INDEX.fullmatch(name)])
         if n_rows > MAX_ROWS:
             return cls(frames, frames, n_rows, source)
-        return cls.of(read_table(file) if file.is_file() else pd.concat(frames(), ignore_index=True))
+        return cls.of(pd.concat(frames(), ignore_index=True))
 
     @property
     def is_whole(self) -> bool:
@@ -178,4 +179,14 @@ def _frames(source: Source, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
     """The parts of a source that have rows."""
     for part in source.parts(columns):
         if part.n_rows:
-            yield part.read(columns).to_pandas()
+            yield _as_pandas(part.read(columns))
+
+
+def _as_pandas(part: Frame) -> pd.DataFrame:
+    """A part as pandas has it, but that integers of which some are missing stay integers."""
+    frame = part.to_pandas()
+    for name, dtype in part.schema.items():
+        if dtype.is_integer() and part[name].null_count():
+            kind = pd.api.types.pandas_dtype(str(dtype))
+            frame[name] = part[name].to_arrow().to_pandas(types_mapper=lambda _, kind=kind: kind)
+    return frame

@@ -94,6 +94,22 @@ def test_numbers_of_rows_are_no_column(
         assert events.head().columns.tolist() == PLAIN
 
 
+def test_integers_stay_integers_where_some_are_missing(
+    movies: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = pd.array(movies["user"] % 7 + 2**60, "Int64")  # floats would be one
+    devices[400:700] = pd.NA  # of the first file, and of the next
+    table = movies[PLAIN].assign(device=devices)
+    folder = written(table, tmp_path / "log")
+    table.to_parquet(tmp_path / "log.parquet")
+    for most in (10_000, 300):
+        monkeypatch.setattr(reading, "MAX_ROWS", most)
+        for path in (folder, tmp_path / "log.parquet"):
+            events = Events.read(path)
+            pd.testing.assert_frame_equal(events.whole(), table)
+            assert infer_plan(events.head(), {}).features["device"].kind == "sparse"
+
+
 def test_a_folder_without_rows_is_named(movies: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     movies.iloc[:0].to_parquet(tmp_path / "log" / "0.parquet")
