@@ -97,7 +97,7 @@ class Plan:
         Raises
         ------
         ValueError
-            If a column is missing.
+            If a column is missing, or a label that says what was liked.
         """
         names = [*self.columns.values(), *(name for name, one in self.features.items() if one.kind != "ignore")]
         needed = [name for name in names if name != self.columns.get("label") or self.task == "rating"]
@@ -110,7 +110,11 @@ class Plan:
                 frame[name] = [parts_of(value, one.separator) for value in frame[name]]
         frame = frame.rename(columns={name: role for role, name in self.columns.items()})
         if self.task == "ranking" and self.liked is not None and "label" in frame.columns:
-            frame["label"] = np.asarray(numeric(column(frame, "label")) >= self.liked).astype(np.int64)
+            labels, name = numeric(column(frame, "label")), self.columns["label"]
+            if labels.hasnans:
+                n_missing = int(labels.isna().sum())
+                raise ValueError(f"column {name!r} has {n_missing} missing values: fill them, or leave these rows out")
+            frame["label"] = np.asarray(labels >= self.liked).astype(np.int64)
         return frame
 
     def arguments(self) -> dict[str, Any]:

@@ -40,6 +40,17 @@ def test_movies_are_understood() -> None:
     }
 
 
+@pytest.mark.parametrize("kind", ["float64", "Int64"])
+def test_a_missing_rating_is_not_a_low_one(kind: str) -> None:
+    frame = make_movies(n_users=30, n_items=20, n_ratings=300).rename(columns={"label": "stars"})
+    plan = infer_plan(frame, {})
+    frame["stars"] = frame["stars"].astype(kind)
+    assert set(plan.prepared(frame)["label"]) == {0, 1}
+    frame.loc[5, "stars"] = None
+    with pytest.raises(ValueError, match="column 'stars' has 1 missing values"):
+        plan.prepared(frame)
+
+
 def test_a_shop_is_understood() -> None:
     plan = infer_plan(shop().drop(columns="label"), {})
     assert plan.liked is None
