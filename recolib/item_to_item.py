@@ -60,6 +60,12 @@ def is_open(settings: Settings) -> bool:
     return settings.item_to_item and any(getattr(settings, name) is None for name in WITHOUT)
 
 
+def chosen_by_rows(settings: Settings) -> str:
+    """The names of the settings that rows are held out for."""
+    names = "n_epochs", *(WITHOUT if settings.item_to_item else ())
+    return ", ".join(name for name in names if getattr(settings, name) is None)
+
+
 def choose(settings: Settings, engine: Engine, held: Interactions) -> None:
     """Choose λ and w that are open, in place: the lists of some users then have most of what was held out.
 

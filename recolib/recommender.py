@@ -38,7 +38,7 @@ from recolib.evaluation.metrics import Lengths, Metrics
 from recolib.exceptions import warn
 from recolib.forgetting import forgotten_state
 from recolib.inference.queries import Ids, read_codes
-from recolib.item_to_item import WITHOUT, choose, is_open, solve
+from recolib.item_to_item import WITHOUT, choose, chosen_by_rows, is_open, solve
 from recolib.nn import Network, Precision
 from recolib.persistence import Persistent
 from recolib.predictor import check_verbose
@@ -276,7 +276,7 @@ class Recommender(Persistent):
         arguments: dict[str, Any] = {"metrics": [metric], "k": LIST_LENGTH, "eval_user_num": N_MEASURED}
         arguments |= {"init_from": init_from, "early_stopping": EarlyStopping(metric, patience_of(self))}
         if verbose:
-            tqdm.write(f"{len(held)} rows are held out to choose n_epochs")
+            tqdm.write(f"{len(held)} rows are held out to choose {chosen_by_rows(self)}")
         return scout.fit(rest, neg_sampling, verbose, shuffle, held, freeze_fm=freeze_fm, **arguments)
 
     def _trainer(self, run: Run, fm: Network | None, data: Interactions, neg_sampling: bool) -> Trainer:

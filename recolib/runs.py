@@ -128,9 +128,10 @@ class Run:
 
     def log_stop_reason(self, records: Sequence[Record]) -> None:
         """Log where early stopping ended, unless the run is silent."""
-        if not self.verbose or self.stopping is None:
+        own = self.own(records)
+        if not self.verbose or self.stopping is None or not own:
             return
-        last, best = self.own(records)[-1]["epoch"], self.best_epoch(records)
+        last, best = own[-1]["epoch"], self.best_epoch(records)
         if best is None:
             tqdm.write(f"epoch {last} was the last: {self.stopping.metric} was never a number")
             return

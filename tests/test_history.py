@@ -645,6 +645,16 @@ def test_penalty_and_weight_are_chosen_and_can_be_read() -> None:
     assert len(ease.history_) == 0
 
 
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_ease_says_what_is_chosen_and_no_epochs(verbose: int, capsys: pytest.CaptureFixture[str]):
+    data, info = DatasetPure.build_trainset(events())
+    model = EASE("ranking", info).fit(data, neg_sampling=True, verbose=verbose)
+    assert model.item_to_item_l2 is not None
+    said = capsys.readouterr().out
+    assert "rows are held out to choose item_to_item_l2, item_to_item_weight" in said
+    assert "epoch" not in said
+
+
 def test_too_many_items_are_refused_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recolib.training.closed_form.MAX_ITEMS", 10)
     with pytest.raises(ValueError, match=r"15 items are too many .* up to 10"):
