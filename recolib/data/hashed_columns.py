@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal, cast, get_args
@@ -67,6 +68,9 @@ def _by_field(schema: Schema, given: object, argument: str) -> dict[str, object]
     for group in by_group:
         if group not in named:
             _refuse(schema, group, argument, [field.name for field in fields])
+    twice = [name for name, n in Counter(named[group] for group in by_group).items() if n > 1]
+    if twice:
+        raise ValueError(f"{argument} names {twice[0]!r} twice: by its columns and by the first of these")
     return {named[group]: value for group, value in by_group.items()}
 
 

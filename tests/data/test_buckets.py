@@ -280,6 +280,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"encoding": {"age": "hash"}}, ValueError, "encoding names 'age', which is 'dense' and is not hashed"),
     ({"encoding": {"cover": "hash"}}, ValueError, "encoding names 'cover', which is 'vector'"),
     ({"encoding": {"genre2": "hash"}}, ValueError, r"'genre2' of the group \['genre1', 'genre2'\]: name 'genre1'"),
+    ({"encoding": {"genre1": "hash", ("genre1", "genre2"): "vocabulary"}}, ValueError, "names 'genre1' twice"),
     ({"encoding": {"tag": "hash"}}, ValueError, "'tag' is not a sparse or .* column.*; did you mean 'tags'"),
     ({"encoding": {3: "hash"}}, ValueError, "'3' is not a sparse or multi-sparse column"),
     ({"encoding": "hashing"}, ValueError, "encoding must be one of .*'hash'.*, got 'hashing'"),
