@@ -77,7 +77,8 @@ def check_start(settings: Settings, fm: object, freeze_fm: bool, is_new: bool) -
     for name in MUST_AGREE:
         own, other = getattr(settings, name), getattr(fm, name)
         if own != other:
-            raise ValueError(f"init_from has {name}={other!r}, and this model {own!r}: they must be the same")
+            mine = "leaves it open" if own is None else repr(own)
+            raise ValueError(f"init_from has {name}={other!r}, and this model {mine}: pass {name}={other!r}")
     if settings.data_info.fingerprint != fm.data_info.fingerprint:
         raise ValueError(f"init_from was trained on other data ({fm.data_info}) than this model's")
 

@@ -215,6 +215,7 @@ def test_what_does_not_suit_is_refused():
     fm = pretrained(world, "rating")
     info = world.build()[1]
     refusing("init_from has embed_size=6, and this model 7", fm, embed_size=7)
+    refusing("init_from has embed_size=6, and this model leaves it open: pass embed_size=6", fm, embed_size=None)
     refusing("init_from has task='rating', and this model 'ranking'", fm, task="ranking")
     refusing("init_from has multi_sparse_combiner='sqrtn', and this model 'sum'", fm, multi_sparse_combiner="sum")
     refusing("init_from must be a fitted FM, got str", "fm", error=TypeError)
