@@ -360,7 +360,7 @@ class Settings:
         if self.shard is not None:
             check_shards(self.shard, self.optimizer, self.embed_size, ema=self.ema, clip_norm=self.clip_norm)
         for name, check in checks_of(type(self)).items():
-            if name in given or name not in MAY_BE_OPEN:
+            if name in given or name not in MAY_BE_OPEN or getattr(type(self), name) is not OPEN:
                 setattr(self, name, check.function(name, getattr(self, name)))
 
     def _check_loss(self) -> None:

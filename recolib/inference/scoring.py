@@ -111,7 +111,7 @@ def score_catalogue(network: Network, users: Rows | Encoded, items: NetworkState
 
 def pairs_per_block(network: Network) -> int:
     """How many pairs are scored at once."""
-    return max(1, at_once(NUMBERS_PER_BLOCK, network.device) // network.numbers_per_pair)
+    return max(1, at_once(NUMBERS_PER_BLOCK, network.bias.device) // network.numbers_per_pair)
 
 
 def rows_per_block(network: Network, side: NetworkSide, rows: Rows) -> int:
