@@ -26,9 +26,7 @@ from benchmarks.protocol import ROOT
 ROWS, FEW_ROWS, PART = 100_000_000, 6_000_000, 2_000_000
 N_USERS, N_ITEMS, N_GENRES = 1_000_000, 100_000, 50
 SETTINGS: dict[str, Any] = {"n_epochs": 1, "batch_size": 4096, "embed_size": 16}
-COLUMNS: dict[str, Any] = {
-    "context_col": ["hour", "price"], "sparse_col": ["hour"], "dense_col": ["price"],
-}  # fmt: skip
+COLUMNS: dict[str, Any] = {"context_col": ["hour", "price"], "sparse_col": ["hour"], "dense_col": ["price"]}
 
 
 def part(number: int) -> pd.DataFrame:

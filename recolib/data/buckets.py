@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recolib.data.field import Field
-from recolib.data.frame import Values, as_values
+from recolib.data.frame import BLOCK, Values, as_values
 from recolib.data.rows import AVERAGE, Codes
 from recolib.data.vocab import Vocab
 
 TEXT = -(2**63)
 """Text counts as this integer and its CRC-32: far from the integers that columns hold."""
-BLOCK = 2**16
-"""Values that are mixed at a time, so that they fit the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
