@@ -19,7 +19,7 @@ class Server:
         self.catalogue = self.encode("item", slice(1, None))
 
     def recommend(self, user, n_rec):
-        """The best new items for a user, and their predictions; for a stranger, of code 0, those of the mean user."""
+        """The best new items for a user, and their predictions; of the mean user for an unknown one, of code 0."""
         code = self.users.get(user, 0)
         logits = self.run("score", self.encode("user", slice(code, code + 1)) | self.catalogue)["logits"][0]
         start, end = self.arrays["consumed_starts"][code : code + 2]
