@@ -23,8 +23,8 @@ from benchmarks.measures import peak_mib
 from recolib import algorithms
 from recolib.algorithms import DeepFM
 from recolib.data import DatasetFeat, DatasetPure
+from recolib.fitting.wiring import build_network
 from recolib.training.batches import Examples
-from recolib.wiring import build_network
 
 
 def catalogue(n_items: int, n_users: int, embed_size: int) -> None:

@@ -13,10 +13,10 @@ from recolib.data.field import Side
 from recolib.data.forgetting import Forgotten
 from recolib.data.info import DataInfo
 from recolib.data.rows import Codes
+from recolib.fitting.wiring import TABLES, with_items_moved
 from recolib.nn.embedding import N_SPECIAL
 from recolib.nn.fields import NetworkSide
 from recolib.training.trainer import TrainState
-from recolib.wiring import TABLES, with_items_moved
 
 SIDES: tuple[tuple[NetworkSide, tuple[Side, ...]], ...] = (("user", ("user", "context")), ("item", ("item",)))
 """The sides of the network, and those of the data that each joins."""

@@ -17,15 +17,15 @@ from recolib.artifacts.onnx import export
 from recolib.caching import Lock, one_at_a_time
 from recolib.checks import check_bool, check_names
 from recolib.data.info import DataInfo
-from recolib.defaults import open_settings
 from recolib.files import file_of, prefixed, refusing
+from recolib.fitting.defaults import open_settings
+from recolib.fitting.wiring import check_file_state, grown_state, network_of_state, to_predictions
 from recolib.inference.engine import Engine
 from recolib.nn import Component, FieldSpec, Network, Precision
 from recolib.predictor import Predictor
 from recolib.process_group import ProcessGroup
 from recolib.settings import sizes_of
 from recolib.training.trainer import TrainState
-from recolib.wiring import check_file_state, grown_state, network_of_state, to_predictions
 
 SHAPING = "task", "data_info", "multi_sparse_combiner"
 """Settings beside the sizes of weights that a trained model keeps."""

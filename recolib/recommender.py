@@ -11,7 +11,6 @@ from typing import Any, Self, cast
 from tqdm.auto import tqdm
 
 from recolib.caching import one_at_a_time
-from recolib.checkpoints import check_writable, checkpoint_file, first_epoch, read_run, resume_run
 from recolib.checks import check_bool, check_integer, check_number
 from recolib.data.dataset import DatasetFeat
 from recolib.data.field import Side
@@ -19,7 +18,11 @@ from recolib.data.forgetting import NO_CODES, without
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import with_ids
-from recolib.defaults import (
+from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
+from recolib.evaluation.metrics import Lengths, Metrics
+from recolib.exceptions import warn
+from recolib.fitting.checkpoints import check_writable, checkpoint_file, first_epoch, read_run, resume_run
+from recolib.fitting.defaults import (
     HELD_OUT,
     LIST_LENGTH,
     MOST_EPOCHS,
@@ -33,22 +36,9 @@ from recolib.defaults import (
     patience_of,
     settle,
 )
-from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
-from recolib.evaluation.metrics import Lengths, Metrics
-from recolib.exceptions import warn
-from recolib.forgetting import forgotten_state
-from recolib.inference.queries import Ids, read_codes
-from recolib.item_to_item import WITHOUT, choose, chosen_by_rows, is_open, solve
-from recolib.nn import Network, Precision
-from recolib.persistence import Persistent
-from recolib.predictor import check_verbose
-from recolib.runs import Callback, Run, check_callbacks, course_of, follow, meet_others, training_rows
-from recolib.training.optimizers import OPTIMIZERS
-from recolib.training.schedules import Schedule, as_schedule
-from recolib.training.stopping import EarlyStopping, check_stopping
-from recolib.training.trainer import Trainer
-from recolib.update import with_replay
-from recolib.wiring import (
+from recolib.fitting.item_to_item import WITHOUT, choose, chosen_by_rows, is_open, solve
+from recolib.fitting.runs import Callback, Run, check_callbacks, course_of, follow, meet_others, training_rows
+from recolib.fitting.wiring import (
     check_start,
     examples_of,
     grown_state,
@@ -56,6 +46,16 @@ from recolib.wiring import (
     plan_of,
     started_network,
 )
+from recolib.forgetting import forgotten_state
+from recolib.inference.queries import Ids, read_codes
+from recolib.nn import Network, Precision
+from recolib.persistence import Persistent
+from recolib.predictor import check_verbose
+from recolib.training.optimizers import OPTIMIZERS
+from recolib.training.schedules import Schedule, as_schedule
+from recolib.training.stopping import EarlyStopping, check_stopping
+from recolib.training.trainer import Trainer
+from recolib.update import with_replay
 
 
 class Recommender(Persistent):

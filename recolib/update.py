@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
-from recolib.defaults import n_replayed
+from recolib.fitting.defaults import n_replayed
+from recolib.fitting.wiring import batch_size_of
 from recolib.inference.engine import Engine
 from recolib.settings import Settings
 from recolib.training.catalogue import distinct_rows
 from recolib.training.replay import Replayed, pairs_to_replay, users_to_replay, with_known
-from recolib.wiring import batch_size_of
 
 LEAST_WHERE_PREDICTED = None, "squared", "cross_entropy"
 """Losses that are least where a label is what is predicted."""

@@ -18,10 +18,10 @@ from recolib.algorithms import DIN, EASE, FM, NFM, DeepFM, SASRec, YouTubeRetrie
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.data.log import NO_TIMES, ConsumedLog, past_of_lists
 from recolib.data.rows import Past, Rows
-from recolib.defaults import hold_out
 from recolib.evaluation.metrics import ndcg
 from recolib.exceptions import UnknownIdWarning, UnorderedHistoryWarning
-from recolib.item_to_item import LIST_LENGTH, _Trial  # pyright: ignore[reportPrivateUsage]
+from recolib.fitting.defaults import hold_out
+from recolib.fitting.item_to_item import LIST_LENGTH, _Trial  # pyright: ignore[reportPrivateUsage]
 from recolib.nn.past import PaddedItems, PastItems
 from recolib.recommender import Recommender
 from recolib.training.catalogue import CatalogueExamples

@@ -17,8 +17,8 @@ from recolib import FM, DatasetFeat, DatasetPure, DeepFM
 from recolib.data.interactions import Interactions
 from recolib.data.rows import AVERAGE, UNKNOWN
 from recolib.datasets import make_movies
-from recolib.defaults import epochs_of_update, lr_of_update, n_replayed
 from recolib.evaluation import evaluate
+from recolib.fitting.defaults import epochs_of_update, lr_of_update, n_replayed
 from recolib.recommender import Recommender
 from recolib.training.replay import pairs_to_replay, users_to_replay, with_known
 

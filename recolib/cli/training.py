@@ -26,7 +26,7 @@ from recolib.cli.versions import (
     save_version,
 )
 from recolib.data import DatasetFeat
-from recolib.defaults import LARGE_CATALOGUE
+from recolib.fitting.defaults import LARGE_CATALOGUE
 from recolib.loading import ALGORITHMS
 from recolib.recommender import Recommender
 

@@ -12,9 +12,9 @@ import pytest
 from recolib.algorithms import FM
 from recolib.data import DataInfo, DatasetFeat, DatasetPure
 from recolib.data.forgetting import without
-from recolib.defaults import hold_out
 from recolib.evaluation import evaluate
 from recolib.evaluation.pairs import EvalPairs
+from recolib.fitting.defaults import hold_out
 from recolib.randomness import uniforms
 from recolib.sampling import popular
 

@@ -22,8 +22,8 @@ from recolib.algorithms import FM, DeepFM
 from recolib.data import DataInfo, DatasetFeat, Interactions, libfm_offsets, write_libfm
 from recolib.data.kinds.dense import MAX_DEVIATIONS
 from recolib.exceptions import OutOfRangeWarning
+from recolib.fitting.wiring import side_layout
 from recolib.recommender import Recommender
-from recolib.wiring import side_layout
 
 N_USERS, N_ITEMS, WIDTH = 20, 30, 5
 COLUMNS: dict[str, Any] = {"item_col": ["text"], "vector_col": ["text"]}

@@ -13,10 +13,10 @@ from worlds import make_world
 
 import recolib
 from recolib.algorithms import DeepFM
+from recolib.fitting.wiring import build_network
 from recolib.nn import Component, Deep, FieldSpec
 from recolib.recommender import Recommender
 from recolib.training.optimizers import OPTIMIZERS, Optimizer, Rates
-from recolib.wiring import build_network
 
 RATES = Rates(lr=0.1, epsilon=1e-8, initial_accumulator_value=0.0)
 N_ROWS, DIM = 7, 3

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from recolib.algorithms import FM, DeepFM
 from recolib.data import DatasetFeat, DatasetPure
 from recolib.evaluation.measurement import Measurement
+from recolib.fitting.wiring import build_network, plan_of
 from recolib.randomness import uniforms
 from recolib.sampling import SAMPLERS
 from recolib.training import batches as examples_module
@@ -22,7 +23,6 @@ from recolib.training.batches import Examples
 from recolib.training.losses import RANKING_LOSSES, cross_entropy, squared
 from recolib.training.order import batch_bounds
 from recolib.training.trainer import Plan, Trainer
-from recolib.wiring import build_network, plan_of
 
 N_USERS, N_ITEMS = 12, 9
 CPU = torch.device("cpu")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from recolib.artifacts.model_file import SavedModel, plain_settings
-from recolib.defaults import open_settings
 from recolib.files import SUFFIX, file_of, local_path, refusing, require
-from recolib.runs import Record, Run
+from recolib.fitting.defaults import open_settings
+from recolib.fitting.runs import Record, Run
 from recolib.settings import Settings
 from recolib.training.trainer import Trainer, TrainState
 

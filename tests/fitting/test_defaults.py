@@ -11,8 +11,8 @@ import recolib
 from recolib import EASE, FM, NFM, DatasetFeat, DatasetPure, DeepFM, EarlyStopping, FinalMLP, SASRec, WideDeep
 from recolib.data import random_split
 from recolib.datasets import make_movies
-from recolib.defaults import LARGE_CATALOGUE, MOST_EPOCHS, N_SHARED, choose, hold_out, in_order
 from recolib.evaluation import evaluate
+from recolib.fitting.defaults import LARGE_CATALOGUE, MOST_EPOCHS, N_SHARED, choose, hold_out, in_order
 from recolib.settings import MAY_BE_OPEN
 
 

@@ -1,0 +1,1 @@
+"""Fitting: what one fit does, from settings and data to a network, a plan and a run."""
