@@ -2,6 +2,7 @@
 
 from recolib.algorithms import (
     AFM,
+    ALS,
     DIN,
     EASE,
     FM,
@@ -28,6 +29,7 @@ from recolib.version import __version__
 
 __all__ = [
     "AFM",
+    "ALS",
     "DIN",
     "EASE",
     "FM",

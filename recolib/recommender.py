@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,16 +19,18 @@ from recolib.data.forgetting import NO_CODES, without
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import with_ids
-from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
-from recolib.evaluation.metrics import Lengths, Metrics
+from recolib.evaluation.measurement import Measurement, as_encoded, check_measure, evaluate
+from recolib.evaluation.metrics import Lengths, Metrics, less_is_better
 from recolib.exceptions import warn
 from recolib.fitting.checkpoints import check_writable, checkpoint_file, first_epoch, read_run, resume_run
 from recolib.fitting.defaults import (
+    FIRST_PRIOR,
     HELD_OUT,
     LIST_LENGTH,
     MOST_EPOCHS,
     N_MEASURED,
     NEEDED_BY_UPDATE,
+    PRIORS_OF_ALS,
     epochs_of_update,
     hold_out,
     in_order,
@@ -38,6 +41,7 @@ from recolib.fitting.defaults import (
 )
 from recolib.fitting.item_to_item import WITHOUT, choose, chosen_by_rows, is_open, solve
 from recolib.fitting.runs import Callback, Run, check_callbacks, course_of, follow, meet_others, training_rows
+from recolib.fitting.search import best_on_the_way
 from recolib.fitting.wiring import (
     check_start,
     examples_of,
@@ -225,10 +229,11 @@ class Recommender(Persistent):
         before = dict(vars(self))
         try:
             settle(self, train_set, neg_sampling, early_stopping is not None, {} if saved is None else saved.settings)
-            if self.n_epochs is None or is_open(self):
+            if self.n_epochs is None or self.prior is None or is_open(self):
                 rest, held = hold_out(train_set, validation, in_order(self, train_data), self.seed, neg_sampling)
                 scout = self._scout(rest, held, neg_sampling, verbose, shuffle, init_from, freeze_fm)
                 self.n_epochs = scout._n_epochs_done if self.n_epochs is None else self.n_epochs
+                self.prior = scout.prior
                 choose(self, scout.engine, held)
                 if not refit:
                     solve(scout.engine.network, rest.data_info, self)
@@ -270,14 +275,46 @@ class Recommender(Persistent):
         freeze_fm: bool,
     ) -> Self:
         """A model of the same settings, trained on some rows for as long as it gets better on the others."""
-        n_epochs = MOST_EPOCHS if self.n_epochs is None else self.n_epochs
-        scout = replace(self, data_info=rest.data_info, n_epochs=n_epochs, **WITHOUT)
         metric = metric_of(self.task, neg_sampling)
-        arguments: dict[str, Any] = {"metrics": [metric], "k": LIST_LENGTH, "eval_user_num": N_MEASURED}
-        arguments |= {"init_from": init_from, "early_stopping": EarlyStopping(metric, patience_of(self))}
+        measured: dict[str, Any] = {"metrics": [metric], "k": LIST_LENGTH}
         if verbose:
             tqdm.write(f"{len(held)} rows are held out to choose {chosen_by_rows(self)}")
-        return scout.fit(rest, neg_sampling, verbose, shuffle, held, freeze_fm=freeze_fm, **arguments)
+        if self.prior is None:
+            return self._scout_of_prior(rest, held, neg_sampling, verbose, init_from, **measured)
+        n_epochs = MOST_EPOCHS if self.n_epochs is None else self.n_epochs
+        scout = replace(self, data_info=rest.data_info, n_epochs=n_epochs, **WITHOUT)
+        measured |= {"eval_user_num": N_MEASURED, "early_stopping": EarlyStopping(metric, patience_of(self))}
+        return scout.fit(
+            rest, neg_sampling, verbose, shuffle, held, freeze_fm=freeze_fm, init_from=init_from, **measured
+        )
+
+    def _scout_of_prior(
+        self,
+        rest: Interactions,
+        held: Interactions,
+        neg_sampling: bool,
+        verbose: int,
+        init_from: Recommender | None,
+        **measured: Any,
+    ) -> Self:
+        """The best of models of some priors, each trained for all of its epochs."""
+        (metric,), scouts = measured["metrics"], dict[float, Self]()
+
+        def figure(prior: float) -> float:
+            scout = replace(self, data_info=rest.data_info, prior=prior, **WITHOUT)
+            scout.fit(rest, neg_sampling, 0, init_from=init_from)
+            value = evaluate(scout, held, neg_sampling, sample_user_num=N_MEASURED, **measured)[metric]
+            if verbose:
+                tqdm.write(f"prior {prior:.3g}: {metric} {value:.4f}")
+            value = -value if less_is_better(metric) else value
+            if value > max(scouts, default=-math.inf):
+                scouts.clear()
+                scouts[value] = scout
+            return value
+
+        best_on_the_way(PRIORS_OF_ALS, FIRST_PRIOR, figure)
+        (best,) = scouts.values()
+        return best
 
     def _trainer(self, run: Run, fm: Network | None, data: Interactions, neg_sampling: bool) -> Trainer:
         """A trainer that begins, or goes on from where the model stands; the network that answers is not touched."""

@@ -252,6 +252,9 @@ class Settings:
     is_of_pairs: ClassVar[bool] = False
     """Whether so much is computed of each pair that one negative is drawn, where nothing else is said."""
 
+    alternates: ClassVar[bool] = False
+    """Whether vectors are solved for, those of users and of items in turn, instead of stepped."""
+
     task: str
     data_info: DataInfo
     loss_type: str | Loss = OPEN

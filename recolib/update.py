@@ -47,6 +47,7 @@ def with_replay(
     """
     size, whole_users = batch_size_of(settings, neg_sampling), neg_sampling and settings.has_catalogue
     if whole_users:
+        n = known.n_users if settings.alternates else n  # a system is of all pairs
         n_new = len(distinct_rows(data)[0]) + len(np.unique(data.user_indices)) * known.has_context
         pairs = users_to_replay(data, known, n_replayed(n_new, size) if n is None else n, settings.seed, epoch)
     else:

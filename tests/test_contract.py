@@ -21,6 +21,7 @@ import recolib
 from recolib import EarlyStopping, NotFittedError, UnknownIdWarning
 from recolib.algorithms import (
     AFM,
+    ALS,
     DIN,
     FM,
     IFM,
@@ -59,6 +60,7 @@ SETTINGS: dict[type[Recommender], list[dict[str, Any]]] = {
         {"hidden_units": (16,), "use_bn": False, "dropout_rate": 0.1, "pair_dropout": 0.1},
         {"hidden_units": (16, 8), "combine": "concat"},
     ],
+    ALS: [{"prior": 1.0}],
     WideDeep: [{"hidden_units": (16, 8), "dropout_rate": 0.1}],
     DCNv2: [
         {"hidden_units": (16, 8), "cross_layers": 2},

@@ -1,6 +1,7 @@
 """The algorithms, one file each."""
 
 from recolib.algorithms.afm import AFM
+from recolib.algorithms.als import ALS
 from recolib.algorithms.autoint import AutoInt
 from recolib.algorithms.dcnv2 import DCNv2
 from recolib.algorithms.deepfm import DeepFM
@@ -19,6 +20,7 @@ from recolib.algorithms.youtuberetrieval import YouTubeRetrieval
 
 __all__ = [
     "AFM",
+    "ALS",
     "DIN",
     "EASE",
     "FM",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +16,14 @@ from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.rows import UNKNOWN
 from recolib.evaluation.metrics import ndcg
+from recolib.fitting.search import best_on_the_way
 from recolib.inference.engine import Engine
 from recolib.inference.scoring import score_catalogue
 from recolib.nn import ItemToItem, Network
 from recolib.nn.past import PastItems
 from recolib.process_group import ProcessGroup
 from recolib.settings import Settings
+from recolib.training.catalogue_losses import IMPLICIT
 from recolib.training.closed_form import fill, item_to_item
 
 PENALTIES = 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0
@@ -30,6 +31,8 @@ PENALTIES = 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0
 FIRST = 200.0
 WEIGHTS = 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0
 """The values of w that are tried beside other terms: these are logits, and what items say of an item is 0 to 1."""
+WEIGHTS_OF_SHARES = 0.25, 0.5, 1.0, 2.0, 4.0
+"""The values that are tried beside terms which are 0 to 1, too: some of both was better than one on every set."""
 N_USERS = 2000
 """The most users whose lists are made to choose."""
 LIST_LENGTH = 20
@@ -62,7 +65,7 @@ def is_open(settings: Settings) -> bool:
 
 def chosen_by_rows(settings: Settings) -> str:
     """The names of the settings that rows are held out for."""
-    names = "n_epochs", *(WITHOUT if settings.item_to_item else ())
+    names = "n_epochs", "prior", *(WITHOUT if settings.item_to_item else ())
     return ", ".join(name for name in names if getattr(settings, name) is None)
 
 
@@ -82,25 +85,11 @@ def choose(settings: Settings, engine: Engine, held: Interactions) -> None:
         return
     trial, l2, weight = _Trial.of(engine, held), settings.item_to_item_l2, settings.item_to_item_weight
     if l2 is None:
-        l2 = _best_on_the_way([*PENALTIES], PENALTIES.index(FIRST), lambda one: trial.figure(one, None))
+        l2 = best_on_the_way(PENALTIES, PENALTIES.index(FIRST), lambda one: trial.figure(one, None))
+    weights = WEIGHTS_OF_SHARES if settings.loss_type == IMPLICIT else WEIGHTS
     if weight is None:
-        weight = max(WEIGHTS, key=lambda one: trial.figure(l2, one)) if settings.has_epochs else 1.0
+        weight = max(weights, key=lambda one: trial.figure(l2, one)) if settings.has_epochs else 1.0
     settings.item_to_item_l2, settings.item_to_item_weight = ProcessGroup.current().of_first([l2, weight])
-
-
-def _best_on_the_way(values: list[float], at: int, figure: Callable[[float], float]) -> float:
-    """The value where a figure that rises and then falls is best, found from the one at a place on."""
-    cache = KeyedCache[float](len(values))
-
-    def of(place: int) -> float:
-        if not 0 <= place < len(values):
-            return -np.inf
-        return cache.get(place, lambda: figure(values[place]))
-
-    step = 1 if of(at + 1) > of(at) else -1
-    while of(at + step) > of(at):
-        at += step
-    return values[at]
 
 
 @dataclass(frozen=True, eq=False)

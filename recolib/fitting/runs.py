@@ -22,13 +22,11 @@ from recolib.nn import Network
 from recolib.process_group import ProcessGroup
 from recolib.sampling import check_num_neg
 from recolib.settings import Settings
-from recolib.training.batches import Examples
-from recolib.training.catalogue import CatalogueExamples
 from recolib.training.losses import needs_negatives
 from recolib.training.replay import Replayed
 from recolib.training.schedules import PROBES, Schedule
 from recolib.training.stopping import EarlyStopping
-from recolib.training.trainer import Plan, Trainer, TrainState, train
+from recolib.training.trainer import AnyExamples, Plan, Trainer, TrainState, train
 
 Record = dict[str, float]
 Callback = Callable[[Record], object]
@@ -170,7 +168,7 @@ def follow(
     run: Run,
     model: Settings,
     trainer: Trainer,
-    examples: Examples | CatalogueExamples,
+    examples: AnyExamples,
     records: list[Record],
     best: TrainState,
     measure: Callable[[Network], Mapping[str, float]],
@@ -300,6 +298,11 @@ def training_rows(data: Interactions, settings: Settings, neg_sampling: bool, al
     data.refuse_other(settings.data_info)
     if not (data.user_indices.all() and data.item_indices.all()):
         raise ValueError("train_data has users or items that data_info does not know: build it with build_trainset")
+    if settings.alternates and settings.task == "ranking" and not neg_sampling:
+        raise ValueError(
+            f"{settings.model_name} sets what was observed against all that was not, and has no labels of 0: pass "
+            "neg_sampling=True, or choose another algorithm"
+        )
     if neg_sampling and settings.sampler is None:
         raise ValueError("neg_sampling=True needs a sampler, got sampler=None")
     if settings.loss_type is not None and needs_negatives(settings.loss_type, settings.task) and not neg_sampling:

@@ -26,13 +26,14 @@ from recolib.process_group import ProcessGroup
 from recolib.randomness import Undrawn, seeded
 from recolib.sampling import SAMPLERS, sampler_of
 from recolib.settings import Settings
+from recolib.training.alternating import AlternatingExamples
 from recolib.training.batches import Examples
 from recolib.training.catalogue import CatalogueExamples
 from recolib.training.catalogue_losses import IMPLICIT, catalogue_loss
 from recolib.training.losses import loss_of
 from recolib.training.schedules import Schedule
 from recolib.training.start import start_from_counts, start_from_shares
-from recolib.training.trainer import Plan, TrainState, check_state, check_weights
+from recolib.training.trainer import AnyExamples, Plan, TrainState, check_state, check_weights
 
 Components = Callable[[FieldSpec], Sequence[Component[Any]]]
 """What an algorithm says of its terms."""
@@ -209,10 +210,10 @@ def batch_size_of(settings: Settings, neg_sampling: bool) -> int:
     return settings.batch_size
 
 
-def examples_of(
-    settings: Settings, data: Interactions, neg_sampling: bool, network: Network
-) -> Examples | CatalogueExamples:
-    """What the loop is fed: events with drawn negatives or none, or user rows beside the whole catalogue."""
+def examples_of(settings: Settings, data: Interactions, neg_sampling: bool, network: Network) -> AnyExamples:
+    """What the loop is fed: events with drawn negatives or none, user rows beside the whole catalogue, or all pairs."""
+    if settings.alternates:
+        return AlternatingExamples.of(data, network.device, settings.unobserved_weight if neg_sampling else 0.0)
     num_neg = settings.num_neg if isinstance(settings.num_neg, int) else 0
     rates, reads_past = settings.id_dropout_rates, network.trains_on_past
     if neg_sampling and settings.has_catalogue:

@@ -16,6 +16,7 @@ from recolib.files import prefixed, under
 from recolib.nn.network import Network
 from recolib.process_group import ProcessGroup
 from recolib.randomness import drawing_for, is_own, seeded
+from recolib.training.alternating import AlternatingExamples
 from recolib.training.averaging import MovingAverage
 from recolib.training.batches import Examples, Part
 from recolib.training.catalogue import CatalogueExamples
@@ -26,6 +27,8 @@ from recolib.training.shards import Shards, check_network, share_out
 
 CHECK_EVERY = 64
 """Steps between looks at the loss: a look waits for the device."""
+AnyExamples = Examples | CatalogueExamples | AlternatingExamples
+"""What an epoch goes through: rows, user rows against the catalogue, or all pairs at once."""
 SHORTEST_S = 1e-9
 """Seconds that an epoch takes at least, where the clock stood or was set back."""
 
@@ -104,7 +107,7 @@ class Trainer:
         for weight in network.embedding_weights():
             weight.requires_grad_(not plan.freeze_fm)
 
-    def run_epoch(self, examples: Examples | CatalogueExamples, bar: tqdm[Any]) -> tuple[float, float]:
+    def run_epoch(self, examples: AnyExamples, bar: tqdm[Any]) -> tuple[float, float]:
         """One pass over the examples; afterwards the network is ready to predict.
 
         Returns
@@ -118,26 +121,14 @@ class Trainer:
             If the loss becomes infinite or NaN.
         """
         start = time.perf_counter()
-        rates, scheduled = self.plan.rates(self.epoch), self.plan.schedule is not None
-        plan, device = self.plan, self.network.device
-        order = Order(len(examples), plan.batch_size, plan.seed, self.epoch, plan.shuffle)
-        total, n_seen = torch.zeros((), device=device), 0
+        rates = self.plan.rates(self.epoch)
         self._begin(rates)
         try:
-            other_code = not all(map(is_own, (*self.network.terms, plan.loss)))
-            with seeded(device, plan.seed, self.epoch, all_code=other_code):
-                n_batches = order.n_batches
-                batches = examples.epoch(self.network, plan.loss, order, self.group)
-                for step, parts in enumerate(batches):
-                    if scheduled:
-                        self._set_rates(rates.scaled(plan.factor(self.epoch, step / n_batches)))
-                    n = sum(part.n for part in parts)
-                    total.add_(self._step(parts, n), alpha=n)
-                    n_seen += n  # of histories that are cut, events before a cut are in no loss
-                    if (step + 1) % CHECK_EVERY == 0:
-                        self._check(total)
-                    bar.update(n)
-            self._check(self.group.sum(total))
+            if isinstance(examples, AlternatingExamples):
+                total, n_seen = examples.sweep(self.network, self.plan.prior, self.group, bar), examples.n_events
+            else:
+                total, n_seen = self._step_through(examples, rates, bar)
+            self._check(total)
             for shards in self._shards:  # after an epoch that failed the others may wait for something else
                 shards.collect()
             for weight in self.parameters:  # the loss after the last step nobody saw
@@ -146,6 +137,25 @@ class Trainer:
             self._end()
         self.epoch += 1
         return float(total) / max(n_seen, 1), max(time.perf_counter() - start, SHORTEST_S)
+
+    def _step_through(self, examples: Examples | CatalogueExamples, rates: Rates, bar: tqdm[Any]) -> tuple[Tensor, int]:
+        """A step on each batch: the sum of the losses of all processes, and how many events are in it."""
+        plan, device, scheduled = self.plan, self.network.device, self.plan.schedule is not None
+        order = Order(len(examples), plan.batch_size, plan.seed, self.epoch, plan.shuffle)
+        total, n_seen = torch.zeros((), device=device), 0
+        other_code = not all(map(is_own, (*self.network.terms, plan.loss)))
+        with seeded(device, plan.seed, self.epoch, all_code=other_code):
+            n_batches = order.n_batches
+            for step, parts in enumerate(examples.epoch(self.network, plan.loss, order, self.group)):
+                if scheduled:
+                    self._set_rates(rates.scaled(plan.factor(self.epoch, step / n_batches)))
+                n = sum(part.n for part in parts)
+                total.add_(self._step(parts, n), alpha=n)
+                n_seen += n  # of histories that are cut, events before a cut are in no loss
+                if (step + 1) % CHECK_EVERY == 0:
+                    self._check(total)
+                bar.update(n)
+        return self.group.sum(total), n_seen
 
     def _begin(self, rates: Rates) -> None:
         if self._predicts and self.average is not None:
@@ -275,7 +285,7 @@ class Trainer:
                     value.copy_(weight)
 
 
-def train(trainer: Trainer, examples: Examples | CatalogueExamples, verbose: int) -> Iterator[dict[str, float]]:
+def train(trainer: Trainer, examples: AnyExamples, verbose: int) -> Iterator[dict[str, float]]:
     """Run the epochs of a trainer's plan, or those of them that are left, and after each give a record of it.
 
     What the caller adds to a record as ``eval_...`` is shown beside the next epoch's progress.
