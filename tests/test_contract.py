@@ -708,6 +708,8 @@ def test_a_hundred_rows_are_learnt_by_heart(make: Maker, world: World, task: str
     cls, settings = algorithm
     if cls in READ_THE_PAST or settings.get("history"):
         pytest.skip("what a row is learnt from is what came before it, and what it is predicted from is all there is")
+    if cls is ALS and task == "ranking":
+        pytest.skip("labels of 0 have no part in it")
     plain = {**settings, **{name: 0.0 for name in ("dropout_rate", "pair_dropout") if name in settings}}
     frame = world.frame.head(100)
     if task == "ranking":

@@ -190,7 +190,7 @@ def plan_of(
         reg=settings.reg or 0.0,
         prior=settings.prior,
         clip_norm=settings.clip_norm,
-        ema=settings.ema,
+        ema=None if settings.alternates else settings.ema,  # which is one of steps
         seed=settings.seed,
         shuffle=shuffle,
         optimizer=settings.optimizer,
