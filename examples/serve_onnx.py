@@ -15,22 +15,43 @@ class Server:
         self.graphs = {
             name: onnxruntime.InferenceSession(Path(folder, f"{name}.onnx")) for name in self.about["graphs"]
         }
-        self.users = {user: code for code, user in enumerate(self.about["vocabularies"]["user"], start=1)}
-        self.catalogue = self.encode("item", slice(1, None))
+        self.users, self.items = (
+            {value: code for code, value in enumerate(self.about["vocabularies"][side], start=1)}
+            for side in ("user", "item")
+        )
+        self.catalogue = self.run("encode_item", self.rows("item", slice(1, None)))
 
-    def recommend(self, user, n_rec):
-        """The best new items for a user, and their predictions; of the mean user for an unknown one, of code 0."""
+    def recommend(self, user, n_rec, history=()):
+        """The best new items for a user, and their predictions; of the mean user for an unknown one, of code 0.
+
+        ``history`` has items that the user consumed after training, in order, for a model that reads histories.
+        """
         code = self.users.get(user, 0)
-        logits = self.run("score", self.encode("user", slice(code, code + 1)) | self.catalogue)["logits"][0]
+        row = self.rows("user", slice(code, code + 1))
+        later = [self.items[item] for item in history if item in self.items]
+        if len(history):
+            row["history"] = self.with_items(row.get("history"), later)
+        logits = self.run("score", self.run("encode_user", row) | self.catalogue)["logits"][0]
         start, end = self.arrays["consumed_starts"][code : code + 2]
-        logits[self.arrays["consumed_items"][start:end] - 1] = -np.inf  # the first item has code 1
+        for consumed in (self.arrays["consumed_items"][start:end], np.array(later, int)):
+            logits[consumed - 1] = -np.inf  # the first item has code 1
         best = [at for at in np.argsort(-logits, kind="stable")[:n_rec] if logits[at] > -np.inf]
         how = self.about["prediction"]
         finish = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "clip": lambda x: np.clip(x, how["low"], how["high"])}
         return [self.about["vocabularies"]["item"][at] for at in best], finish[how["function"]](logits[best])
 
-    def encode(self, side, rows):
-        return self.run(f"encode_{side}", {name: self.arrays[f"{side}_{name}"][rows] for name in ("codes", "dense")})
+    def with_items(self, past, later):
+        """A user's past (1, L), the earliest item first and zeros behind, with later items; the latest L count."""
+        if past is None:
+            raise ValueError(
+                f"history is for models that read it, such as EASE, and this {self.about['algorithm']} does not"
+            )
+        latest = [*past[past > 0], *later][-past.shape[1] :]
+        return np.array([latest + [0] * (past.shape[1] - len(latest))])
+
+    def rows(self, side, codes):
+        inputs = self.about["graphs"][f"encode_{side}"]["inputs"]  # codes, dense if there are numbers, perhaps history
+        return {name: self.arrays[f"{side}_{name}"][codes] for name in inputs}
 
     def run(self, name, inputs):
         graph = self.about["graphs"][name]

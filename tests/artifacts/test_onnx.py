@@ -356,6 +356,36 @@ def test_the_example_serves_what_the_model_recommends(model: Recommender, folder
         np.testing.assert_allclose(scores, asked[1], atol=TOLERANCE)
 
 
+READS = FM, {"history": "recent", "max_history": 4}, "pure"
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recommender, Server]:
+    model = fitted(READS)
+    return model, Server(model.export_onnx(tmp_path_factory.mktemp("reads")))
+
+
+@pytest.mark.parametrize("n_later", [0, 1, 3, 6])
+def test_the_example_serves_models_that_read_histories(reader: tuple[Recommender, Server], n_later: int) -> None:
+    model, server = reader
+    info = model.data_info
+    later = info.item_frame()["item"].tolist()[:n_later]
+    for user in [*list(info.user2id)[:8], "newcomer"]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnknownIdWarning)
+            asked = model.recommend_user(user, 5, history=later or None, return_scores=True)[user]
+            other = model.recommend_user(user, 5, return_scores=True)[user]
+        items, scores = server.recommend(user, 5, history=[*later, "no such item"] if later else [])
+        assert items == asked[0].tolist()
+        np.testing.assert_allclose(scores, asked[1], atol=TOLERANCE)
+        assert not later or np.abs(scores[:2] - other[1][:2]).max() > 10 * TOLERANCE  # they were read
+
+
+def test_the_example_refuses_histories_that_the_model_does_not_read(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"history is for models that read it, .* this FM does not"):
+        Server(folder).recommend(100, 3, history=["i1"])
+
+
 def test_the_example_needs_neither_torch_nor_recolib(folder: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = sys.modules['recolib'] = sys.modules['safetensors'] = None\n"
