@@ -58,6 +58,15 @@ def check_bool(name: str, value: object) -> None:
         raise NotBoolError(f"{name} must be True or False, got {value!r}")
 
 
+def is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: half of a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_device(device: object) -> None:
     """Raise unless ``device`` is ``"auto"`` or a device that this torch can use."""
     if device == "auto":

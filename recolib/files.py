@@ -60,10 +60,12 @@ def local_path(path: str | os.PathLike[str], argument: str = "path") -> Path:
     TypeError
         If it is no path.
     ValueError
-        If it is an address such as ``s3://bucket/models``.
+        If it is an address such as ``s3://bucket/models``, or no valid text.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         raise TypeError(f"{argument} must be a path, got {path!r}")
+    if not _can_be_a_name(os.fspath(path)):
+        raise ValueError(f"{argument} must be a path, got {path!r}, which is no valid text")
     if SCHEME.match(os.fspath(path)):
         raise ValueError(
             f"{argument}={os.fspath(path)!r} is an address, and recolib reads and writes files of this machine: copy "
@@ -100,7 +102,7 @@ def file_of(path: str | os.PathLike[str], name: str, ending: str = "", argument:
     ValueError
         If the name is not the plain name of a file.
     """
-    plain = isinstance(name, str) and re.fullmatch(r"[^\x00-\x1f/\\:.][^\x00-\x1f/\\:]*", name)
+    plain = isinstance(name, str) and re.fullmatch(r"[^\x00-\x1f/\\:.][^\x00-\x1f/\\:]*", name) and _can_be_a_name(name)
     if plain and name.endswith(SUFFIX):
         raise ValueError(f"{argument} {name!r} must come without {SUFFIX!r}, which is added")
     if not plain or len(os.fsencode(name)) > MAX_NAME_BYTES:
@@ -109,6 +111,15 @@ def file_of(path: str | os.PathLike[str], name: str, ending: str = "", argument:
             f"with '.', got {name!r}"
         )
     return local_path(path) / f"{name}{ending}{SUFFIX}"
+
+
+def _can_be_a_name(text: str) -> bool:
+    """Whether the file system takes it; what Python reads from one always goes back."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_file(file: Path, kind: str, header: Mapping[str, object], arrays: Arrays) -> Path:

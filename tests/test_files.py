@@ -380,6 +380,7 @@ NAMES = [
     "x\n",
     "C:x",
     "a" * 1000,
+    "\ud800",
     7,
 ]
 
@@ -414,6 +415,21 @@ def test_plain_names_are_taken(model, tmp_path, name):
     assert model.data_info.save(tmp_path, name) == tmp_path / f"{name}_data_info.safetensors"
     assert FM.load(tmp_path, name).predict(100, "i1") == model.predict(100, "i1")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_paths_that_are_no_text_are_refused(model, tmp_path):
+    for path in (tmp_path / "a\ud800b", f"{tmp_path}/\udfff"):
+        for action in (model.save, FM.load, model.data_info.save, DataInfo.load):
+            with pytest.raises(ValueError, match=r"path must be a path, got .*\\ud.* no valid text"):
+                action(path, "name")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_paths_that_are_bytes_are_taken(model, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    assert model.save(folder, "name").is_file()
+    assert FM.load(folder, "name").predict(100, "i1") == model.predict(100, "i1")
 
 
 @pytest.mark.parametrize("name", ["a" * 200, "模" * 100], ids=["200 letters", "300 bytes"])

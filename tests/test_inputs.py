@@ -116,6 +116,18 @@ BAD = [
     Bad("booleans_as_users", lambda c: c.train(user=True), ValueError, ["'user'", "booleans"]),
     Bad("integer_beyond_64_bits", lambda c: c.train(user=first(2**63)), ValueError, ["'user'", "2**63 - 1"]),
     Bad("lone_surrogate", lambda c: c.train(item=first("\ud800")), ValueError, ["'item'", "no valid text"]),
+    Bad(
+        "lone_surrogate_as_column",
+        lambda c: c.train({"user_col": ["sex", "\ud800"]}),
+        ValueError,
+        ["user_col", r"'\ud800'", "no valid text"],
+    ),
+    Bad(
+        "lone_surrogate_as_column_to_show",
+        lambda c: c.train({"display_col": ["\ud800"]}),
+        ValueError,
+        ["display_col", r"'\ud800'", "no valid text"],
+    ),
     Bad("infinite_label", lambda c: c.train(label=first(np.inf)), ValueError, ["'label'", "1 infinite"]),
     Bad("text_as_label", lambda c: c.train(label="5"), ValueError, ["'label'", "'5'"]),
     Bad("complex_label", lambda c: c.train(label=1j), ValueError, ["'label'"]),
@@ -309,6 +321,26 @@ BAD = [
     ),
     Bad("no_such_column", lambda c: c.predict(feats={"agee": 3}), ValueError, ["'agee'", "did you mean 'age'"]),
     Bad("text_as_given_number", lambda c: c.predict(feats={"age": "old"}), ValueError, ["'age'", "'old'"]),
+    *(
+        Bad(
+            f"lone_surrogate_in_{name}",
+            lambda c, feats=feats, users=users: c.predict(users, feats=feats),
+            ValueError,
+            ["'sex'", r"'\ud800'", "no valid text"],
+        )
+        for name, users, feats in (
+            ("feats", 100, {**HOUR, "sex": "\ud800"}),
+            ("one_of_many_feats", [100, 101], {**HOUR, "sex": ["m", "\ud800"]}),
+            ("a_list_of_feats", [100, 101], [{**HOUR, "sex": "m"}, {**HOUR, "sex": "\ud800"}]),
+        )
+    ),
+    Bad("lone_surrogate_names_feats", lambda c: c.predict(feats={"\ud800": 1}), ValueError, [r"'\ud800'", "feats"]),
+    Bad(
+        "lone_surrogate_names_a_list_of_feats",
+        lambda c: c.list([100, 101], user_feats=[{"sex": "m"}, {"\ud800": 1}]),
+        ValueError,
+        [r"'\ud800'", "user_feats"],
+    ),
     Bad("number_as_feats", lambda c: c.predict(feats=5), ValueError, ["feats", "int"]),
     Bad("too_few_feats", lambda c: c.predict([100, 101], feats=[HOUR]), ValueError, ["feats has 1 rows for 2"]),
     Bad("unknown_cold_start", lambda c: c.predict(cold_start="warm"), ValueError, ["cold_start", "'warm'"]),

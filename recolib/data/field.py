@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from recolib.checks import is_text
+
 Side = Literal["user", "item", "context"]
 SIDES: tuple[Side, ...] = ("user", "item", "context")
 Group = str | tuple[str, ...]
@@ -82,4 +84,7 @@ def read_names(columns: object, argument: str) -> list[str]:
     names = list(columns) if isinstance(columns, SEQUENCES) else []
     if not isinstance(columns, SEQUENCES) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{argument} must be a list of column names, got {columns!r}")
+    for name in names:
+        if not is_text(name):
+            raise ValueError(f"{argument} has the name {name!r}, which is no valid text: rename the column")
     return [str(name) for name in names]

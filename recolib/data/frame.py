@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recolib.checks import is_text
 from recolib.data.arrow import ArrowStream, read_stream, without_views
 from recolib.exceptions import warn
 
@@ -310,10 +311,8 @@ def _exact(uniques: Any, name: str, ids: bool) -> Values:
 
 def _exact_value(value: object, name: str, ids: bool = True) -> int | str:
     if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"column {name!r} has the value {value!r}, which is no valid text") from None
+        if not is_text(value):
+            raise ValueError(f"column {name!r} has the value {value!r}, which is no valid text")
         return str(value)
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         if -(2**63) <= int(value) < 2**63:

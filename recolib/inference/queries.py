@@ -250,15 +250,28 @@ def _warn_of_missing_context(info: DataInfo, given: set[str]) -> None:
 
 def _in_order(info: DataInfo, feats: Feats, n: int, argument: str, columns: Sequence[str]) -> Frame:
     """Features as a frame of n rows, one for each of n users or pairs."""
+    what = f"a column that {argument} can have"
     if isinstance(feats, Mapping | pd.Series):
-        feats = pd.DataFrame(_columns(info, _mapping(feats, argument), n, argument), pd.RangeIndex(n))
+        of_all = _mapping(feats, argument)
+        check_names(of_all, columns, what)
+        feats = _as_frame(_columns(info, of_all, n, argument), pd.RangeIndex(n))
     if isinstance(feats, list | tuple):
-        feats = pd.DataFrame([_mapping(one, argument) for one in cast("Sequence[object]", feats)])
+        of_each = [_mapping(one, argument) for one in cast("Sequence[object]", feats)]
+        check_names(dict.fromkeys(name for one in of_each for name in one), columns, what)
+        feats = _as_frame(of_each)
     frame = read_frame(feats, (), argument)
-    check_names(frame.columns, columns, f"a column that {argument} can have")
+    check_names(frame.columns, columns, what)
     if len(frame) != n:
         raise ValueError(f"{argument} has {len(frame)} rows for {n}")
     return frame
+
+
+def _as_frame(rows: Any, index: pd.Index | None = None) -> pd.DataFrame:
+    """A frame; text that pandas cannot keep as such is left to whoever reads its column, and refuses it by name."""
+    try:
+        return pd.DataFrame(rows, index)
+    except UnicodeEncodeError:
+        return pd.DataFrame(rows, index, dtype=object)
 
 
 def _columns(info: DataInfo, feats: Mapping[str, object], n: int, argument: str) -> dict[str, list[object]]:
