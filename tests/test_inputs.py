@@ -334,6 +334,19 @@ BAD = [
             ("a_list_of_feats", [100, 101], [{**HOUR, "sex": "m"}, {**HOUR, "sex": "\ud800"}]),
         )
     ),
+    *(
+        Bad(f"lone_surrogate_in_{name}", call, ValueError, [r"'\ud800'", argument, "no valid text"])
+        for name, argument, call in (
+            ("an_array_of_users", "'user'", lambda c: c.predict(np.array(["\ud800", 100], object))),
+            ("an_array_of_text", "'candidates'", lambda c: c.list(candidates=np.array(["\ud800", "i1"]))),
+            ("a_history", "'history'", lambda c: c.list(history=["i1", "\ud800"])),
+            (
+                "a_frame_of_history",
+                "'history'",
+                lambda c: c.list(history=pd.DataFrame({"item": ["i1", "\ud800"]}, dtype=object)),
+            ),
+        )
+    ),
     Bad("lone_surrogate_names_feats", lambda c: c.predict(feats={"\ud800": 1}), ValueError, [r"'\ud800'", "feats"]),
     Bad(
         "lone_surrogate_names_a_list_of_feats",

@@ -238,7 +238,9 @@ def read_ids(ids: object, name: str) -> Values:
     if isinstance(ids, list) and set(map(type, cast("list[object]", ids))) == {int}:
         with suppress(OverflowError):
             return np.array(ids, np.int64)
-    column = pd.Series(cast("Any", ids), dtype=None if hasattr(ids, "dtype") else object)
+    dtype = getattr(ids, "dtype", np.dtype(object))
+    as_objects = isinstance(dtype, np.dtype) and dtype.kind in "OU"  # which pandas would take for UTF-8
+    column = pd.Series(cast("Any", ids), dtype=object if as_objects else None)
     if not pd.api.types.is_object_dtype(column.dtype):
         refuse_missing(int(column.isna().sum()), name)
     return _exact(column, name, ids=True)

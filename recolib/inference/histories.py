@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import narwhals as nw
 import numpy as np
-import pandas as pd
 
 from recolib.checks import check_names
 from recolib.data.frame import factorize, read_column, read_frame
@@ -64,7 +63,7 @@ def _of_frame(argument: str, given: object, users: Sequence[Id]) -> Mapping[Any,
         order = np.lexsort((times, owners))
     ends = np.cumsum(np.bincount(owners, minlength=len(ids)))[:-1]
     parts = np.split(order, ends)
-    return {one: pd.Series(items.iloc[part].to_numpy()) for one, part in zip(ids, parts, strict=True)}
+    return {one: items.iloc[part] for one, part in zip(ids, parts, strict=True)}
 
 
 def rows_with(info: DataInfo, rows: Rows, codes: Codes, histories: Sequence[Codes], is_all: bool) -> Rows:
