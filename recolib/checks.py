@@ -58,6 +58,11 @@ def check_bool(name: str, value: object) -> None:
         raise NotBoolError(f"{name} must be True or False, got {value!r}")
 
 
+def check_verbose(verbose: object) -> None:
+    """Raise unless it is a number from 0 on; True and False are 1 and 0."""
+    check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
+
+
 def is_text(value: str) -> bool:
     """Whether it can be written as UTF-8: half of a surrogate pair cannot."""
     try:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pandas as pd
 import torch
 
-from recolib.checks import check_bool, check_choice, check_integer
+from recolib.checks import check_bool, check_choice, check_integer, check_verbose
 from recolib.data.rows import Codes, Rows
 from recolib.evaluation.importance import importance
 from recolib.evaluation.metrics import OneMetric
@@ -749,8 +749,3 @@ class Predictor(Settings):
         decode = engine.data_info.vocabs[side].decode
         answers = [(near if inner_id else decode(near), similarities) for near, similarities in found]
         return {one: both if return_scores else both[0] for one, both in zip(of, answers, strict=True)}
-
-
-def check_verbose(verbose: object) -> None:
-    """Raise unless it is a number from 0 on; True and False are 1 and 0."""
-    check_integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)

@@ -12,7 +12,7 @@ from typing import Any, Self, cast
 from tqdm.auto import tqdm
 
 from recolib.caching import one_at_a_time
-from recolib.checks import check_bool, check_integer, check_number
+from recolib.checks import check_integer
 from recolib.data.dataset import DatasetFeat
 from recolib.data.field import Side
 from recolib.data.forgetting import NO_CODES, without
@@ -40,7 +40,7 @@ from recolib.fitting.defaults import (
     settle,
 )
 from recolib.fitting.item_to_item import WITHOUT, choose, chosen_by_rows, is_open, solve
-from recolib.fitting.runs import Callback, Run, check_callbacks, course_of, follow, meet_others, training_rows
+from recolib.fitting.runs import Callback, Run, check_arguments, course_of, follow, meet_others, training_rows
 from recolib.fitting.search import best_on_the_way
 from recolib.fitting.wiring import (
     check_start,
@@ -54,7 +54,6 @@ from recolib.forgetting import forgotten_state
 from recolib.inference.queries import Ids, read_codes
 from recolib.nn import Network, Precision
 from recolib.persistence import Persistent
-from recolib.predictor import check_verbose
 from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
 from recolib.training.stopping import EarlyStopping, check_stopping
@@ -195,22 +194,11 @@ class Recommender(Persistent):
         True
         """
         self.check()
-        for name, flag in (
-            ("neg_sampling", neg_sampling),
-            ("shuffle", shuffle),
-            ("freeze_fm", freeze_fm),
-            ("refit", refit),
-        ):
-            check_bool(name, flag)
-        check_number("validation", validation, 0, 0.5, open_low=True)
-        check_integer("num_workers", num_workers, 0)
-        check_verbose(verbose)
-        if eval_user_num is not None:
-            check_integer("eval_user_num", eval_user_num, 1)
+        flags = {"neg_sampling": neg_sampling, "shuffle": shuffle, "freeze_fm": freeze_fm, "refit": refit}
+        check_arguments(flags, validation, num_workers, verbose, eval_user_num, callbacks)
         how = eval_batch_size, metrics, k, eval_user_num, self.seed, filter_consumed
         measured = list(check_measure(self.task, *how))
         early_stopping = check_stopping(early_stopping, measured if eval_data is not None else [])
-        check_callbacks(callbacks)
         schedule, is_new = as_schedule(lr_schedule), not self._state
         file = None if checkpoint is None else checkpoint_file("checkpoint", checkpoint)
         saved = read_run(resume, file, self, is_new)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from recolib.artifacts.model_file import SavedModel, plain_settings
-from recolib.checks import readable
+from recolib.checks import check_bool, check_integer, check_number, check_verbose, readable
 from recolib.data.interactions import Interactions
 from recolib.evaluation.measurement import check_labels
 from recolib.evaluation.metrics import less_is_better
@@ -268,8 +268,22 @@ def meet_others(
     return group
 
 
-def check_callbacks(callbacks: object) -> None:
-    """Raise unless these are functions in a list."""
+def check_arguments(
+    flags: Mapping[str, object],
+    validation: object,
+    num_workers: object,
+    verbose: object,
+    eval_user_num: object,
+    callbacks: object,
+) -> None:
+    """Raise unless those arguments of ``fit`` that nothing else reads are of their kind."""
+    for name, flag in flags.items():
+        check_bool(name, flag)
+    check_number("validation", validation, 0, 0.5, open_low=True)
+    check_integer("num_workers", num_workers, 0)
+    check_verbose(verbose)
+    if eval_user_num is not None:
+        check_integer("eval_user_num", eval_user_num, 1)
     if not isinstance(callbacks, Sequence) or not all(callable(one) for one in cast("Sequence[object]", callbacks)):
         raise TypeError(f"callbacks must be a list of functions, got {callbacks!r}")
 
