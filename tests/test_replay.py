@@ -18,9 +18,9 @@ from recolib.data.interactions import Interactions
 from recolib.data.rows import AVERAGE, UNKNOWN
 from recolib.datasets import make_movies
 from recolib.evaluation import evaluate
-from recolib.fitting.defaults import epochs_of_update, lr_of_update, n_replayed
 from recolib.recommender import Recommender
 from recolib.training.replay import pairs_to_replay, users_to_replay, with_known
+from recolib.update import epochs_of_update, lr_of_update, n_replayed
 
 pytestmark = pytest.mark.filterwarnings("ignore:no context given", "ignore:.*lists are shorter")
 ALL = World(two_tastes(), COLUMNS["all kinds"])

@@ -15,8 +15,8 @@ from worlds import COLUMNS, World, rated, two_tastes
 import recolib
 from recolib import FM, DataInfo, DatasetFeat, DatasetPure, DeepFM, NotFittedError
 from recolib.exceptions import UnseenValueWarning
-from recolib.fitting.defaults import lr_of_update
 from recolib.recommender import Recommender
+from recolib.update import lr_of_update
 
 pytestmark = pytest.mark.filterwarnings("ignore:no context given", "ignore:.*lists are shorter")
 ALL = World(two_tastes(), COLUMNS["all kinds"])

@@ -54,12 +54,6 @@ LEARNS_IDS = ("DeepFM",)
 unless most units are dropped."""
 LIST_LENGTH = 100
 """The length of these lists: longer than what is recommended, since figures of ten items are noise on small data."""
-UPDATED_SHARE = 0.1
-"""The share of new events among all from which on an update trains for all of its epochs."""
-NEEDED_BY_UPDATE = "n_epochs", "lr", "batch_size", "num_neg"
-"""Settings that say how much and how fast an update trains; it goes on with what they were."""
-LEAST_LR = 0.1
-"""The least share of the learning rate that an update has."""
 HOLDING_OUT = (3,)
 """Sets what is held out apart from other draws."""
 
@@ -179,28 +173,6 @@ def _of_rows(settings: Settings, data: Interactions) -> Mapping[str, Any]:
 def _batch_size(wanted: float, least: int, most: int = 256) -> int:
     """A power of 2 near what is wanted, so that an epoch of small data has some steps."""
     return min(most, max(least, 2 ** round(math.log2(max(1.0, wanted)))))
-
-
-def epochs_of_update(n_epochs: int, share: float) -> int:
-    """How many epochs to train on new events that are a share of all: one where they are few."""
-    return min(n_epochs, max(1, round(n_epochs * min(1.0, share / UPDATED_SHARE))))
-
-
-def lr_of_update(lr: Any, share: float) -> Any:
-    """The learning rate for new events that are a share of all.
-
-    Training ended where steps of the whole rate go to and fro; the fewer events, the less they say. On MovieLens 100K,
-    after 200 updates of an event each, DeepFM's nDCG@10 is .266 by a tenth of the rate, and .257 by three tenths; it is
-    .271 after one update of all. 5,000 new events, 12 % of all, take FM from .272 to .251 by the whole rate, and to
-    .274 by an eighth.
-    """
-    factor = max(LEAST_LR, share)
-    return {name: one * factor for name, one in lr.items()} if isinstance(lr, Mapping) else lr * factor
-
-
-def n_replayed(n_new: int, batch_size: int) -> int:
-    """How much of what is known to mix into an update: as much as is new, or more, so that batches are full."""
-    return -(-2 * n_new // batch_size) * batch_size - n_new
 
 
 def patience_of(settings: Settings) -> int:
