@@ -135,8 +135,7 @@ class _Trial:
         past = PastItems.of(rows.past, torch.Size([len(users)]), network.max_history, network.item)
         of, codes, counts = (one.cpu().numpy() for one in term.distinct(past))
         counts = sparse.csr_array((counts, (of, np.searchsorted(trained, codes))), shape)
-        states = engine.items[torch.from_numpy(trained).long().to(engine.device)][None]
-        scores = score_catalogue(network, rows, states, len(trained)).cpu()
+        scores = score_catalogue(network, rows, engine.item_states(trained)[None], len(trained)).cpu()
         return cls(info, scores, counts, seen[users], relevant.tocsr()[users], KeyedCache(1))
 
     def figure(self, l2: float, weight: float | None) -> float:

@@ -275,7 +275,7 @@ class Engine:
         items, excluded = item_filter.scored(info)
         n_items, states = info.n_items, self.catalogue
         if items is not None:
-            n_items, states = len(items), self.items[torch.from_numpy(items).long().to(self.device)][None]
+            n_items, states = len(items), self.item_states(items)[None]
         limits = [limit.among(items) for limit in item_filter.limits]
 
         def chosen(some: UserBatch) -> TopLists:
