@@ -1,4 +1,4 @@
-"""What a model learnt, without some users and items."""
+"""A model's data and what it learnt, without some users and items."""
 
 from __future__ import annotations
 
@@ -10,16 +10,30 @@ import torch
 from numpy.typing import NDArray
 
 from recolib.data.field import Side
-from recolib.data.forgetting import Forgotten
+from recolib.data.forgetting import NO_CODES, Forgotten, without
 from recolib.data.info import DataInfo
 from recolib.data.rows import Codes
 from recolib.fitting.wiring import TABLES, with_items_moved
+from recolib.inference.queries import Ids, read_codes
 from recolib.nn.embedding import N_SPECIAL
 from recolib.nn.fields import NetworkSide
 from recolib.training.trainer import TrainState
 
 SIDES: tuple[tuple[NetworkSide, tuple[Side, ...]], ...] = (("user", ("user", "context")), ("item", ("item",)))
 """The sides of the network, and those of the data that each joins."""
+
+
+def forgotten_data(info: DataInfo, users: Ids | None, items: Ids | None) -> Forgotten:
+    """The data without some users and items, by their ids; of those that are not known there is a warning.
+
+    Raises
+    ------
+    ValueError
+        If nothing is named, or no user or no item would be left.
+    """
+    if users is None and items is None:
+        raise ValueError("forget needs users or items: name whom to forget")
+    return without(info, _codes(info, "user", users), _codes(info, "item", items))
 
 
 def forgotten_state(state: TrainState, old: DataInfo, new: Forgotten) -> TrainState:
@@ -35,6 +49,10 @@ def forgotten_state(state: TrainState, old: DataInfo, new: Forgotten) -> TrainSt
     field = next(field for field in old.schema.codes("item") if field.is_id)
     kept = new.kept["item"]
     return with_items_moved(result, torch.from_numpy(np.append(0, kept[kept <= old.n_values(field)])))
+
+
+def _codes(info: DataInfo, side: Side, ids: Ids | None) -> Codes:
+    return NO_CODES if ids is None else read_codes(info, side, ids, False, "there is nothing to forget of them")[1]
 
 
 def _rows(info: DataInfo, sides: Sequence[Side], kept: Mapping[str, Codes]) -> NDArray[np.int64]:

@@ -14,8 +14,6 @@ from tqdm.auto import tqdm
 from recolib.caching import one_at_a_time
 from recolib.checks import check_integer
 from recolib.data.dataset import DatasetFeat
-from recolib.data.field import Side
-from recolib.data.forgetting import NO_CODES, without
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import with_ids
@@ -47,8 +45,8 @@ from recolib.fitting.wiring import (
     plan_of,
     started_network,
 )
-from recolib.forgetting import forgotten_state
-from recolib.inference.queries import Ids, read_codes
+from recolib.forgetting import forgotten_data, forgotten_state
+from recolib.inference.queries import Ids
 from recolib.nn import Network, Precision
 from recolib.persistence import Persistent
 from recolib.training.optimizers import OPTIMIZERS
@@ -545,18 +543,10 @@ class Recommender(Persistent):
         >>> user in model.forget(users=user).data_info.user2id
         False
         """
-        info, named = self.data_info, {"user": users, "item": items}
-        codes = {
-            side: read_codes(info, cast("Side", side), ids, False, "there is nothing to forget of them")[1]
-            for side, ids in named.items()
-            if ids is not None
-        }
-        if not codes:
-            raise ValueError("forget needs users or items: name whom to forget")
-        model, rest = copy.copy(self), without(info, codes.get("user", NO_CODES), codes.get("item", NO_CODES))
+        model, rest = copy.copy(self), forgotten_data(self.data_info, users, items)
         model.data_info = rest.data_info
         if self._state:
-            state = forgotten_state(self._state, info, rest)
+            state = forgotten_state(self._state, self.data_info, rest)
             network = network_of_state(model, model.components, state)
             network.refresh_averages()
             model._hold(network, state, self._records, self._is_whole)
