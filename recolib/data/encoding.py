@@ -1,19 +1,23 @@
-"""Rows filled with a field's cells, or with what a frame gives; rows without features."""
+"""Rows filled with a field's cells, or with what a frame gives, and tables of such; rows without features."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from recolib.data.field import Side
-from recolib.data.frame import Frame
+from recolib.data.frame import Frame, as_values, factorize, read_column
 from recolib.data.kinds import Cells, kind_of, layout_of
-from recolib.data.rows import Rows
+from recolib.data.rows import UNKNOWN, Rows
 from recolib.data.schema import Schema
+from recolib.data.table import Table
+from recolib.data.unseen import warn_of_twins
 from recolib.data.vocab import Vocab
+from recolib.exceptions import UnknownIdWarning, warn
 
 
 def overlay(
@@ -54,6 +58,27 @@ def overlay(
         columns = laid.part(layout_of(field).part).numpy()[:, schema.span(field)]
         np.copyto(columns, values, where=given)
     return laid
+
+
+def assigned(table: Table, frame: Frame, schema: Schema, vocabs: Mapping[str, Vocab], side: Side) -> Table:
+    """The table of a side with the features that a frame gives known ids; of several rows of an id the last counts.
+
+    Unknown ids are left out with a warning.
+    """
+    positions, ids = factorize(read_column(frame, side), side, ids=True)
+    codes = vocabs[side].encode(ids)[positions]
+    unknown = ids[vocabs[side].encode(ids) == UNKNOWN].tolist()
+    if unknown:
+        warn_of_twins(f"column {side!r}", as_values(unknown), vocabs[side])
+        warn(f"{len(unknown)} unknown {side}s, such as {unknown[0]!r}: they are left out", UnknownIdWarning)
+    changed = overlay(table.rows[torch.from_numpy(codes)], frame, schema, vocabs, side)
+    last = np.zeros(len(vocabs[side]) + 1, np.int64)
+    last[codes] = np.arange(len(codes))  # the last row of an id counts
+    at = np.unique(codes[codes > UNKNOWN])
+    newest = changed[torch.from_numpy(last[at])]
+    rows = Rows(table.rows.codes.clone(), table.rows.dense.clone(), table.rows.past)
+    rows.codes[at], rows.dense[at] = newest.codes, newest.dense
+    return replace(table, rows=rows)
 
 
 def blank_rows(schema: Schema, side: Side, n: int) -> Rows:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from recolib.caching import Lock, cached
@@ -20,19 +19,17 @@ from recolib.checks import check_names
 from recolib.data.consumed import Consumed, Counting
 from recolib.data.decoding import decode_rows
 from recolib.data.display import Display, DisplayColumn, display_with, pack_display, unpack_display
-from recolib.data.encoding import overlay
+from recolib.data.encoding import assigned
 from recolib.data.field import Field, Side
-from recolib.data.frame import Frame, as_values, factorize, read_column, read_frame
+from recolib.data.frame import read_frame
 from recolib.data.kinds import layout_of
 from recolib.data.log import ConsumedLog
 from recolib.data.order import count_codes
 from recolib.data.packing import Parts, pack, unpack
-from recolib.data.rows import UNKNOWN, Part, Rows
+from recolib.data.rows import Part
 from recolib.data.schema import Schema
 from recolib.data.table import Table
-from recolib.data.unseen import warn_of_twins
 from recolib.data.vocab import CodeToId, IdToCode, Vocab
-from recolib.exceptions import UnknownIdWarning, warn
 from recolib.files import Arrays, file_of, prefixed, read_file, refusing, require, under, write_file
 
 _ASSIGNING = Lock()
@@ -400,32 +397,15 @@ class DataInfo:
 
     def _assign(self, side: Side, data: object) -> None:
         with _ASSIGNING.held():
-            frame = read_frame(data, [side], f"{side}_data")
-            table, display = self._assigned(side, frame), self.display
+            frame, display = read_frame(data, [side], f"{side}_data"), self.display
+            columns = [*self.user_col, *self.item_col, *self.context_col, *display]
+            known = ["user", "item", "label", "time", *columns]
+            check_names(frame.columns, known, f"a column of the data that {side}_data can have")
+            table = assigned(self.table(side), frame, self.schema, self.vocabs, side)
             if side == "item":
                 display = display_with(display, display, self.vocabs["item"], [frame])
             object.__setattr__(self, "display", display)
             object.__setattr__(self, "items" if side == "item" else "users", table)
-
-    def _assigned(self, side: Side, frame: Frame) -> Table:
-        columns = [*self.user_col, *self.item_col, *self.context_col]
-        known = ["user", "item", "label", "time", *columns, *self.display]
-        check_names(frame.columns, known, f"a column of the data that {side}_data can have")
-        positions, ids = factorize(read_column(frame, side), side, ids=True)
-        codes = self.vocabs[side].encode(ids)[positions]
-        unknown = ids[self.vocabs[side].encode(ids) == UNKNOWN].tolist()
-        if unknown:
-            warn_of_twins(f"column {side!r}", as_values(unknown), self.vocabs[side])
-            warn(f"{len(unknown)} unknown {side}s, such as {unknown[0]!r}: they are left out", UnknownIdWarning)
-        table = self.table(side)
-        changed = overlay(table.rows[torch.from_numpy(codes)], frame, self.schema, self.vocabs, side)
-        last = np.zeros(len(self.vocabs[side]) + 1, np.int64)
-        last[codes] = np.arange(len(codes))  # the last row of an id counts
-        at = np.unique(codes[codes > 0])
-        newest = changed[torch.from_numpy(last[at])]
-        rows = Rows(table.rows.codes.clone(), table.rows.dense.clone(), table.rows.past)
-        rows.codes[at], rows.dense[at] = newest.codes, newest.dense
-        return replace(table, rows=rows)
 
     # ---- columns, as LibRecommender's users ask for them
 
