@@ -17,7 +17,7 @@ from recolib.fitting.wiring import TABLES, with_items_moved
 from recolib.inference.queries import Ids, read_codes
 from recolib.nn.embedding import N_SPECIAL
 from recolib.nn.fields import NetworkSide
-from recolib.training.trainer import TrainState
+from recolib.training.state import TrainState
 
 SIDES: tuple[tuple[NetworkSide, tuple[Side, ...]], ...] = (("user", ("user", "context")), ("item", ("item",)))
 """The sides of the network, and those of the data that each joins."""

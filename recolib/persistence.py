@@ -25,7 +25,7 @@ from recolib.nn import Component, FieldSpec, Network, Precision
 from recolib.predictor import Predictor
 from recolib.process_group import ProcessGroup
 from recolib.settings import sizes_of
-from recolib.training.trainer import TrainState
+from recolib.training.state import TrainState
 
 SHAPING = "task", "data_info", "multi_sparse_combiner"
 """Settings beside the sizes of weights that a trained model keeps."""

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Self, cast
-
-from tqdm.auto import tqdm
 
 from recolib.caching import one_at_a_time
 from recolib.checks import check_integer
@@ -17,26 +13,19 @@ from recolib.data.dataset import DatasetFeat
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.data.merging import with_ids
-from recolib.evaluation.measurement import Measurement, as_encoded, check_measure, evaluate
-from recolib.evaluation.metrics import Lengths, Metrics, less_is_better
+from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
+from recolib.evaluation.metrics import Lengths, Metrics
 from recolib.exceptions import warn
 from recolib.fitting.checkpoints import check_writable, checkpoint_file, first_epoch, read_run, resume_run
 from recolib.fitting.defaults import (
-    FIRST_PRIOR,
     HELD_OUT,
-    LIST_LENGTH,
-    MOST_EPOCHS,
-    N_MEASURED,
-    PRIORS_OF_ALS,
     hold_out,
     in_order,
-    metric_of,
-    patience_of,
     settle,
 )
-from recolib.fitting.item_to_item import WITHOUT, choose, chosen_by_rows, is_open, solve
+from recolib.fitting.item_to_item import choose, is_open, solve
 from recolib.fitting.runs import Callback, Run, check_arguments, course_of, follow, meet_others, training_rows
-from recolib.fitting.search import best_on_the_way
+from recolib.fitting.scouting import scout
 from recolib.fitting.wiring import (
     check_start,
     examples_of,
@@ -152,7 +141,7 @@ class Recommender(Persistent):
             Where ``n_epochs`` is None and there is no ``early_stopping``: the share of each user's rows by which the
             number of epochs is chosen, the latest if the data has times or the model reads its rows in order, else some
             at random. A model of the same settings is trained on the others until its figure on these gets no better:
-            nDCG of lists of 100 with ``neg_sampling``, else log loss or RMSE.
+            nDCG of lists of 100 with ``neg_sampling``, else log loss or RMSE. ``ALS`` chooses its ``prior`` by them.
         refit
             Whether a model is then trained on all rows for as many epochs. False keeps the one that was trained to
             choose their number, in half the time.
@@ -214,13 +203,14 @@ class Recommender(Persistent):
             settle(self, train_set, neg_sampling, early_stopping is not None, {} if saved is None else saved.settings)
             if self.n_epochs is None or self.prior is None or is_open(self):
                 rest, held = hold_out(train_set, validation, in_order(self, train_data), self.seed, neg_sampling)
-                scout = self._scout(rest, held, neg_sampling, verbose, shuffle, init_from, freeze_fm)
-                self.n_epochs = scout._n_epochs_done if self.n_epochs is None else self.n_epochs
-                self.prior = scout.prior
-                choose(self, scout.engine, held)
+                arguments = {"shuffle": shuffle, "init_from": init_from, "freeze_fm": freeze_fm}
+                found = scout(self, rest, held, neg_sampling, verbose, **arguments)
+                self.n_epochs = found._n_epochs_done if self.n_epochs is None else self.n_epochs
+                self.prior = found.prior
+                choose(self, found.engine, held)
                 if not refit:
-                    solve(scout.engine.network, rest.data_info, self)
-                    self._hold(scout.engine.network, scout._state, scout._records)
+                    solve(found.engine.network, rest.data_info, self)
+                    self._hold(found.engine.network, found._state, found._records)
                     return self
             first = first_epoch(saved) if is_new else self._n_epochs_done
             plan = plan_of(self, neg_sampling, shuffle, freeze_fm, schedule, first)
@@ -246,58 +236,6 @@ class Recommender(Persistent):
 
         follow(run, self, trainer, examples, records, best, measure, self._hold, lambda: self._take(before))
         return self
-
-    def _scout(
-        self,
-        rest: Interactions,
-        held: Interactions,
-        neg_sampling: bool,
-        verbose: int,
-        shuffle: bool,
-        init_from: Recommender | None,
-        freeze_fm: bool,
-    ) -> Self:
-        """A model of the same settings, trained on some rows for as long as it gets better on the others."""
-        metric = metric_of(self.task, neg_sampling)
-        measured: dict[str, Any] = {"metrics": [metric], "k": LIST_LENGTH}
-        if verbose:
-            tqdm.write(f"{len(held)} rows are held out to choose {chosen_by_rows(self)}")
-        if self.prior is None:
-            return self._scout_of_prior(rest, held, neg_sampling, verbose, init_from, **measured)
-        n_epochs = MOST_EPOCHS if self.n_epochs is None else self.n_epochs
-        scout = replace(self, data_info=rest.data_info, n_epochs=n_epochs, **WITHOUT)
-        measured |= {"eval_user_num": N_MEASURED, "early_stopping": EarlyStopping(metric, patience_of(self))}
-        return scout.fit(
-            rest, neg_sampling, verbose, shuffle, held, freeze_fm=freeze_fm, init_from=init_from, **measured
-        )
-
-    def _scout_of_prior(
-        self,
-        rest: Interactions,
-        held: Interactions,
-        neg_sampling: bool,
-        verbose: int,
-        init_from: Recommender | None,
-        **measured: Any,
-    ) -> Self:
-        """The best of models of some priors, each trained for all of its epochs."""
-        (metric,), scouts = measured["metrics"], dict[float, Self]()
-
-        def figure(prior: float) -> float:
-            scout = replace(self, data_info=rest.data_info, prior=prior, **WITHOUT)
-            scout.fit(rest, neg_sampling, 0, init_from=init_from)
-            value = evaluate(scout, held, neg_sampling, sample_user_num=N_MEASURED, **measured)[metric]
-            if verbose:
-                tqdm.write(f"prior {prior:.3g}: {metric} {value:.4f}")
-            value = -value if less_is_better(metric) else value
-            if value > max(scouts, default=-math.inf):
-                scouts.clear()
-                scouts[value] = scout
-            return value
-
-        best_on_the_way(PRIORS_OF_ALS, FIRST_PRIOR, figure)
-        (best,) = scouts.values()
-        return best
 
     def _trainer(self, run: Run, fm: Network | None, data: Interactions, neg_sampling: bool) -> Trainer:
         """A trainer that begins, or goes on from where the model stands; the network that answers is not touched."""

@@ -350,11 +350,10 @@ class Settings:
         if not isinstance(self.lr_decay, bool):
             check_number("lr_decay", self.lr_decay, 0, open_low=True)
         bounds = self.data_info.min_max_rating if self.lower_upper_bound is None else self.lower_upper_bound
-        if not isinstance(bounds, Sequence) or len(bounds) != 2 or isinstance(bounds, str):
-            raise ValueError(f"lower_upper_bound must be (lower, upper), got {bounds!r}")
-        for bound in bounds:
+        is_pair = isinstance(bounds, Sequence) and not isinstance(bounds, str) and len(bounds) == 2
+        for bound in bounds if is_pair else ():
             check_number("lower_upper_bound", bound, float("-inf"))
-        if bounds[0] > bounds[1]:
+        if not is_pair or bounds[0] > bounds[1]:
             raise ValueError(f"lower_upper_bound must be (lower, upper), got {bounds!r}")
         self.lower_bound, self.upper_bound = map(float, bounds)
         if self.lower_upper_bound is not None:

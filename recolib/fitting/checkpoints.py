@@ -12,7 +12,8 @@ from recolib.files import SUFFIX, file_of, local_path, refusing, require
 from recolib.fitting.defaults import open_settings
 from recolib.fitting.runs import Record, Run
 from recolib.settings import Settings
-from recolib.training.trainer import Trainer, TrainState
+from recolib.training.state import TrainState
+from recolib.training.trainer import Trainer
 
 DIGESTS = ("train_data", "eval_data")
 

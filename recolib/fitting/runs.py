@@ -25,8 +25,9 @@ from recolib.settings import Settings
 from recolib.training.losses import needs_negatives
 from recolib.training.replay import Replayed
 from recolib.training.schedules import PROBES, Schedule
+from recolib.training.state import TrainState
 from recolib.training.stopping import EarlyStopping
-from recolib.training.trainer import AnyExamples, Plan, Trainer, TrainState, train
+from recolib.training.trainer import AnyExamples, Plan, Trainer, train
 
 Record = dict[str, float]
 Callback = Callable[[Record], object]

@@ -33,7 +33,8 @@ from recolib.training.catalogue_losses import IMPLICIT, catalogue_loss
 from recolib.training.losses import loss_of
 from recolib.training.schedules import Schedule
 from recolib.training.start import start_from_counts, start_from_shares
-from recolib.training.trainer import AnyExamples, Plan, TrainState, check_state, check_weights
+from recolib.training.state import TrainState, check_state, check_weights
+from recolib.training.trainer import AnyExamples, Plan
 
 Components = Callable[[FieldSpec], Sequence[Component[Any]]]
 """What an algorithm says of its terms."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,11 @@ from recolib.training.alternating import AlternatingExamples
 from recolib.training.averaging import MovingAverage
 from recolib.training.batches import Examples, Part
 from recolib.training.catalogue import CatalogueExamples
-from recolib.training.optimizers import Optimizer, Rates, read_moments
+from recolib.training.optimizers import Optimizer, Rates
 from recolib.training.order import Order
 from recolib.training.schedules import Schedule
 from recolib.training.shards import Shards, check_network, share_out
+from recolib.training.state import TrainState, check_state
 
 CHECK_EVERY = 64
 """Steps between looks at the loss: a look waits for the device."""
@@ -65,11 +66,6 @@ class Plan:
     def factor(self, epoch: int, share: float) -> float:
         """The schedule's factor of the learning rate after a share of an epoch's steps."""
         return 1.0 if self.schedule is None else self.schedule((epoch - self.first_epoch + share) / self.n_epochs)
-
-
-TrainState = Mapping[str, Tensor]
-"""All that training changes, by name: the weights that predict under ``network``, those behind an average under
-``average``, an optimiser's moments under its family, and under ``progress`` the numbers of epochs and steps."""
 
 
 class Trainer:
@@ -310,35 +306,3 @@ def train(trainer: Trainer, examples: AnyExamples, verbose: int) -> Iterator[dic
             "rows_per_second": examples.n_pairs / seconds,
         }
         yield record
-
-
-def check_state(state: TrainState, network: Network, optimizer: str) -> None:
-    """Raise a ValueError unless a ``Trainer.state`` is one of this network, and does not contradict itself."""
-    check_weights(state, network)
-    progress = state["progress"]
-    if progress.shape != (2,) or progress.dtype != torch.int64 or bool((progress < 0).any()):
-        raise ValueError("progress must be the numbers of epochs and steps")
-    averages = under("average", state)
-    if averages:
-        _refuse_other(averages, dict(network.named_parameters()))
-    read_moments(network, network.tables(), optimizer, state)
-
-
-def check_weights(state: TrainState, network: Network) -> None:
-    """Raise a ValueError unless a ``Trainer.state`` has the weights of this network, by name, shape and type."""
-    _refuse_other(under("network", state), network.state_dict())
-    for name, tensor in state.items():
-        if name.endswith("running_var") and bool((tensor < 0).any()):
-            raise ValueError(f"{name!r} must not be negative")
-
-
-def _refuse_other(state: Mapping[Any, Tensor], own: Mapping[Any, Tensor]) -> None:
-    """Raise unless the tensors are called, shaped and typed as the own ones."""
-    if state.keys() != own.keys():
-        raise ValueError(f"the weights are of another network: {sorted(map(str, state.keys() ^ own.keys()))[:3]}")
-    for name, tensor in state.items():
-        if tensor.shape != own[name].shape or tensor.dtype != own[name].dtype:
-            raise ValueError(
-                f"the weights {name!r} are {tensor.dtype} {list(tensor.shape)}, "
-                f"and the network needs {own[name].dtype} {list(own[name].shape)}"
-            )
