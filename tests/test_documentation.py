@@ -30,6 +30,7 @@ WITHIN = {
     "from_saved",
     "embed_dropout_rates",
     "has_catalogue",
+    "alternates",
     "has_epochs",
     "has_sequences",
     "is_of_pairs",

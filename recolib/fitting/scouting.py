@@ -22,7 +22,7 @@ from recolib.fitting.defaults import (
     patience_of,
 )
 from recolib.fitting.item_to_item import WITHOUT, chosen_by_rows
-from recolib.fitting.search import best_on_the_way
+from recolib.fitting.search import best_on_the_way, between
 from recolib.settings import Settings
 from recolib.training.stopping import EarlyStopping
 
@@ -67,7 +67,7 @@ def _of_priors(
     how: Mapping[str, object],
 ) -> ModelT:
     """The best of some models, each of another prior."""
-    best: tuple[float, ModelT] = -math.inf, model
+    best, figures = (-math.inf, model), dict[float, float]()
 
     def figure(prior: float) -> float:
         nonlocal best
@@ -77,8 +77,11 @@ def _of_priors(
         if verbose:
             tqdm.write(f"prior={prior:.3g}: {metric} {measured[metric]:.4f}")
         value = -measured[metric] if less_is_better(metric) else measured[metric]
+        figures[prior] = value
         best = max(best, (value, cast("ModelT", found)), key=lambda one: one[0])
         return value
 
     best_on_the_way(PRIORS_OF_ALS, FIRST_PRIOR, figure)
+    if (top := between(figures)) is not None:
+        figure(top)
     return best[1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 from recolib.caching import KeyedCache
 
@@ -20,3 +21,21 @@ def best_on_the_way(values: Sequence[float], at: int, figure: Callable[[float], 
     while of(at + step) > of(at):
         at += step
     return values[at]
+
+
+def between(figures: Mapping[float, float]) -> float | None:
+    """Where the parabola through the best figure and its neighbours is highest, by the logarithm of the values.
+
+    None where the best value has no neighbour on one side, or the parabola has no top between them.
+    """
+    values = sorted(figures)
+    at = max(range(len(values)), key=lambda place: figures[values[place]])
+    if not 0 < at < len(values) - 1:
+        return None
+    (x0, x1, x2), (y0, y1, y2) = (
+        [of(value) for value in values[at - 1 : at + 2]] for of in (math.log, lambda value: figures[value])
+    )
+    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+    if left <= right:
+        return None
+    return math.exp((x0 + x1) / 2 + left * (x2 - x0) / 2 / (left - right))

@@ -22,7 +22,7 @@ from recolib.nn import Deep, Fields, Pairwise
 from recolib.recommender import Recommender
 
 pytestmark = pytest.mark.filterwarnings("ignore:no context given")
-WHOLE = {"FM", "AFM", "IFM"}
+WHOLE = {"FM", "AFM", "IFM", "ALS"}
 COLUMNS = ["term", "kind", "first", "second", "first_value", "second_value", "contribution"]
 ALL_KINDS = ["user", "sex", "hour", "age", "item", "genre1", "tags", "price", "cover"]
 """The columns of the world of all kinds in the order of their fields."""
