@@ -214,7 +214,7 @@ def batch_size_of(settings: Settings, neg_sampling: bool) -> int:
 def examples_of(settings: Settings, data: Interactions, neg_sampling: bool, network: Network) -> AnyExamples:
     """What the loop is fed: events with drawn negatives or none, user rows beside the whole catalogue, or all pairs."""
     if settings.alternates:
-        return AlternatingExamples.of(data, network.device, settings.unobserved_weight if neg_sampling else 0.0)
+        return AlternatingExamples.of(data, network, settings.unobserved_weight if neg_sampling else 0.0)
     num_neg = settings.num_neg if isinstance(settings.num_neg, int) else 0
     rates, reads_past = settings.id_dropout_rates, network.trains_on_past
     if neg_sampling and settings.has_catalogue:

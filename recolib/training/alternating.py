@@ -165,15 +165,15 @@ class AlternatingExamples:
     unobserved_weight: float
 
     @classmethod
-    def of(cls, data: Interactions, device: torch.device, unobserved_weight: float) -> AlternatingExamples:
-        """Take a set to the device."""
+    def of(cls, data: Interactions, network: Network, unobserved_weight: float) -> AlternatingExamples:
+        """Take a set to a network's device; ids without events at the end of all may be in no table."""
         data = data.take(np.flatnonzero(data.weights > 0))
         users, items = data.user_indices, data.item_indices
         weights = data.weights / data.weights.mean(dtype=np.float64)
         labels = np.ones(len(data)) if unobserved_weight else data.labels
-        n_users, n_items = data.data_info.n_users + 1, data.data_info.n_items + 1
-        by_user = PairsByRow.of(users, items, labels, weights, (n_users, n_items), device)
-        by_item = PairsByRow.of(items, users, labels, weights, (n_items, n_users), device)
+        n_users, n_items = (len(_Ids.of(side).weights) for side in (network.user, network.item))
+        by_user = PairsByRow.of(users, items, labels, weights, (n_users, n_items), network.device)
+        by_item = PairsByRow.of(items, users, labels, weights, (n_items, n_users), network.device)
         return cls(len(data), by_user, by_item, unobserved_weight)
 
     def __len__(self) -> int:

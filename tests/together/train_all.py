@@ -43,6 +43,7 @@ def models(only: Collection[str]) -> dict[str, tuple[type[Recommender], dict[str
     """The algorithm and the settings of each case, of all algorithms if none is named."""
     names = [name for name in algorithms.__all__ if getattr(algorithms, name).has_epochs and name in (only or [name])]
     cases = [(name, case, settings) for name in names for case, settings in OF_ALL.items()]
+    cases = [one for one in cases if one[1] == "catalogue" or not getattr(algorithms, one[0]).alternates]
     cases += [(name, case, settings) for name in SOME for case, settings in OF_SOME.items()]
     return {
         f"{name}-{case}": (getattr(algorithms, name), settings | UNLIKE.get(name, {})) for name, case, settings in cases

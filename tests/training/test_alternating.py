@@ -134,9 +134,10 @@ def test_weights_of_rows_are_those_of_their_pairs(liked):
 
 
 def test_rows_of_weight_0_count_for_nothing(liked):
-    data, _ = DatasetFeat.build_trainset(liked.assign(weight=[0.0, *[1.0] * (len(liked) - 1)]), weight_col="weight")
-    examples = AlternatingExamples.of(data, CPU, 0.1)
-    assert len(examples) == len(liked) - 1
+    weighted = liked.assign(weight=[0.0, *[1.0] * (len(liked) - 1)])
+    data, info = DatasetFeat.build_trainset(weighted, weight_col="weight")
+    network = ALS("ranking", info, n_epochs=1, prior=1.0).fit(data, neg_sampling=True, verbose=0).engine.network
+    assert len(AlternatingExamples.of(data, network, 0.1)) == len(liked) - 1
 
 
 def test_features_and_context_have_no_part_in_it():
