@@ -60,8 +60,8 @@ class _Dataset:
         data_info
             The data that the set belongs to. By default what this class built last.
         cache_dir
-            For data that is read in parts, the folder of the encoded files, which stay and are used again. A build that
-            was interrupted begins anew in it. By default files are temporary.
+            For data that is read in parts, the folder of the encoded files, which stay. A build that was interrupted
+            goes on in it, and one that is whole is used again. By default files are temporary.
 
         Returns
         -------

@@ -16,8 +16,8 @@ import torch
 from recolib.data.arrow import ArrowStream
 from recolib.data.frame import factorize, read_column, read_frame
 from recolib.data.rows import UNKNOWN
+from recolib.data.streaming.part_files import SameTypes, naming
 from recolib.data.streaming.sources import Source, SplitPart, families_of, source_of
-from recolib.data.streaming.spooling import SameTypes, naming
 from recolib.exceptions import telling_once
 from recolib.inference.engine import Engine, UserBatch
 from recolib.inference.histories import Histories

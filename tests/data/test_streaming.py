@@ -306,7 +306,7 @@ def test_an_interrupted_build_goes_on_at_its_part(tmp_path, monkeypatch):
         read.append(int(file.stem.removeprefix("part-")))
         return write_file(file, *content)
 
-    monkeypatch.setattr("recolib.data.streaming.spooling.write_file", writing)
+    monkeypatch.setattr("recolib.data.streaming.part_files.write_file", writing)
     data = DatasetFeat.build_trainset(lambda: cut(frame, 7), **COLUMNS, cache_dir=cache)
     same(data, DatasetFeat.build_trainset(frame, **COLUMNS))
     assert read == [3, 4, 5, 6, 7, 8]
@@ -319,7 +319,7 @@ def test_a_build_that_was_killed_in_its_second_pass_reads_nothing_again(folder, 
         with pytest.raises(TypeError):
             DatasetFeat.build_trainset(folder, **COLUMNS, cache_dir=cache)
     with monkeypatch.context() as patch:
-        patch.setattr("recolib.data.streaming.spooling.write_file", None)
+        patch.setattr("recolib.data.streaming.part_files.write_file", None)
         same(
             DatasetFeat.build_trainset(folder, **COLUMNS, cache_dir=cache),
             DatasetFeat.build_trainset(pq.read_table(folder), **COLUMNS),

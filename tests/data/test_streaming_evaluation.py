@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,8 +107,9 @@ def test_a_set_of_features_that_were_assigned_since_is_refused(tmp_path):
         DatasetFeat.build_evalset(folder, data_info=info, cache_dir=cache)
 
 
-def test_a_build_that_was_interrupted_begins_anew(info, tmp_path):
-    frame, cache = later(1), tmp_path / "cache"
+@pytest.mark.parametrize("without", [(), ("time", "label")])
+def test_an_interrupted_build_goes_on_at_its_part(without, info, tmp_path, monkeypatch):
+    frame, cache, encoded = later(1).drop(columns=list(without)), tmp_path / "cache", list[int]()
 
     def interrupted() -> Iterator[pd.DataFrame]:
         yield from list(cut(frame, 7))[:3]
@@ -115,9 +117,46 @@ def test_a_build_that_was_interrupted_begins_anew(info, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         DatasetFeat.build_evalset(interrupted, data_info=info, cache_dir=cache)
+    assert len(list((cache / "parts").iterdir())) == 3
+
+    def encoding(part, *more):
+        encoded.append(len(part))
+        return shown_of(part, *more)
+
+    shown_of = evaluating._shown_of
+    monkeypatch.setattr(evaluating, "_shown_of", encoding)
     data = DatasetFeat.build_evalset(lambda: cut(frame, 7), data_info=info, cache_dir=cache)
     same(data, DatasetFeat.build_evalset(frame, data_info=info))
-    assert not list(cache.glob("shown_*"))
+    assert encoded == [7] * 8 + [3]
+    assert not (cache / "parts").exists()
+
+
+def test_a_build_that_was_killed_in_its_second_pass_encodes_nothing_again(info, tmp_path, monkeypatch):
+    folder, cache = write(tmp_path / "events", later(1)), tmp_path / "cache"
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluating, "_number", None)
+        with pytest.raises(TypeError):
+            DatasetFeat.build_evalset(folder, data_info=info, cache_dir=cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluating, "_shown_of", None)
+        data = DatasetFeat.build_evalset(folder, data_info=info, cache_dir=cache)
+    same(data, DatasetFeat.build_evalset(later(1), data_info=info))
+
+
+def test_parts_of_a_build_that_was_interrupted_are_checked(info, tmp_path, monkeypatch):
+    folder, cache = write(tmp_path / "events", later(1)), tmp_path / "cache"
+    monkeypatch.setattr(evaluating, "_number", None)
+    with pytest.raises(TypeError):
+        DatasetFeat.build_evalset(folder, data_info=info, cache_dir=cache)
+    part = cache / "parts" / "part-000001.safetensors"
+    content = part.read_bytes()
+    part.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match=r"part-000001\.safetensors cannot be read: its checksum"):
+        DatasetFeat.build_evalset(folder, data_info=info, cache_dir=cache)
+    part.write_bytes(content)
+    os.utime(folder / "a.parquet", ns=(0, 0))
+    with pytest.raises(ValueError, match=r"part-000000\.safetensors was made of another .*a\.parquet, row group 0"):
+        DatasetFeat.build_evalset(folder, data_info=info, cache_dir=cache)
 
 
 def test_files_without_a_folder_leave_nothing(info, tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ from recolib.data.schema import Schema
 from recolib.data.streaming.array_files import ArrayFiles
 from recolib.data.streaming.caching import FORMAT, check_cached, folder_of
 from recolib.data.streaming.finished import FINISHED, SetHeader, open_set, read_finished, write_finished
+from recolib.data.streaming.part_files import FOLDER
 from recolib.data.streaming.sides import SideEvents
 from recolib.data.streaming.sorting import sort_log
 from recolib.data.streaming.sources import Source
@@ -138,7 +139,7 @@ def _build(
     of_rows = [name for name in ("label", "time") if name in source.columns]
     weights = [] if arguments.weight_col is None else [arguments.weight_col]
     columns = [*of_rows, *weights, *(column for field in fields.values() for column in field.columns)]
-    wanted, parts = Wanted(fields, columns, arguments.weight_col), folder / "parts"
+    wanted, parts = Wanted(fields, columns, arguments.weight_col), folder / FOLDER
     if (folder / FINISHED).is_file():
         header, arrays = read_finished(folder, KIND)
         check_cached(folder, header, source, columns)

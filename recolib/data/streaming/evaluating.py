@@ -1,7 +1,8 @@
 """From a source to an evaluation set whose large arrays lie in files: what ``encode_evaluation`` makes of a frame.
 
-Vocabularies are known, so that each part is encoded as it comes. Rows of what the parts show, and the tables do not
-have, are numbered when all are known: until then an event has a number below 0 in place of such a row.
+Vocabularies are known, so that each part is encoded as it comes, into a file of its own. Rows of what the parts show,
+and the tables do not have, are numbered when all are known: until then an event has a number below 0 in place of such a
+row, and ids that are unknown have one within their part.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,22 +26,22 @@ from recolib.data.field import SIDES, Side
 from recolib.data.frame import Frame, as_values, factorize, joined_values, read_column
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions, equal_weights
-from recolib.data.packing import pack_table
+from recolib.data.packing import pack_table, pack_vocab, unpack_values
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.data.streaming.array_files import ArrayFiles
 from recolib.data.streaming.caching import FORMAT, check_cached, folder_of
 from recolib.data.streaming.finished import FINISHED, entries_of, read_finished, write_finished
+from recolib.data.streaming.part_files import FOLDER, PartFiles, read_arrays
 from recolib.data.streaming.sides import MAX_CHANGING
-from recolib.data.streaming.sources import Source, families_of
-from recolib.data.streaming.spooling import SameTypes, naming
+from recolib.data.streaming.sources import Source
 from recolib.data.table import Table, bits_of
 from recolib.data.times import read_moments
 from recolib.data.unseen import warn_of_twins
 from recolib.data.vocab import Vocab
 from recolib.exceptions import telling_once
-from recolib.files import Arrays, prefixed, require, under
+from recolib.files import Arrays, prefixed, under
 
-KIND = "evaluation set"
+KIND, PART = "evaluation set", "part of an evaluation set"
 EVENT_SIDES: tuple[Side, ...] = ("user", "item")
 MAX_WAITING = 2**19
 """Rows of parts that wait to be joined with those known, at least."""
@@ -58,7 +59,7 @@ def stream_evaluation(source: Source, info: DataInfo, cache_dir: str | os.PathLi
     info
         The data that the set belongs to.
     cache_dir
-        The folder of the files, as in ``stream_training``. A build that was interrupted begins anew in it.
+        The folder of the files, as in ``stream_training``.
 
     Raises
     ------
@@ -81,6 +82,7 @@ def stream_evaluation(source: Source, info: DataInfo, cache_dir: str | os.PathLi
             keys, arrays = _encode(source, columns, info, files)
             entries = {name: asdict(entry) for name, entry in files.entries.items()}
             write_finished(folder, KIND, {"keys": keys, "entries": entries}, arrays)
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
         return _opened(info, columns, files, arrays)
 
 
@@ -122,82 +124,88 @@ def _encode(
     source: Source, columns: list[str], info: DataInfo, files: ArrayFiles
 ) -> tuple[list[str], dict[str, NDArray[Any]]]:
     """Write all arrays; give what tells the parts from others, and what the tables are made of."""
+    folder, parts, types = files.folder / FOLDER, PartFiles(), set[np.dtype[Any]]()
     sides: dict[Side, ShownSide] = {side: ShownSide(info, side) for side in EVENT_SIDES}
-    keys, sizes, types, same = list[str](), [0], list[np.dtype[Any]](), SameTypes()
-    arrays = {
+    folder.mkdir(exist_ok=True)
+    for arrays in parts.written(source, columns, folder, PART, lambda frame: _shown_of(frame, columns, info)):
+        types |= {arrays[name].dtype for name in ("times",) if name in arrays}
+        for side, shown in sides.items():
+            shown.add(under(f"{side}s", arrays))
+    starts = parts.starts()
+    _write_events(files, info, parts.files, starts, np.result_type(*types) if types else np.dtype(np.int64))
+    shown = [_number(files, info, columns, shown, parts.files, starts) for shown in sides.values()]
+    return parts.keys, {"starts": starts, **shown[0], **shown[1]}
+
+
+def _shown_of(frame: Frame, columns: Sequence[str], info: DataInfo) -> tuple[str, dict[str, NDArray[Any]]]:
+    """What times are, and all arrays of a part."""
+    form, arrays = "", dict[str, NDArray[Any]]()
+    if "time" in columns:
+        arrays["times"], form = read_moments(read_column(frame, "time"), "time")
+    context = shown_context(frame, info)
+    arrays |= {"context_codes": context.codes.numpy(), "context_dense": context.dense.numpy()}
+    for side in EVENT_SIDES:
+        arrays |= prefixed(f"{side}s", _shown_on(side, frame, info))
+    return form, arrays | {"labels": observed_labels(frame)}
+
+
+def _shown_on(side: Side, frame: Frame, info: DataInfo) -> dict[str, NDArray[Any]]:
+    """What a part shows of one side.
+
+    ``rows`` has the row of each event, and −1, −2, … for those of ``versions``, which the table does not have. Their
+    owners are −1, −2, … where they are of ``unknown`` ids.
+    """
+    positions, ids = factorize(read_column(frame, side), side, ids=True)
+    table, codes = info.table(side), info.vocabs[side].encode(ids)
+    is_new = codes == UNKNOWN
+    codes[is_new] = -1 - np.arange(is_new.sum())
+    owners = codes[positions]
+    now = table.rows[torch.from_numpy(np.maximum(owners, UNKNOWN))]
+    shown = overlay(now, frame, info.schema, info.vocabs, side)
+    own, rows = table.differing(owners, shown), np.maximum(owners, UNKNOWN)
+    versions, version = np.unique(bits_of(owners[own], shown[torch.from_numpy(own)]), axis=0, return_inverse=True)
+    rows[own] = -1 - version.reshape(-1)
+    return {"rows": rows, "versions": versions, **prefixed("unknown", pack_vocab(Vocab(ids[is_new])))}
+
+
+def _write_events(
+    files: ArrayFiles, info: DataInfo, parts: Sequence[Path], starts: NDArray[np.int64], time_type: np.dtype[Any]
+) -> None:
+    """Write what stands in each event, with times of one type; without times, their order."""
+    columns = {
         "labels": ("<f4", ()),
+        "times": (time_type.str, ()),
         "context_codes": ("<i4", (info.schema.n_codes("context"),)),
         "context_dense": ("<f4", (info.schema.n_dense("context"),)),
     }
-    with files.writing(
-        arrays | {"shown_users": ("<i4", ()), "shown_items": ("<i4", ()), "shown_times": ("<i8", ())}
-    ) as writing:
-        for part in source.parts(columns):
-            keys.append(part.key)
-            if not part.n_rows:
-                continue
-            frame = part.read(columns)
-            with naming(part):
-                require(len(frame) == part.n_rows, f"it has {part.n_rows} rows")
-                times, form = np.arange(sum(sizes), sum(sizes) + len(frame)), ""
-                if "time" in columns:
-                    times, form = read_moments(read_column(frame, "time"), "time")
-                context = shown_context(frame, info)
-                rows = {f"shown_{side}s": sides[side].add(frame) for side in EVENT_SIDES}
-                labels = observed_labels(frame)
-            same.check(part.name, families_of(frame, columns), form)
-            writing.write(labels=labels, shown_times=times.view(np.int64), **rows)
-            writing.write(context_codes=context.codes.numpy(), context_dense=context.dense.numpy())
-            sizes.append(len(frame))
-            types.append(times.dtype)
-    if not types:
-        raise ValueError(f"{source.argument} has no rows")
-    starts = np.cumsum(sizes, dtype=np.int64)
-    shown = _number(files, info, columns, sides, starts, types)
-    return keys, {"starts": starts, **shown}
+    with files.writing(columns) as writing:
+        for number, part in enumerate(parts):
+            order = {"times": np.arange(starts[number], starts[number + 1])}
+            writing.write(**order | read_arrays(part, columns.__contains__))
 
 
 def _number(
     files: ArrayFiles,
     info: DataInfo,
     columns: Sequence[str],
-    sides: Mapping[Side, ShownSide],
+    shown: ShownSide,
+    parts: Sequence[Path],
     starts: NDArray[np.int64],
-    types: Sequence[np.dtype[Any]],
 ) -> dict[str, NDArray[Any]]:
-    """Write times of one type and the rows of events, now that all are known; give what the tables are made of."""
-    time_type = np.result_type(*types)
-    arrays: dict[str, NDArray[Any]] = {}
-    shown_times = files.mapped("shown_times")
-    with files.writing({"times": (time_type.str, ())}) as writing:
-        for at, dtype in zip(starting(starts), types, strict=True):
-            writing.write(times=shown_times[at].view(dtype))
-    times = files.mapped("times")
-    for side, shown in sides.items():
-        versions = shown.distinct()
-        changing = info.table(side).changing(versions, says_history(columns, info, side))
-        of_events, events = files.mapped(f"shown_{side}s"), list[tuple[Codes, NDArray[Any], Codes]]()
-        n_events = 0
-        with files.writing({f"{side}_rows": ("<i4", ())}) as writing:
-            for at in starting(starts):
-                rows, owners = shown.numbered(of_events[at])
-                writing.write(**{f"{side}_rows": rows})
-                some = np.flatnonzero(np.isin(owners, changing)) if len(changing) else np.empty(0, np.int64)
-                n_events += len(some)
-                _refuse_many(n_events, side)
-                events.append((owners[some], times[at][some], rows[some]))
-        codes, moments, rows = (np.concatenate(one) for one in zip(*events, strict=True))
-        arrays |= prefixed(f"{side}s", {"versions": versions, "codes": codes, "times": moments, "rows": rows})
-    for name in ("users", "items", "times"):
-        del files.entries[f"shown_{name}"]
-        with suppress(OSError):  # Windows removes no file that is mapped
-            files.file(f"shown_{name}").unlink()
-    return arrays
-
-
-def starting(starts: NDArray[np.int64]) -> Iterator[slice]:
-    """The rows of each part."""
-    return (slice(low, high) for low, high in pairwise(starts.tolist()))
+    """Write the rows of events, now that all are known; give what the table is made of."""
+    side, versions = shown.side, shown.distinct()
+    changing = info.table(side).changing(versions, says_history(columns, info, side))
+    times, events, n_events = files.mapped("times"), list[tuple[Codes, NDArray[Any], Codes]](), 0
+    with files.writing({f"{side}_rows": ("<i4", ())}) as writing:
+        for number, part in enumerate(parts):
+            rows, owners = shown.numbered(number, read_arrays(part, f"{side}s.rows".__eq__)[f"{side}s.rows"])
+            writing.write(**{f"{side}_rows": rows})
+            some = np.flatnonzero(np.isin(owners, changing)) if len(changing) else np.empty(0, np.int64)
+            n_events += len(some)
+            _refuse_many(n_events, side)
+            events.append((owners[some], times[starts[number] + some], rows[some]))
+    codes, moments, rows = (np.concatenate(one) for one in zip(*events, strict=True))
+    return prefixed(f"{side}s", {"versions": versions, "codes": codes, "times": moments, "rows": rows})
 
 
 class ShownSide:
@@ -205,36 +213,25 @@ class ShownSide:
 
     def __init__(self, info: DataInfo, side: Side) -> None:
         self.side: Side = side
-        self.info, self.table = info, info.table(side)
-        self._unknown = Vocab(as_values(()))
-        self._n, self._n_distinct = 0, 0
-        no_versions = bits_of(np.empty(0, np.int32), self.table.rows[:0])
+        self._vocab, self._unknown = info.vocabs[side], Vocab(as_values(()))
+        self._n_rows, self._sizes, self._n_distinct = len(info.table(side).rows), list[int](), 0
+        no_versions = bits_of(np.empty(0, np.int32), info.table(side).rows[:0])
         self._versions, self._numbers = [no_versions], [np.empty(0, np.int64)]
 
-    def add(self, frame: Frame) -> Codes:
-        """The row of each event of a part; −1, −2, … for those that are behind the table's, to be ``numbered``."""
-        positions, ids = factorize(read_column(frame, self.side), self.side, ids=True)
-        vocab = self.info.vocabs[self.side]
-        codes = vocab.encode(ids)
-        is_new = codes == UNKNOWN
-        unknown = ids[is_new]
+    def add(self, arrays: Arrays) -> None:
+        """Take in what a part shows, as ``_shown_on`` has it."""
+        versions, unknown = arrays["versions"].copy(), unpack_values(self.side, under("unknown", arrays))
         if len(unknown):
-            warn_of_twins(f"column {self.side!r}", unknown, vocab)
+            warn_of_twins(f"column {self.side!r}", unknown, self._vocab)
             fresh = unknown[self._unknown.encode(unknown) == UNKNOWN]
             self._unknown = Vocab(joined_values([self._unknown.values, fresh]))
-            codes[is_new] = -self._unknown.encode(unknown)
-        owners = codes[positions]
-        now = self.table.rows[torch.from_numpy(np.maximum(owners, UNKNOWN))]
-        shown = overlay(now, frame, self.info.schema, self.info.vocabs, self.side)
-        own, rows = self.table.differing(owners, shown), np.maximum(owners, UNKNOWN)
-        versions, version = np.unique(bits_of(owners[own], shown[torch.from_numpy(own)]), axis=0, return_inverse=True)
-        rows[own] = -1 - self._n - version.reshape(-1)
-        self._n += len(versions)
+            owners = versions[:, 0]
+            owners[owners < 0] = -self._unknown.encode(unknown)[-1 - owners[owners < 0]]
+        self._sizes.append(len(versions))
         self._numbers.append(np.arange(len(versions)) + sum(map(len, self._versions)))
         self._versions.append(versions)
         if sum(map(len, self._versions)) > 2 * max(self._n_distinct, MAX_WAITING):
             self.distinct()
-        return rows
 
     def distinct(self) -> Versions:
         """All rows so far behind those of the table, each once and in order."""
@@ -244,13 +241,13 @@ class ShownSide:
         self._n_distinct = len(versions)
         return versions
 
-    def numbered(self, rows: Codes) -> tuple[Codes, Codes]:
-        """The rows of events, now that all are ``distinct``, and whose they are."""
+    def numbered(self, part: int, rows: Codes) -> tuple[Codes, Codes]:
+        """The rows of the events of a part, now that all are ``distinct``, and whose they are."""
         ((versions,), (numbers,)) = self._versions, self._numbers
-        number = numbers[-1 - rows[rows < 0]]
-        numbered, owners = rows.copy(), rows.copy()
-        numbered[rows < 0] = len(self.table.rows) + number
-        owners[rows < 0] = versions[number, 0]
+        is_new, numbered, owners = rows < 0, rows.copy(), rows.copy()
+        number = numbers[sum(self._sizes[:part]) - 1 - rows[is_new]]
+        numbered[is_new] = self._n_rows + number
+        owners[is_new] = versions[number, 0]
         return numbered, owners
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from recolib.data.building import labels_of, read_weights
 from recolib.data.field import Field
 from recolib.data.frame import Frame, Values, joined_values, read_column
 from recolib.data.kinds import Seen, Spooled, kind_of
 from recolib.data.packing import pack_vocab, unpack_values
-from recolib.data.streaming.sources import Part, Source, families_of
+from recolib.data.streaming.part_files import PartFiles, read_arrays
+from recolib.data.streaming.sources import Source
 from recolib.data.times import read_moments
 from recolib.data.unseen import is_text_of, tell_of_mixed
 from recolib.data.vocab import Vocab
-from recolib.files import prefixed, read_file, require, under, write_file
+from recolib.files import Arrays, prefixed, under
 
 KIND = "part of a training set"
 MAX_WAITING = 2**22
@@ -152,59 +151,12 @@ class SpooledPart:
 
     def array(self, name: str) -> NDArray[Any]:
         """Labels, times or weights."""
-        return self._read([name])[name]
+        return read_arrays(self.file, name.__eq__)[name]
 
     def field(self, name: str) -> Spooled:
         """What the part has of a field."""
         place = _place(self.wanted, name)
-        with safe_open(self.file, "numpy") as file:
-            names = [one for one in file.keys() if one.startswith(f"{place}.")]  # noqa: SIM118
-        return _unpacked(place, self._read(names))
-
-    def _read(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        with safe_open(self.file, "numpy") as file:
-            return {name: file.get_tensor(name) for name in names}
-
-
-class SameTypes:
-    """Whether the columns of all parts hold the same."""
-
-    def __init__(self) -> None:
-        self._families, self.form = dict[str, str](), ""
-
-    def check(self, part: str, families: Mapping[str, str], form: str) -> None:
-        """Raise if a column holds something else in this part than before.
-
-        Parameters
-        ----------
-        part
-            The name of the part.
-        families
-            What its columns hold, as ``families_of`` has it.
-        form
-            What its times are, as ``read_moments`` has it; empty without times.
-        """
-        for column, family in families.items():
-            before = self._families.setdefault(column, family)
-            if before != family:
-                raise ValueError(
-                    f"column {column!r} holds {family} in {part} and {before} in the parts before: make it one type"
-                )
-        self.form = self.form or form
-        if form != self.form:
-            raise ValueError(
-                f"column 'time' holds {form} in {part} and {self.form} in the parts before: give all parts times of "
-                "one kind, such as numbers"
-            )
-
-
-@contextmanager
-def naming(part: Part) -> Generator[None]:
-    """Name the part in errors of what it holds."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{part.name}: {error}") from error
+        return _unpacked(place, read_arrays(self.file, lambda one: one.startswith(f"{place}.")))
 
 
 def spool(source: Source, wanted: Wanted, folder: Path) -> Spool:
@@ -213,35 +165,19 @@ def spool(source: Source, wanted: Wanted, folder: Path) -> Spool:
     Raises
     ------
     ValueError
-        If a part holds what it must not, or what it has from before is of other data or damaged; the message names
-        the part or the file.
+        As in ``PartFiles.written``.
     """
     totals = {name: _FieldTotals(field) for name, field in wanted.fields.items()}
-    files, keys, sizes = list[Path](), list[str](), list[int]()
-    same, is_binary, types = SameTypes(), True, set[str]()
-    for number, part in enumerate(source.parts(wanted.columns)):
-        keys.append(part.key)
-        if not part.n_rows:
-            continue
-        file = folder / f"part-{number:06d}.safetensors"
-        is_there = file.is_file()
-        header, arrays = _from_before(file, part) if is_there else _spooled(part, wanted)
-        same.check(part.name, header["families"], header["form"])
-        if not is_there:  # of a part that fits the others: one that is mended has a key of its own
-            write_file(file, KIND, header, arrays)
+    parts, is_binary, types = PartFiles(), True, set[str]()
+    for arrays in parts.written(source, wanted.columns, folder, KIND, lambda frame: _arrays_of(frame, wanted)):
         for name, total in totals.items():
             total.add(_unpacked(_place(wanted, name), arrays))
         is_binary = is_binary and bool(np.isin(arrays["labels"], (0.0, 1.0)).all())
         if wanted.has_times:
             types.add(arrays["times"].dtype.str)
-        files.append(file)
-        sizes.append(part.n_rows)
-    if not files:
-        raise ValueError(f"{source.argument} has no rows")
-    starts = np.append(0, np.cumsum(sizes, dtype=np.int64))
     time_type = np.result_type(*types).str if types else np.dtype(np.int64).str
-    seen = {name: _seen(name, total, wanted, files) for name, total in totals.items()}
-    return Spool(wanted, files, keys, starts, seen, is_binary, time_type, same.form)
+    seen = {name: _seen(name, total, wanted, parts.files) for name, total in totals.items()}
+    return Spool(wanted, parts.files, parts.keys, parts.starts(), seen, is_binary, time_type, parts.types.form)
 
 
 def _seen(name: str, total: _FieldTotals, wanted: Wanted, files: Sequence[Path]) -> Seen:
@@ -259,27 +195,10 @@ def _place(wanted: Wanted, name: str) -> str:
     return f"field.{list(wanted.fields).index(name)}"
 
 
-def _unpacked(place: str, arrays: Mapping[str, NDArray[Any]]) -> Spooled:
+def _unpacked(place: str, arrays: Arrays) -> Spooled:
     own = under(place, arrays)
     values = unpack_values(place, under("values", own)) if len(own) > 1 else None
     return Spooled(own["cells"], values)
-
-
-def _from_before(file: Path, part: Part) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    header, arrays = read_file(file, KIND)
-    if header["key"] != part.key:
-        raise ValueError(
-            f"{file} was made of another {part.name}: the data has changed since; give another cache_dir, or remove it"
-        )
-    return header, arrays
-
-
-def _spooled(part: Part, wanted: Wanted) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    frame = part.read(wanted.columns)
-    with naming(part):
-        require(len(frame) == part.n_rows, f"it has {part.n_rows} rows")
-        form, arrays = _arrays_of(frame, wanted)
-    return {"key": part.key, "families": families_of(frame, wanted.columns), "form": form}, arrays
 
 
 def _arrays_of(frame: Frame, wanted: Wanted) -> tuple[str, dict[str, NDArray[Any]]]:
