@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ import pytest
 
 from recolib import files
 from recolib.algorithms import FM
+from recolib.cli.parts import PartsOfLists
 from recolib.data import DatasetFeat, Interactions
 from recolib.evaluation import evaluate
+from recolib.process_group import ProcessGroup
 from tests.data.test_streaming import COLUMNS, cut, events
 from tests.forks import forked
 
@@ -72,6 +75,25 @@ def test_a_cut_off_file_is_named_and_nothing_that_was_read_is_lost(folder, tmp_p
     assert n_kept(cache) == 14
     file.write_bytes(content)
     assert build(folder, cache).digest() == whole
+
+
+def test_an_evaluation_set_and_users_name_a_file_that_is_cut_off(folder, tmp_path):
+    data, info = DatasetFeat.build_trainset(events(), **COLUMNS)
+    model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+    whole = DatasetFeat.build_evalset(folder, data_info=info).digest()
+    file, cache, lists = folder / "07.parquet", tmp_path / "cache", tmp_path / "lists.parquet"
+    content = file.read_bytes()
+    file.write_bytes(content[:-300])
+    with pytest.raises(ValueError, match=r"07\.parquet cannot be read"):
+        DatasetFeat.build_evalset(folder, data_info=info, cache_dir=cache)
+    assert n_kept(cache) == 14
+    with pytest.raises(ValueError, match=r"07\.parquet cannot be read"):
+        evaluate(model, folder, True)
+    with pytest.raises(ValueError, match=r"07\.parquet cannot be read"):
+        model.recommend_to(lists, folder, 3, verbose=0)
+    assert not lists.exists()
+    file.write_bytes(content)
+    assert DatasetFeat.build_evalset(folder, data_info=info, cache_dir=cache).digest() == whole
 
 
 def test_a_first_file_that_is_cut_off_is_named(folder):
@@ -174,6 +196,29 @@ def test_a_full_disk_is_an_error_and_the_build_goes_on_when_there_is_room(kiloby
     assert build(folder, disk / "cache").digest() == whole
 
 
+def test_a_full_disk_leaves_models_and_lists_as_they_were(small_disk):
+    disk = small_disk(200)
+    data, info = DatasetFeat.build_trainset(events(), **COLUMNS)
+    model = FM("ranking", info, n_epochs=2).fit(data, neg_sampling=True, verbose=0)
+    files_there = [model.save(disk, "model"), model.recommend_to(disk / "lists.parquet", n_rec=3, verbose=0)]
+    before = [file.read_bytes() for file in files_there]
+    with suppress(OSError), (disk / "full").open("wb", buffering=0) as stream:
+        while stream.write(bytes(1024)):
+            pass
+    run = DatasetFeat.build_trainset(events(), **COLUMNS)[0]
+    for write_again in (
+        lambda: model.save(disk, "model"),
+        lambda: model.recommend_to(disk / "lists.parquet", n_rec=3, verbose=0),
+        lambda: model.recommend_to(disk / "more.parquet", n_rec=3, verbose=0),
+        lambda: FM("ranking", run.data_info, n_epochs=2).fit(run, True, 0, checkpoint=disk / "run"),
+    ):
+        with pytest.raises(OSError, match="No space left") as refused:
+            write_again()
+        assert Path(refused.value.filename).is_relative_to(disk)
+    assert [file.read_bytes() for file in files_there] == before
+    assert sorted(file.name for file in disk.iterdir()) == ["full", "lists.parquet", "model.safetensors"]
+
+
 def test_a_full_disk_refuses_a_large_array_before_it_is_written_to(small_disk, monkeypatch):
     disk = small_disk(64)
     monkeypatch.setattr("tempfile.tempdir", str(disk))
@@ -222,6 +267,14 @@ def test_a_folder_that_may_not_be_written_to_is_named(closed):
     with pytest.raises(PermissionError) as refused:
         model.save(closed / "below", "model")
     assert str(closed) in str(refused.value)
+    parts = PartsOfLists(closed / "lists", 2, "model", 3)
+    for write_lists in (
+        lambda: model.recommend_to(closed / "below" / "lists.parquet", n_rec=3, verbose=0),
+        lambda: parts.write(model, ProcessGroup(), {"n_rec": 3, "verbose": 0}),
+    ):
+        with pytest.raises(PermissionError) as refused:
+            write_lists()
+        assert str(closed) in str(refused.value)
     assert sorted(closed.rglob("*")) == [closed / "below"]
 
 
@@ -274,11 +327,33 @@ def test_an_evaluation_set_whose_build_is_killed_ends_with_the_same_bits(tmp_pat
     assert evalset(tmp_path / "cache").digest() == expected
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
+def test_lists_in_parts_whose_process_is_killed_are_the_same_files(tmp_path):
+    data, info = DatasetFeat.build_trainset(events(0, N), **COLUMNS)
+    model = FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0)
+
+    def lists(folder: Path) -> dict[str, bytes]:
+        PartsOfLists(folder, 9, "model", 3).write(model, ProcessGroup(), {"n_rec": 3, "verbose": 0})
+        return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    begin = time.perf_counter()
+    whole = lists(tmp_path / "undisturbed")
+    duration, draw, n_ended = time.perf_counter() - begin, random.Random(2), 0
+    for number in range(3):
+        folder = tmp_path / f"killed-{number}"
+        for _ in range(4):
+            n_ended += in_child(lambda folder=folder: lists(folder), draw.uniform(0, 0.7 * duration))
+            there = {file.name: file.read_bytes() for file in folder.glob("part-*.parquet")}
+            assert there.items() <= whole.items()  # what has a name is whole
+        assert lists(folder) == whole
+    assert n_ended < 12
+
+
 # ---- clocks
 
 
-@pytest.mark.parametrize("step", [-3600.0, 0.0])
-def test_clocks_that_stand_or_are_set_back_change_nothing(step, folder, tmp_path, whole, monkeypatch):
+@pytest.mark.parametrize("step", [-3600.0, 0.0, 86_400.0])
+def test_clocks_that_stand_or_jump_change_nothing(step, folder, tmp_path, whole, monkeypatch):
     def trained(place: Path, stop_at: int | None) -> FM:
         data, info = DatasetFeat.build_trainset(folder, **COLUMNS, cache_dir=place / "cache")
         assert data.digest() == whole
