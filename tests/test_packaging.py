@@ -90,13 +90,35 @@ print(len(model.recommend_user(info.id2user[1], n_rec=3)[info.id2user[1]]))
     assert run(code).split() == ["3"]
 
 
+def loaded_by(module: str) -> set[str]:
+    """The packages that are there when a module is imported."""
+    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "torch" in done.stdout.split()
+    return set(done.stdout.split())
+
+
 def test_importing_recolib_imports_neither_optional_nor_slow_packages():
     """pandas itself imports pyarrow where it is installed."""
-    code = "import sys, recolib; print(*{name.split('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert "torch" in loaded
+    loaded = loaded_by("recolib")
     assert not loaded & (OPTIONAL | {"polars", "sklearn", "pooch", "requests", "ranx"}) - {"pyarrow"}
+
+
+def test_commands_that_serve_nothing_import_no_server():
+    """Processes that share ``recommend-all`` start sooner."""
+    pytest.importorskip("typer", reason='there is no typer: pip install "recolib[cli]"')
+    assert not loaded_by("recolib.cli") & {"fastapi", "pydantic", "starlette", "uvicorn", "prometheus_client"}
+
+
+def test_a_server_without_fastapi_says_what_to_install():
+    code = """
+from recolib.serving import open_history
+try:
+    from recolib.serving import create_app
+except ImportError as error:
+    print(error)
+"""
+    assert run(code) == 'the server needs fastapi: pip install "recolib[serving]"\n'
 
 
 LOAD = """

@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from places import HISTORY, POINTER, database
 
 from recolib.serving import create_app
-from recolib.serving.app import read_token
+from recolib.serving.environment import read_token
 
 Session = Annotated[str, Cookie()]
 AGES = 1, 18, 25, 35, 45, 50, 56

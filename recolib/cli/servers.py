@@ -9,8 +9,8 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-import uvicorn
 
+from recolib import serving
 from recolib.checks import check_integer
 from recolib.cli.events import Events
 from recolib.cli.inference import infer_plan
@@ -19,8 +19,7 @@ from recolib.cli.training import train, with_choices, with_item_to_item
 from recolib.cli.versions import CURRENT
 from recolib.datasets import make_movies
 from recolib.files import local_path
-from recolib.serving import create_app, read_pointer
-from recolib.serving.app import BESIDE, HISTORY, LOG_IDS, MAX_BODY, POINTER, QUEUE, THREADS, read_token
+from recolib.serving.environment import BESIDE, HISTORY, LOG_IDS, MAX_BODY, POINTER, QUEUE, THREADS, read_token
 from recolib.serving.logs import write_logs
 
 NO_HISTORY = "none"
@@ -56,7 +55,7 @@ def serve(
     check_integer("workers", workers, 1)
     place = local_path(pointer, "pointer")
     for one in (place, *([] if beside is None else [beside])):
-        read_pointer(one)  # a wrong name is told at once
+        serving.read_pointer(one)  # a wrong name is told at once
     store = None if history == NO_HISTORY else history or str(place.parent / EVENTS)
     environment = dict(os.environ) | ({} if token_file is None else {"RECOLIB_TOKEN_FILE": str(token_file)})
     token = read_token(environment)
@@ -66,7 +65,7 @@ def serve(
         )
     write_logs()
     if workers == 1:
-        app = create_app(place, token, store, max_body, threads, queue, log_ids=log_ids, beside=beside)
+        app = serving.create_app(place, token, store, max_body, threads, queue, log_ids=log_ids, beside=beside)
         listen(app, host, port)
         return
     numbers = {THREADS: threads, QUEUE: queue, MAX_BODY: max_body, LOG_IDS: int(log_ids)}
@@ -81,6 +80,8 @@ def serve(
 
 def listen(app: object, host: str, port: int, workers: int = 1) -> None:
     """Answer until a signal comes, and then what was accepted."""
+    import uvicorn
+
     uvicorn.run(
         app,  # pyright: ignore[reportArgumentType]
         host=host,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from recolib.checks import check_integer
 from recolib.serving.answers import explain, predict, search, search_users, similar
 from recolib.serving.arguments import RefusedRequest
+from recolib.serving.environment import BESIDE, HISTORY, LOG_IDS, MAX_BODY, POINTER, QUEUE, THREADS, read_token
 from recolib.serving.history import Event, HistoryError, now, open_history
 from recolib.serving.limits import Direct, Gate, Limits
 from recolib.serving.metrics import ServerMetrics
@@ -42,11 +42,7 @@ from recolib.serving.schemas import (
 )
 from recolib.serving.service import Service, is_plain
 
-TOKEN, TOKEN_FILE = "RECOLIB_TOKEN", "RECOLIB_TOKEN_FILE"
-POINTER, HISTORY, LOG_IDS = "RECOLIB_POINTER", "RECOLIB_HISTORY", "RECOLIB_LOG_IDS"
-BESIDE = "RECOLIB_BESIDE"
 ANSWER = TypeAdapter(dict[str, Any])
-THREADS, QUEUE, MAX_BODY = "RECOLIB_THREADS", "RECOLIB_QUEUE", "RECOLIB_MAX_BODY"
 
 
 def create_app(
@@ -290,24 +286,6 @@ def from_environment() -> FastAPI:
     history = os.environ.get(HISTORY) or None
     token, log_ids, beside = read_token(os.environ), os.environ.get(LOG_IDS) == "1", os.environ.get(BESIDE) or None
     return create_app(pointer, token, history, **given, log_ids=log_ids, beside=beside)
-
-
-def read_token(environment: Mapping[str, str]) -> str | None:
-    """The token that the environment has, or the file that it names; None if neither is there.
-
-    Raises
-    ------
-    ValueError
-        If there are both, or the token is empty.
-    """
-    token, file = environment.get(TOKEN), environment.get(TOKEN_FILE)
-    if token is not None and file is not None:
-        raise ValueError(f"give {TOKEN} or {TOKEN_FILE}, not both")
-    if file is not None:
-        token = Path(file).read_text("utf-8").strip()
-    if token is not None and not token:
-        raise ValueError("the token is empty")
-    return token
 
 
 def _number(name: str) -> int:

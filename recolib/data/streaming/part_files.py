@@ -140,8 +140,8 @@ def _from_before(file: Path, part: Part, kind: str) -> tuple[dict[str, Any], Arr
     header, arrays = read_file(file, kind)
     if header["key"] != part.key:
         raise ValueError(
-            f"{file} was made of another {part.name}: the data has changed since; remove this file, so that the part is "
-            "read again, or give another cache_dir"
+            f"{file} was made of another {part.name}: the data has changed since; remove this file to have that read "
+            "again, or give another cache_dir"
         )
     return header, arrays
 
