@@ -1,16 +1,16 @@
 """Jobs of two processes that are killed at random moments: ``python -m benchmarks.worst_days``.
 
 ``torchrun`` starts two processes that build sets of Parquet in parts, train with checkpoints, save models, and make the
-lists of all users in parts. One of them is killed (SIGKILL) at a random moment of its work, whereupon both start again,
-until each of the four was killed its share of 30 times. What is in the folder in the end is compared with what an
-undisturbed job leaves: files byte by byte, those of models array by array, since these also say how long epochs took.
-Models and lists are looked at after each kill as well: each that has a name must be whole.
+lists of all users in parts. One of them is killed (SIGKILL) at random moments of its work, 30 in all, whereupon both
+start again. What is left is compared with what an undisturbed job leaves, files byte by byte, those of models array by
+array; models and lists also after each kill: each that has a name must be whole.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -73,8 +73,8 @@ PHASES = {phase.__name__: phase for phase in (build, train, save, score)}
 def job(phase: str, place: Path, folder: Path, moments: Iterable[float], whole: Mapping[str, str]) -> dict[str, Any]:
     """Let a job come to its end, and kill a process at a moment after both began, each time that they did."""
     begun, left, before = folder.with_suffix(".begun"), iter(moments), set[int]()
-    folder.mkdir()
     begun.mkdir()
+    folder.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["--max-restarts=1000", "--monitor-interval=0.1"]
     command += ["-m", "benchmarks.worst_days", "--work", phase, str(place), str(folder)]
@@ -135,7 +135,6 @@ def main() -> None:
         PHASES[phase](place, folder)
         return
     place, frame = Path(tempfile.mkdtemp(prefix="worst-days-")), make_movies(10_000, 2000, 400_000)
-    random.seed(0)
     for name, rows in (("events", frame[:300_000]), ("later", frame[300_000:])):
         (place / name).mkdir()
         for number in range(N_PARTS):
@@ -143,7 +142,7 @@ def main() -> None:
     data, info = DatasetFeat.build_trainset(place / "events", **COLUMNS, cache_dir=place / "train")
     FM("ranking", info, n_epochs=1).fit(data, neg_sampling=True, verbose=0).save(place, "model")
     for number, phase in enumerate(arguments.phases):
-        print(disturbed(phase, place, (arguments.kills + number) // len(arguments.phases)), flush=True)
+        print(json.dumps(disturbed(phase, place, (arguments.kills + number) // len(arguments.phases))), flush=True)
     shutil.rmtree(place)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.protocol import ROOT
 from recolib.datasets import make_movies
 from tests.disks import mounted
 from tests.together.test_together import HERE, LIMIT_S, end, start, torchrun
@@ -88,3 +91,14 @@ def test_a_disk_that_is_full_at_a_checkpoint_ends_all_and_the_job_goes_on_when_t
         assert [file.name for file in disk.iterdir()] == ["run.safetensors"]  # that of the first epoch
         subprocess.run(["mount", "-o", "remount,size=10m", str(disk)], check=True)
         assert ends_as(folder, undisturbed)
+
+
+@pytest.mark.slow
+def test_jobs_that_are_killed_at_random_moments_leave_the_same_files():
+    """Building, training, saving and lists, each killed once; ``python -m benchmarks.worst_days`` kills 30 times."""
+    command = [sys.executable, "-m", "benchmarks.worst_days", "--kills", "4"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stderr
+    phases = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["phase"] for one in phases] == ["build", "train", "save", "score"]
+    assert [(one["kills"], one["differing"]) for one in phases] == [(1, [])] * 4
