@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
 from recolib.caching import one_at_a_time
-from recolib.checks import check_integer
 from recolib.data.dataset import DatasetFeat
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
@@ -17,23 +16,11 @@ from recolib.evaluation.measurement import Measurement, as_encoded, check_measur
 from recolib.evaluation.metrics import Lengths, Metrics
 from recolib.exceptions import warn
 from recolib.fitting.checkpoints import check_writable, checkpoint_file, first_epoch, read_run, resume_run
-from recolib.fitting.defaults import (
-    HELD_OUT,
-    hold_out,
-    in_order,
-    settle,
-)
+from recolib.fitting.defaults import HELD_OUT, hold_out, in_order, settle
 from recolib.fitting.item_to_item import choose, is_open, solve
 from recolib.fitting.runs import Callback, Run, check_arguments, course_of, follow, meet_others, training_rows
 from recolib.fitting.scouting import scout
-from recolib.fitting.wiring import (
-    check_start,
-    examples_of,
-    grown_state,
-    network_of_state,
-    plan_of,
-    started_network,
-)
+from recolib.fitting.wiring import check_start, examples_of, grown_state, network_of_state, plan_of, started_network
 from recolib.forgetting import forgotten_data, forgotten_state
 from recolib.inference.queries import Ids
 from recolib.nn import Network, Precision
@@ -42,7 +29,7 @@ from recolib.training.optimizers import OPTIMIZERS
 from recolib.training.schedules import Schedule, as_schedule
 from recolib.training.stopping import EarlyStopping, check_stopping
 from recolib.training.trainer import Trainer
-from recolib.update import check_settled, epochs_of_update, lr_of_update, with_replay
+from recolib.update import check_update, epochs_of_update, lr_of_update, with_replay
 
 
 class Recommender(Persistent):
@@ -318,9 +305,7 @@ class Recommender(Persistent):
         _ = self.engine  # before any work
         features: dict[str, Any] = {"user_features": user_features, "item_features": item_features}
         features["weight_col"] = weight_col
-        if replay is not None:
-            check_integer("replay", replay, 0)
-        check_settled(self)
+        check_update(self, replay)
         data, info = DatasetFeat.merge_trainset(train_data, self.data_info, merge_behavior, **features)
         grown = self._grown(info)
         rows = training_rows(data, grown, neg_sampling, alone=replay == 0)

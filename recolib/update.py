@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recolib.checks import check_integer
 from recolib.data.info import DataInfo
 from recolib.data.interactions import Interactions
 from recolib.fitting.wiring import batch_size_of
@@ -27,8 +28,10 @@ LEAST_WHERE_PREDICTED = None, "squared", "cross_entropy"
 """Losses that are least where a label is what is predicted."""
 
 
-def check_settled(settings: Settings) -> None:
-    """Raise unless the settings are chosen that an update needs."""
+def check_update(settings: Settings, replay: object) -> None:
+    """Raise unless ``replay`` is a number, and the settings are chosen that an update needs."""
+    if replay is not None:
+        check_integer("replay", replay, 0)
     open_now = [name for name in NEEDED if getattr(settings, name) is None]
     if open_now:
         raise ValueError(f"settings {open_now} are None, and the first fit alone chooses them: set them for update")
