@@ -12,7 +12,8 @@ from torch import Tensor
 
 from recolib.checks import check_choice, check_integer
 from recolib.inference.engine import Engine, UserBatch
-from recolib.inference.queries import Feats, Ids, as_list
+from recolib.inference.features import Feats
+from recolib.inference.ids import Ids, as_list
 from recolib.inference.scoring import Encoded, encode_rows, score_catalogue, users_per_block
 from recolib.inference.toplists import NO_ITEMS, TopLists, choose
 from recolib.recommender import Recommender

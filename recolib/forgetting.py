@@ -14,7 +14,7 @@ from recolib.data.forgetting import NO_CODES, Forgotten, without
 from recolib.data.info import DataInfo
 from recolib.data.rows import Codes
 from recolib.fitting.wiring import TABLES, with_items_moved
-from recolib.inference.queries import Ids, read_codes
+from recolib.inference.ids import Ids, read_codes
 from recolib.nn.embedding import N_SPECIAL
 from recolib.nn.fields import NetworkSide
 from recolib.training.state import TrainState

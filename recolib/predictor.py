@@ -16,13 +16,14 @@ from recolib.data.rows import Codes, Rows
 from recolib.evaluation.importance import importance
 from recolib.evaluation.metrics import OneMetric
 from recolib.exceptions import NotFittedError, RatingsAsListsWarning, warn
-from recolib.inference.cold_start import COLD_STARTS, SCORED_COLD_STARTS
+from recolib.inference.cold_start import COLD_STARTS, SCORED_COLD_STARTS, Strategy
 from recolib.inference.engine import Engine, Predictions, Retriever
 from recolib.inference.explaining import explanation, with_history
+from recolib.inference.features import Feats, pair_codes, pair_rows, user_rows
 from recolib.inference.histories import Histories
+from recolib.inference.ids import Id, Ids, codes_of, is_single
 from recolib.inference.item_shards import read_items_at_once
 from recolib.inference.parquet import check_parquet
-from recolib.inference.queries import Feats, Id, Ids, Strategy, codes_of, is_single, pair_codes, pair_rows, user_rows
 from recolib.inference.recommend import columns_shown, each_of, recommend, recommend_blocks, table_of, warn_of_short
 from recolib.inference.request import Request, Where
 from recolib.inference.toplists import TopLists

@@ -22,7 +22,7 @@ from recolib.fitting.runs import Callback, Run, check_arguments, course_of, foll
 from recolib.fitting.scouting import scout
 from recolib.fitting.wiring import check_start, examples_of, grown_state, network_of_state, plan_of, started_network
 from recolib.forgetting import forgotten_data, forgotten_state
-from recolib.inference.queries import Ids
+from recolib.inference.ids import Ids
 from recolib.nn import Network, Precision
 from recolib.persistence import Persistent
 from recolib.training.optimizers import OPTIMIZERS

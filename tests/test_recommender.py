@@ -21,7 +21,7 @@ from recolib.data import DatasetFeat, DatasetPure
 from recolib.data.rows import AVERAGE, UNKNOWN
 from recolib.evaluation.measurement import evaluate
 from recolib.evaluation.pairs import EvalPairs
-from recolib.inference.queries import user_rows
+from recolib.inference.features import user_rows
 from recolib.nn import Component, FieldSpec, Linear
 from recolib.recommender import Recommender
 from recolib.training.losses import RANKING_LOSSES

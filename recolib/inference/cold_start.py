@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,8 +15,11 @@ from recolib.data.frame import read_ids
 from recolib.data.info import DataInfo
 from recolib.data.kinds import layout_of
 from recolib.data.rows import UNKNOWN, Codes, Rows
-from recolib.inference.queries import Id, Strategy, as_list, coded_fields, is_single
+from recolib.inference.features import coded_fields
+from recolib.inference.ids import Id, Ids, as_list, is_single
 
+Strategy = Callable[[Any, list[Id], int], Sequence[Ids]]
+"""A cold start of the app's own: from a model, unknown users and a length to a list of item ids for each user."""
 COLD_STARTS = ("average", "popular", "features")
 SCORED_COLD_STARTS = ("average", "features")
 """Those that score unknown users as all others; the rest are orders of items."""

@@ -18,8 +18,8 @@ from recolib.data.frame import Values
 from recolib.data.info import DataInfo
 from recolib.data.rows import Codes, Rows
 from recolib.inference.cold_start import Segments
+from recolib.inference.features import user_rows
 from recolib.inference.neighbours import Neighbourhood, make_neighbourhood
-from recolib.inference.queries import user_rows
 from recolib.inference.scoring import (
     Encoded,
     encode_rows,

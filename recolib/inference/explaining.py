@@ -18,7 +18,7 @@ from recolib.data.kinds import kind_of, layout_of
 from recolib.data.rows import AVERAGE, UNKNOWN, Codes, Rows
 from recolib.data.schema import Field, Side
 from recolib.inference.histories import Histories, read_histories, rows_with
-from recolib.inference.queries import Id
+from recolib.inference.ids import Id
 from recolib.nn import Fields, ItemToItem, Network, Pairwise, state_of
 from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.past import PastItems, PooledPast

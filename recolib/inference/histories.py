@@ -15,7 +15,7 @@ from recolib.data.log import past_of_lists
 from recolib.data.rows import Codes, Rows
 from recolib.data.times import read_times
 from recolib.exceptions import UnorderedHistoryWarning, warn
-from recolib.inference.queries import Id, Ids, item_codes_each
+from recolib.inference.ids import Id, Ids, item_codes_each
 
 Histories = Ids | Mapping[Any, Ids] | object
 """Items of one user; a mapping from users to theirs; or a frame of ``item``, for several users with ``user``, and

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from recolib.data.rows import Codes
 from recolib.evaluation.metrics import ndcg
 from recolib.inference.engine import Engine, UserBatch
+from recolib.inference.features import user_rows
 from recolib.inference.folding import fold_in
 from recolib.inference.item_shards import best_items
-from recolib.inference.queries import user_rows
 from recolib.inference.toplists import ItemFilter
 
 CANDIDATES = 0.1, 0.3, 1.0, 3.0, 10.0

@@ -18,22 +18,11 @@ from recolib.checks import check_bool, check_integer, check_names, check_number
 from recolib.data.info import DataInfo
 from recolib.data.rows import UNKNOWN, Codes, Rows
 from recolib.exceptions import warn
-from recolib.inference.cold_start import SCORED_COLD_STARTS, check_cold_start, segment_columns
+from recolib.inference.cold_start import SCORED_COLD_STARTS, Strategy, check_cold_start, segment_columns
 from recolib.inference.engine import Engine, Retriever, UserBatch
+from recolib.inference.features import Feats, coded_fields, described_users, read_once, user_rows
 from recolib.inference.histories import Histories, read_histories, rows_with
-from recolib.inference.queries import (
-    Feats,
-    Id,
-    Ids,
-    Strategy,
-    coded_fields,
-    described_users,
-    item_codes,
-    item_codes_each,
-    read_codes,
-    read_once,
-    user_rows,
-)
+from recolib.inference.ids import Id, Ids, item_codes, item_codes_each, read_codes
 from recolib.inference.scoring import Encoded
 from recolib.inference.top_k import GroupLimit
 from recolib.inference.toplists import ItemFilter
@@ -93,7 +82,9 @@ class Request:
         info = engine.data_info
         if self.segment is not None:
             segment_columns(info, self.segment)
-        request = replace(self, user_feats=read_once(self.user_feats, "user_feats", "user"))
+        request = self
+        if self.user_feats is not None:
+            request = replace(self, user_feats=read_once(self.user_feats, "user_feats", "user"))
         brought = self.history if self.seq is None else self.seq
         described = partial(described_users, request.user_feats, brought)
         values, codes = read_codes(info, "user", users, self.inner_id, described=described)

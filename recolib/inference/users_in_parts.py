@@ -20,9 +20,10 @@ from recolib.data.streaming.part_files import SameTypes, naming
 from recolib.data.streaming.sources import Source, SplitPart, families_of, source_of
 from recolib.exceptions import telling_once
 from recolib.inference.engine import Engine, UserBatch
+from recolib.inference.features import read_once
 from recolib.inference.histories import Histories
+from recolib.inference.ids import Id, Ids
 from recolib.inference.parquet import schema_of, write_parquet
-from recolib.inference.queries import Id, Ids, read_once
 from recolib.inference.recommend import recommend_blocks, table_of
 from recolib.inference.request import Request
 
