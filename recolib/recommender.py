@@ -15,12 +15,13 @@ from recolib.data.merging import with_ids
 from recolib.evaluation.measurement import Measurement, as_encoded, check_measure
 from recolib.evaluation.metrics import Lengths, Metrics
 from recolib.exceptions import warn
+from recolib.fitting.arguments import check_arguments, check_start, training_rows
 from recolib.fitting.checkpoints import check_writable, checkpoint_file, first_epoch, read_run, resume_run
 from recolib.fitting.defaults import HELD_OUT, hold_out, in_order, settle
 from recolib.fitting.item_to_item import choose, is_open, solve
-from recolib.fitting.runs import Callback, Run, check_arguments, course_of, follow, meet_others, training_rows
+from recolib.fitting.runs import Callback, Run, course_of, follow, meet_others
 from recolib.fitting.scouting import scout
-from recolib.fitting.wiring import check_start, examples_of, grown_state, network_of_state, plan_of, started_network
+from recolib.fitting.wiring import examples_of, grown_state, network_of_state, plan_of, started_network
 from recolib.forgetting import forgotten_data, forgotten_state
 from recolib.inference.ids import Ids
 from recolib.nn import Network, Precision

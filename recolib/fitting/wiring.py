@@ -49,8 +49,6 @@ OF_WEIGHTS = "network", "average"
 """The parts of a state that hold weights; all others are an optimiser's moments."""
 EVENLY = "random", "unconsumed", SAMPLERS["random"], SAMPLERS["unconsumed"]
 """Samplers whose negatives say nothing of how popular items are."""
-MUST_AGREE = ("task", "embed_size", "multi_sparse_combiner")
-"""Settings that a model shares with the FM that it starts from."""
 
 
 def side_layout(info: DataInfo, *sides: Side) -> SideLayout:
@@ -64,25 +62,6 @@ def side_layout(info: DataInfo, *sides: Side) -> SideLayout:
     ends = [*accumulate(layout.width for layout in dense)]
     vectors = [(end - layout.width, end) for layout, end in zip(dense, ends, strict=True) if layout.projected]
     return SideLayout(tuple(code_fields), sum(layout.width for layout in dense), tuple(vectors))
-
-
-def check_start(settings: Settings, fm: object, freeze_fm: bool, is_new: bool) -> None:
-    """Raise unless ``fm`` is nothing, or for a new model one of the settings' task, data and vectors."""
-    if freeze_fm and fm is None and is_new:
-        raise ValueError("freeze_fm=True needs init_from, or a model that was trained before")
-    if fm is None:
-        return
-    if not isinstance(fm, Settings):
-        raise TypeError(f"init_from must be a fitted FM, got {type(fm).__name__}")
-    if not is_new:
-        raise ValueError("init_from is for a model that was not trained before: make a new one")
-    for name in MUST_AGREE:
-        own, other = getattr(settings, name), getattr(fm, name)
-        if own != other:
-            mine = "leaves it open" if own is None else repr(own)
-            raise ValueError(f"init_from has {name}={other!r}, and this model {mine}: pass {name}={other!r}")
-    if settings.data_info.fingerprint != fm.data_info.fingerprint:
-        raise ValueError(f"init_from was trained on other data ({fm.data_info}) than this model's")
 
 
 def build_network(settings: Settings, components: Components, fm: Network | None = None) -> Network:
