@@ -382,7 +382,7 @@ def test_the_example_serves_models_that_read_histories(reader: tuple[Recommender
 
 
 def test_the_example_refuses_histories_that_the_model_does_not_read(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"history is for models that read it, .* this FM does not"):
+    with pytest.raises(AssertionError, match=r"history is for models that read it, .* this FM does not"):
         Server(folder).recommend(100, 3, history=["i1"])
 
 
