@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from recolib.checks import check_bool
 from recolib.nn import Component, FieldSpec, Linear, Pairwise
 from recolib.recommender import Recommender
-from recolib.settings import ALL_ITEMS, Check, NotNegative
+from recolib.settings import ALL_ITEMS, Check, NotNegative, one_of
 
 
 def _no_field(name: str, value: bool | str) -> bool | str:
@@ -68,9 +68,9 @@ class ALS(Recommender):
     """
 
     alternates = True
-    num_neg: int | str = ALL_ITEMS
+    num_neg: Annotated[int | str, one_of(ALL_ITEMS)] = ALL_ITEMS
     unobserved_weight: NotNegative = 0.1
-    optimizer: str = "sgd"  # which keeps nothing of a weight: none is stepped
+    optimizer: Annotated[str, one_of("sgd")] = "sgd"  # which keeps nothing of a weight: none is stepped
     history: Annotated[bool | str, Check(_no_field)] = False
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:

@@ -20,6 +20,7 @@ from recolib.nn import CodeField, Component, FieldEmbedding, FieldSpec, ItemToIt
 from recolib.nn.components.item_to_item import moved
 from recolib.nn.embedding import Combiner, field_numbers
 from recolib.nn.fields import NetworkSide
+from recolib.nn.network import Systems
 from recolib.nn.past import PooledPast
 from recolib.nn.pretraining import start_from_pairs
 from recolib.process_group import ProcessGroup
@@ -144,7 +145,10 @@ def _network(settings: Settings, components: Components) -> Network:
         pooled = PooledPast(HIDDEN_OF_RECENT if recent else HIDDEN, settings.embed_dropout_rates[0], recent)
     if settings.item_to_item:
         terms.append(ItemToItem(item.code_fields[0].n_values, settings.item_to_item_weight or 0.0, recent))
-    return Network(of_user, of_item, terms, bias, pooled, settings.max_history)
+    network = Network(of_user, of_item, terms, bias, pooled, settings.max_history)
+    if settings.alternates and settings.task == "ranking" and settings.prior is not None:
+        network.systems = Systems(settings.unobserved_weight, settings.prior)
+    return network
 
 
 def plan_of(

@@ -111,6 +111,8 @@ class Engine:
         The data as it was when the engine was made.
     history_weight
         How much an item of a history says; see ``choose_history_weight``.
+    gram
+        What each user has beside their own items, where users are solved for; see ``solve_in``.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class Engine:
         self._neighbourhoods: KeyedCache[Neighbourhood] = KeyedCache()
         self._segments: KeyedCache[Segments] = KeyedCache()
         self.history_weight: KeyedCache[float] = KeyedCache()
+        self.gram: KeyedCache[Tensor] = KeyedCache()
         self._latest = self
 
     def __deepcopy__(self, memo: dict[int, object]) -> Engine:

@@ -23,6 +23,7 @@ from recolib.inference.history_weight import choose_history_weight
 from recolib.inference.item_shards import best_items
 from recolib.inference.request import Request
 from recolib.inference.scoring import Encoded, users_per_block
+from recolib.inference.solving import solve_in
 from recolib.inference.toplists import TopLists, as_table, ranked_lists
 
 USERS_AT_ONCE = 2**14
@@ -87,11 +88,13 @@ def with_history(engine: Engine, batch: UserBatch, items_at_once: int | None = N
     users, histories = batch.rows, batch.histories
     assert isinstance(users, Rows)
     prior_weight = 1.0 + engine.data_info.user_consumed.counts()[batch.codes]
-    weight = engine.history_weight.get("", lambda: choose_history_weight(engine, items_at_once))
 
     def folded(at: Sequence[int]) -> Encoded:
         some = np.array(at)
         rows, own = users[torch.from_numpy(some)], [histories[one] for one in at]
+        if engine.network.systems is not None:
+            return solve_in(engine, engine.network.systems, rows, batch.codes[some], own)
+        weight = engine.history_weight.get("", lambda: choose_history_weight(engine, items_at_once))
         return fold_in(engine.network, engine.data_info, engine.item_states, rows, own, prior_weight[some], weight)
 
     rows = folded(range(len(batch))) if len(batch) > N_FOLDED_AT_ONCE else engine.folded_once(batch, folded)

@@ -28,6 +28,20 @@ class NetworkState(State):
     parts: tuple[State, ...]
 
 
+@dataclass(frozen=True)
+class Systems:
+    """What vectors are solved by that stand for all pairs: how much those without a row count, and the penalty."""
+
+    unobserved_weight: float
+    prior: float
+
+    def gram(self, others: Tensor) -> Tensor:
+        """What each vector has beside its own pairs, (K, K), of the other side's vectors (M, K)."""
+        gram = self.unobserved_weight * (others.T @ others)
+        gram.diagonal().add_(self.prior)
+        return gram
+
+
 class Network(nn.Module):
     """w0 + Σ components, scored from two sides.
 
@@ -69,6 +83,7 @@ class Network(nn.Module):
         self.bias = nn.Parameter(torch.tensor(float(bias)))
         self.precision: Precision = "float32"
         self.pooled, self.max_history = pooled, max_history
+        self.systems: Systems | None = None
         self.reads_past = pooled is not None or any(component.reads_past for component in components)
 
     def encode(self, side: NetworkSide, rows: Rows) -> NetworkState:

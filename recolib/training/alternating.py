@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from recolib.data.interactions import Interactions
 from recolib.nn.blocks import at_once
 from recolib.nn.components.linear import Linear
 from recolib.nn.embedding import FieldEmbedding
-from recolib.nn.network import Network
+from recolib.nn.network import Network, Systems
 from recolib.process_group import ProcessGroup
 
 N_STEPS = 3
@@ -64,10 +64,11 @@ class PairsByRow:
     ) -> PairsByRow:
         """Of events: a pair has the sum of their weights, and the mean of their labels by these."""
         counted, summed = (
-            cast("sparse.csr_array", sparse.coo_array((each.astype(np.float64), (rows, columns)), shape).tocsr())
+            sparse.coo_array((each.astype(np.float64), (rows, columns)), shape).tocsr()
             for each in (weights, weights * labels)
         )  # which have their pairs at the same places, those of a label of 0 as well
-        arrays = counted.indptr, counted.indices, summed.data / counted.data, counted.data
+        means: NDArray[np.float64] = np.divide(summed.data, counted.data)
+        arrays = counted.indptr, counted.indices, means, counted.data
         dtypes = np.int64, np.int64, np.float32, np.float32
         tensors = (torch.from_numpy(one.astype(dtype)) for one, dtype in zip(arrays, dtypes, strict=True))
         return cls(*(one.to(device) for one in tensors))
@@ -171,7 +172,7 @@ class AlternatingExamples:
         users, items = data.user_indices, data.item_indices
         weights = data.weights / data.weights.mean(dtype=np.float64)
         labels = np.ones(len(data)) if unobserved_weight else data.labels
-        n_users, n_items = (len(_Ids.of(side).weights) for side in (network.user, network.item))
+        n_users, n_items = (len(IdVectors.of(side).weights) for side in (network.user, network.item))
         by_user = PairsByRow.of(users, items, labels, weights, (n_users, n_items), network.device)
         by_item = PairsByRow.of(items, users, labels, weights, (n_items, n_users), network.device)
         return cls(len(data), by_user, by_item, unobserved_weight)
@@ -206,21 +207,16 @@ class AlternatingExamples:
             The sum of all squared errors.
         """
         level = network.bias if any(isinstance(term, Linear) for term in network.terms) else None
-        users, items = _Ids.of(network.user), _Ids.of(network.item)
-        _solve(self.of_users, users, items, level, self._gram(items, prior), group)
-        loss = _solve(self.of_items, items, users, level, self._gram(users, prior), group)
+        users, items = IdVectors.of(network.user), IdVectors.of(network.item)
+        systems = Systems(self.unobserved_weight, prior)
+        _solve(self.of_users, users, items, level, systems.gram(items.known), group)
+        loss = _solve(self.of_items, items, users, level, systems.gram(users.known), group)
         bar.update(self.n_events)
-        return loss + (self._gram(users, 0.0) * (items.known.T @ items.known)).sum()
-
-    def _gram(self, side: _Ids, prior: float) -> Tensor:
-        """What each vector of the other side has beside its pairs, (K, K)."""
-        gram = self.unobserved_weight * (side.known.T @ side.known)
-        gram.diagonal().add_(prior)
-        return gram
+        return loss + (replace(systems, prior=0.0).gram(users.known) * (items.known.T @ items.known)).sum()
 
 
 @dataclass(frozen=True, eq=False)
-class _Ids:
+class IdVectors:
     """The rows of a side's ids by code: vectors, linear weights, and whether they are trained; views of its tables."""
 
     vectors: Tensor
@@ -228,7 +224,7 @@ class _Ids:
     trained: Tensor
 
     @classmethod
-    def of(cls, side: FieldEmbedding) -> _Ids:
+    def of(cls, side: FieldEmbedding) -> IdVectors:
         """Those of a side."""
         own = slice(int(side.offsets[0]), side.blocks[0].stop)
         return cls(side.vectors.weight[own], side.weights.weight[own, 0], side.trained[own])
@@ -240,7 +236,7 @@ class _Ids:
 
 
 def _solve(
-    pairs: PairsByRow, own: _Ids, other: _Ids, level: Tensor | None, gram: Tensor, group: ProcessGroup
+    pairs: PairsByRow, own: IdVectors, other: IdVectors, level: Tensor | None, gram: Tensor, group: ProcessGroup
 ) -> Tensor:
     """Solve for the vectors that have pairs, those of each process by itself, and sum the squared errors of all.
 

@@ -207,6 +207,35 @@ def test_what_it_cannot_do_is_refused(liked):
     data, info = DatasetPure.build_trainset(liked)
     with pytest.raises(ValueError, match="pass neg_sampling=True"):
         ALS("ranking", info).fit(data, neg_sampling=False, verbose=0)
+    with pytest.raises(ValueError, match="num_neg must be 'all'"):
+        ALS("ranking", info, num_neg=4)
     with pytest.raises(ValueError, match=r"FM\(loss_type='implicit', history=True\)"):
         ALS("ranking", info, history=True)
     assert FM("ranking", info, loss_type="implicit", history=True).history
+
+
+def test_who_brings_a_history_is_one_more_system(liked):
+    data, info = DatasetPure.build_trainset(liked)
+    model = ALS("ranking", info, n_epochs=40, embed_size=8, prior=2.0, unobserved_weight=0.2)
+    model.fit(data, neg_sampling=True, verbose=0)
+    items = model.engine.network.item
+    q = items.vectors.weight[int(items.offsets[0]) + 1 :][: info.n_items].detach().double().numpy()
+    user, history = liked["user"].iloc[0], liked["item"].unique()[:5].tolist()
+    known = liked["item"][liked["user"] == user].tolist()
+    for asked, own in (("new", history), (user, [*{*known, *history}])):
+        h = q[[info.item2id[item] - 1 for item in own]]
+        p = np.linalg.solve(h.T @ h + 0.2 * q.T @ q + 2.0 * np.eye(8), h.sum(0))
+        rest = [item for item in info.item2id if item not in {*own, *(known if asked == user else [])}]
+        best = sorted(rest, key=lambda item: -(q[info.item2id[item] - 1] @ p))
+        assert model.recommend_user(asked, 6, history=history)[asked].tolist() == best[:6]
+    nothing_new = model.recommend_user(user, 6, history=known[:1])[user].tolist()  # what is known already
+    assert nothing_new == model.recommend_user(user, 6)[user].tolist()
+
+
+def test_lists_with_and_without_histories_go_together(liked):
+    data, info = DatasetPure.build_trainset(liked)
+    model = ALS("ranking", info, n_epochs=5, embed_size=8, prior=2.0).fit(data, neg_sampling=True, verbose=0)
+    histories = {"new": liked["item"].unique()[:3].tolist(), "nobody": []}
+    lists = model.recommend_user(["new", "nobody"], 4, history=histories)
+    assert lists["nobody"].tolist() == model.recommend_user("nobody", 4)["nobody"].tolist()
+    assert lists["new"].tolist() == model.recommend_user("new", 4, history=histories["new"])["new"].tolist()
