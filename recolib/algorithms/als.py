@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from recolib.checks import check_bool
+from recolib.checks import check_bool, readable
 from recolib.nn import Component, FieldSpec, Linear, Pairwise
 from recolib.recommender import Recommender
-from recolib.settings import ALL_ITEMS, Check, NotNegative, one_of
+from recolib.settings import ALL_ITEMS, Check, Positive, one_of
+from recolib.training.catalogue_losses import IMPLICIT
 
 
 def _no_field(name: str, value: bool | str) -> bool | str:
@@ -69,9 +70,18 @@ class ALS(Recommender):
 
     alternates = True
     num_neg: Annotated[int | str, one_of(ALL_ITEMS)] = ALL_ITEMS
-    unobserved_weight: NotNegative = 0.1
+    unobserved_weight: Positive = 0.1
     optimizer: Annotated[str, one_of("sgd")] = "sgd"  # which keeps nothing of a weight: none is stepped
     history: Annotated[bool | str, Check(_no_field)] = False
+
+    def check(self) -> None:
+        """Check the settings; squared error of all pairs is the only loss that is solved for."""
+        super().check()
+        if self.loss_type not in (None, IMPLICIT, "squared"):
+            raise ValueError(
+                f"loss_type={readable(self.loss_type)} cannot be solved for: leave it out, or use "
+                f"FM(loss_type={readable(self.loss_type)})"
+            )
 
     def components(self, spec: FieldSpec) -> Sequence[Component[Any]]:
         """The inner product of users and items; for ratings their biases, too."""

@@ -207,6 +207,8 @@ def test_what_it_cannot_do_is_refused(liked):
     data, info = DatasetPure.build_trainset(liked)
     with pytest.raises(ValueError, match="pass neg_sampling=True"):
         ALS("ranking", info).fit(data, neg_sampling=False, verbose=0)
+    with pytest.raises(ValueError, match="loss_type='softmax' cannot be solved for"):
+        ALS("ranking", info, loss_type="softmax")
     with pytest.raises(ValueError, match=r"num_neg must be one of \['all'\]"):
         ALS("ranking", info, num_neg=4)
     with pytest.raises(ValueError, match=r"FM\(loss_type='implicit', history=True\)"):
