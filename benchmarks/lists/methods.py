@@ -148,9 +148,32 @@ TRIED_ITEMS = (
 TRIED_ITEMS_ON_LARGE = TRIED_ITEMS[:2]
 """The others choose λ and w for longer than a training may last."""
 DEEP = {**CATALOGUE, "hidden_units": (64,)}
-WIDE = {**DEEP, "embed_size": 128, "dropout_rate": 0.5}
-TRIED_DEEP = (DEEP, {**DEEP, "prior": 6.0}, WIDE)
-TRIED_DEEP_ON_LARGE = (DEEP,)
+TRIED_DEEPFM = (DEEP, {**DEEP, "prior": 6.0}, {**DEEP, "embed_size": 128, "dropout_rate": 0.5})
+FEW: Settings = {"sampler": "shared", "num_neg": 128, "batch_size": 16, "n_epochs": 200}
+"""Layers over each pair take long: small batches with few items have more steps an epoch and fewer pairs."""
+NFM: Settings = {**FEW, "embed_size": 64, "hidden_units": (64,)}
+DEEPFM: Settings = {**FEW, "embed_size": 64, "hidden_units": (64,), "dropout_rate": 0.8}
+DCNV2: Settings = {**FEW, "embed_size": 32, "hidden_units": (64,), "cross_layers": 1, "dropout_rate": 0.8}
+FINALMLP: Settings = {**FEW, "embed_size": 32, "hidden_units": (32,), "second_hidden_units": (32,)}
+FAST: Settings = {"hidden_units": (32,), "lr": 0.01, "embed_dropout": (0.2, 0)}
+TRIED_DEEP = {
+    "NFM": (NFM, {**NFM, "prior": 1.0}),
+    "DeepFM": TRIED_DEEPFM,
+    "DCNv2": (DCNV2, {**DCNV2, "dropout_rate": 0.0}),
+    "FinalMLP": (FINALMLP, {**FINALMLP, "dropout_rate": 0.3}),
+}
+TRIED_DEEP_WITH_COLUMNS = {
+    "NFM": ({**NFM, "embed_size": 32, "batch_size": 32},),
+    "DeepFM": ({**DEEPFM, "batch_size": 32},),
+    "DCNv2": ({**DCNV2, "embed_size": 16, "batch_size": 32},),
+    "FinalMLP": ({**FINALMLP, "batch_size": 32},),
+}
+TRIED_DEEP_ON_LARGE = {
+    "NFM": ({**NFM, "embed_size": 32, "hidden_units": (32,), "lr": 2e-3},),
+    "DeepFM": ({**DEEPFM, "num_neg": 256, "batch_size": 32, "hidden_units": (32,), "lr": 2e-3},),
+    "DCNv2": ({**DCNV2, **FAST, "embed_size": 16, "dropout_rate": 0.0},),
+    "FinalMLP": ({**FINALMLP, **FAST},),
+}
 OUR_MODELS = "FM", "NFM", "DeepFM", "DCNv2", "FinalMLP"
 VARIANTS = {
     "defaults": ("ids, defaults", False, False),
@@ -165,7 +188,11 @@ def ours(model: str, variant: str) -> Method:
     title, has_columns, is_tuned = VARIANTS[variant]
     if not is_tuned:
         return Method(f"{model}, {title}", "benchmarks.own.lists", model, ({},), has_columns=has_columns)
-    settings, on_large = (TRIED_FM, TRIED_FM_ON_LARGE) if model == "FM" else (TRIED_DEEP, TRIED_DEEP_ON_LARGE)
+    if model == "FM":
+        settings, on_large = TRIED_FM, TRIED_FM_ON_LARGE
+    else:
+        tried = TRIED_DEEP_WITH_COLUMNS if has_columns else TRIED_DEEP
+        settings, on_large = tried[model], TRIED_DEEP_ON_LARGE[model]
     return Method(f"{model}, {title}", "benchmarks.own.lists", model, settings, on_large, has_columns=has_columns)
 
 
