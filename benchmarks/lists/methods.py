@@ -157,7 +157,7 @@ DCNV2: Settings = {**FEW, "embed_size": 32, "hidden_units": (64,), "cross_layers
 FINALMLP: Settings = {**FEW, "embed_size": 32, "hidden_units": (32,), "second_hidden_units": (32,)}
 FAST: Settings = {"hidden_units": (32,), "lr": 0.01, "embed_dropout": (0.2, 0)}
 TRIED_DEEP = {
-    "NFM": (NFM, {**NFM, "prior": 1.0}),
+    "NFM": (DEEP, NFM, {**NFM, "prior": 1.0}),
     "DeepFM": TRIED_DEEPFM,
     "DCNv2": (DCNV2, {**DCNV2, "dropout_rate": 0.0}),
     "FinalMLP": (FINALMLP, {**FINALMLP, "dropout_rate": 0.3}),
