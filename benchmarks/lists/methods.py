@@ -165,7 +165,10 @@ TRIED_DEEP = {
 TRIED_DEEP_WITH_COLUMNS = {
     "NFM": ({**NFM, "embed_size": 32, "batch_size": 32},),
     "DeepFM": ({**DEEPFM, "batch_size": 32},),
-    "DCNv2": ({**DCNV2, "embed_size": 16, "batch_size": 32},),
+    "DCNv2": (
+        {**DCNV2, "embed_size": 16, "batch_size": 32},
+        {**DCNV2, "embed_size": 16, "batch_size": 32, "dropout_rate": 0.0, "lr": 0.01},
+    ),
     "FinalMLP": ({**FINALMLP, "batch_size": 32},),
 }
 TRIED_DEEP_ON_LARGE = {
