@@ -199,6 +199,14 @@ def ours(model: str, variant: str) -> Method:
     return Method(f"{model}, {title}", "benchmarks.own.lists", model, settings, on_large, has_columns=has_columns)
 
 
+TRIED_ALS_OF_OURS = (
+    *(
+        {"n_epochs": 40, "prior": prior, "unobserved_weight": weight}
+        for prior, weight in product((4.0, 6.0, 10.0), (0.05, 0.1, 0.2))
+    ),
+    *({"n_epochs": 40, "prior": prior, "embed_size": 256} for prior in (4.0, 6.0, 10.0)),
+)
+
 IMPLICIT = "benchmarks.peers.implicit"
 METHODS = {
     "popular": Method("popular", "benchmarks.own.baselines", "popular", ({},), is_random=False),
@@ -229,6 +237,14 @@ METHODS = {
         environment="librecommender",
         patience=2,
     ),
+    "als-defaults": Method("ALS, ids, defaults", "benchmarks.own.lists", "ALS", ({},)),
+    "als-ids": Method("ALS, ids, tuned", "benchmarks.own.lists", "ALS", TRIED_ALS_OF_OURS),
+    "als-items": Method(
+        "ALS and item to item, ids, tuned",
+        "benchmarks.own.lists",
+        "ALS",
+        (ALL_ITEMS, {**ALL_ITEMS, "item_to_item_weight": 0.5}),
+    ),
 } | {f"{model.lower()}-{variant}": ours(model, variant) for model in OUR_MODELS for variant in VARIANTS}
 METHODS["fm-items"] = Method(
     "FM and item to item, ids, tuned", "benchmarks.own.lists", "FM", TRIED_ITEMS, TRIED_ITEMS_ON_LARGE
@@ -247,21 +263,6 @@ METHODS["fm-items-recent"] = Method(
 )
 METHODS["sasrec"] = Method(
     "SASRec, ids in order", "benchmarks.own.lists", "SASRec", (CATALOGUE,), patience=6, limit_s=1200
-)
-TRIED_ALS_OF_OURS = (
-    *(
-        {"n_epochs": 40, "prior": prior, "unobserved_weight": weight}
-        for prior, weight in product((4.0, 6.0, 10.0), (0.05, 0.1, 0.2))
-    ),
-    *({"n_epochs": 40, "prior": prior, "embed_size": 256} for prior in (4.0, 6.0, 10.0)),
-)
-METHODS["als-defaults"] = Method("ALS, ids, defaults", "benchmarks.own.lists", "ALS", ({},))
-METHODS["als-ids"] = Method("ALS, ids, tuned", "benchmarks.own.lists", "ALS", TRIED_ALS_OF_OURS)
-METHODS["als-items"] = Method(
-    "ALS and item to item, ids, tuned",
-    "benchmarks.own.lists",
-    "ALS",
-    (ALL_ITEMS, {**ALL_ITEMS, "item_to_item_weight": 0.5}),
 )
 OURS = [name for name, method in METHODS.items() if method.module == "benchmarks.own.lists"]
 OTHERS = [name for name in METHODS if name not in OURS]

@@ -23,7 +23,7 @@ NEAR_EASE = 0.97
 COLORS = {
     "ease": "black", "ials": "tab:gray", "bpr": "tab:brown", "lightgcn": "tab:olive", "librecommender": "tab:pink",
     "fm": "tab:blue", "nfm": "tab:green", "deepfm": "tab:red", "dcnv2": "tab:purple", "finalmlp": "tab:orange",
-    "sasrec": "tab:cyan",
+    "sasrec": "tab:cyan", "als": "magenta",
 }  # fmt: skip
 MARKERS = {
     "": "s", "defaults": "o", "ids": "o", "columns-defaults": "^", "columns": "^", "items": "D", "recent": "v",
