@@ -77,7 +77,7 @@ class ALS(Recommender):
     def check(self) -> None:
         """Check the settings; squared error of all pairs is the only loss that is solved for."""
         super().check()
-        if self.loss_type not in (None, IMPLICIT, "squared"):
+        if self.task == "ranking" and self.loss_type not in (None, IMPLICIT):
             raise ValueError(
                 f"loss_type={readable(self.loss_type)} cannot be solved for: leave it out, or use "
                 f"FM(loss_type={readable(self.loss_type)})"
