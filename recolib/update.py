@@ -86,8 +86,9 @@ def with_replay(
         How many epochs the model was trained for.
     """
     size, whole_users = batch_size_of(settings, neg_sampling), neg_sampling and settings.has_catalogue
-    if whole_users:
-        n = known.n_users if settings.alternates else n  # a system is of all pairs
+    if settings.alternates:  # a system is of all pairs of its row
+        pairs = np.flatnonzero(known.liked) if neg_sampling else np.arange(len(known.liked))
+    elif whole_users:
         n_new = len(distinct_rows(data)[0]) + len(np.unique(data.user_indices)) * known.has_context
         pairs = users_to_replay(data, known, n_replayed(n_new, size) if n is None else n, settings.seed, epoch)
     else:

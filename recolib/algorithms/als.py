@@ -33,7 +33,8 @@ class ALS(Recommender):
     in it, and scores are no probabilities: σ of them is what ``predict`` gives.
 
     For ratings the same is solved of what the mean and the biases of users and items leave of the labels, of the pairs
-    in S alone.
+    in S alone. A model keeps no ratings, so that ``update`` solves for known pairs by what it predicts of them, which
+    draws vectors towards 0 each time: fit anew instead.
 
     Parameters
     ----------

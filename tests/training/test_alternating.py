@@ -189,6 +189,22 @@ def test_an_update_moves_those_who_have_something_new(liked):
     assert np.corrcoef(one, other)[0, 1] > 0.95
 
 
+def test_an_update_of_ratings_keeps_more_of_the_others_than_biases():
+    frame = make_movies(n_users=80, n_items=50, n_ratings=1500, seed=2)[["user", "item", "label"]]
+    data, info = DatasetPure.build_trainset(frame.head(1400))
+    of_biases = ALS("rating", info, n_epochs=1, embed_size=4, prior=1e6).fit(data, neg_sampling=False, verbose=0)
+    model = ALS("rating", info, n_epochs=30, embed_size=4, prior=3.0).fit(data, neg_sampling=False, verbose=0)
+    user = frame["user"].iloc[-1]
+    new = frame.tail(100)[frame.tail(100)["user"] == user]
+    others = frame.head(1400)[frame.head(1400)["user"] != user]
+    model.update(new, neg_sampling=False, verbose=0)
+    errors = [
+        np.abs(np.array(one.predict(others["user"].tolist(), others["item"].tolist())) - others["label"]).mean()
+        for one in (model, of_biases)
+    ]
+    assert errors[0] < errors[1]
+
+
 def whole_data_of(model, *frames):
     return DatasetPure.build_testset(pd.concat(frames), data_info=model.data_info)
 
