@@ -138,3 +138,9 @@ def _consumed(matrix: sparse.csr_array | sparse.csc_array) -> Consumed:
     starts, codes = np.asarray(matrix.indptr, np.int64), np.asarray(matrix.indices, np.int32)
     starts.flags.writeable = codes.flags.writeable = False
     return Consumed(starts, codes)
+
+
+def liked_of(consumed: Consumed, liked: NDArray[np.bool_], code: int) -> NDArray[np.int32]:
+    """Those of a user's items that they liked; ``liked`` says it of each of ``consumed.codes``."""
+    span = slice(*consumed.starts[code : code + 2])
+    return consumed.codes[span][liked[span]]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recolib.data.consumed import liked_of
 from recolib.data.rows import Codes
 from recolib.evaluation.metrics import ndcg
 from recolib.inference.engine import Engine, UserBatch
@@ -51,12 +51,8 @@ def _halves(engine: Engine) -> tuple[list[Codes], list[Codes]]:
     enough = np.flatnonzero(n_liked >= 2 * N_HISTORY)
     rng = np.random.default_rng(engine.seed)
     drawn = rng.choice(enough, min(N_USERS, len(enough)), replace=False)
-    of_each = [rng.permutation(_liked(consumed.codes, liked, *consumed.starts[user : user + 2])) for user in drawn]
+    of_each = [rng.permutation(liked_of(consumed, liked, user)) for user in drawn]
     return [items[:N_HISTORY] for items in of_each], [items[N_HISTORY:] for items in of_each]
-
-
-def _liked(codes: Codes, liked: NDArray[np.bool_], begin: int, end: int) -> Codes:
-    return codes[begin:end][liked[begin:end]]
 
 
 def _figure(

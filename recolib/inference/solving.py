@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from recolib.data.consumed import liked_of
 from recolib.data.rows import Codes, Rows
 from recolib.inference.engine import Engine
 from recolib.inference.scoring import Encoded
@@ -33,7 +34,9 @@ def solve_in(engine: Engine, systems: Systems, users: Rows, codes: Codes, histor
     """
     network, items = engine.network, IdVectors.of(engine.network.item)
     gram = engine.gram.get("", lambda: systems.gram(items.known))
-    own = [np.union1d(_liked(engine, code), history) for code, history in zip(codes.tolist(), histories, strict=True)]
+    consumed, liked = engine.data_info.user_consumed, engine.data_info.liked
+    of_each = zip(codes.tolist(), histories, strict=True)
+    own = [np.union1d(liked_of(consumed, liked, code), history) for code, history in of_each]
     counts, each = np.array([len(one) for one in own]), np.concatenate(own).astype(np.int64)
     which, columns = np.unique(each, return_inverse=True)
     starts = torch.from_numpy(np.append(0, np.cumsum(counts))).to(network.device)
@@ -47,10 +50,3 @@ def solve_in(engine: Engine, systems: Systems, users: Rows, codes: Codes, histor
     moved[has_any, 0, 0] = vectors[has_any]  # the id is the first field
     states = network.encode_fields("user", Fields(moved, fields.weights, fields.present))
     return Encoded(states.map(lambda state: state.squeeze(1)), torch.arange(len(own), device=network.device))
-
-
-def _liked(engine: Engine, code: int) -> Codes:
-    """What a user liked in training."""
-    consumed, liked = engine.data_info.user_consumed, engine.data_info.liked
-    span = slice(*consumed.starts[code : code + 2])
-    return consumed.codes[span][liked[span]]

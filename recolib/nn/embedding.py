@@ -165,6 +165,11 @@ class FieldEmbedding(nn.Module):
         self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.int64), persistent=False)
         self.register_buffer("powers", torch.tensor(powers), persistent=False)
 
+    @property
+    def id_rows(self) -> slice:
+        """The rows of the table that the ids have, by code from 0 on; the first column is the id's."""
+        return slice(int(self.offsets[0]), self.blocks[0].stop)
+
     def forward(self, rows: Rows) -> Fields:
         """Embed rows (..., C), (..., D) as fields (..., F, K)."""
         of_weights = self.prior is None or self.prior_of_weights

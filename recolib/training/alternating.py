@@ -90,10 +90,10 @@ class PairsByRow:
 
     def products(self, own: Tensor, other: Tensor) -> Tensor:
         """The inner product of each pair's vectors, (P,)."""
-        ones, shape = torch.ones_like(self.weights), (len(own), len(other))
+        shape, anything = (len(own), len(other)), self.weights  # which beta=0 leaves out
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-            where = torch.sparse_csr_tensor(self.starts, self.columns, ones, shape, check_invariants=False)
+            where = torch.sparse_csr_tensor(self.starts, self.columns, anything, shape, check_invariants=False)
             return torch.sparse.sampled_addmm(where, own, other.T, beta=0.0).values()
 
     def sums(self, values: Tensor, other: Tensor) -> Tensor:
@@ -226,7 +226,7 @@ class IdVectors:
     @classmethod
     def of(cls, side: FieldEmbedding) -> IdVectors:
         """Those of a side."""
-        own = slice(int(side.offsets[0]), side.blocks[0].stop)
+        own = side.id_rows
         return cls(side.vectors.weight[own], side.weights.weight[own, 0], side.trained[own])
 
     @property

@@ -117,11 +117,10 @@ def _logit(shares: Counts) -> Counts:
 
 
 def _put(embedding: FieldEmbedding, values: Counts) -> None:
-    """Start the linear weights of the id's codes 0, 1, … at these values; the first column is the id's.
+    """Start the linear weights of the id's codes 0, 1, … at these values.
 
     Ids without events at the end of all have no weight.
     """
-    weight = embedding.weights.weight
-    first, last = int(embedding.offsets[0]), embedding.blocks[0].stop
-    values = values[: last - first]
-    weight[first : first + len(values), 0] = torch.from_numpy(values).to(weight)
+    weight = embedding.weights.weight[embedding.id_rows, 0]
+    values = values[: len(weight)]
+    weight[: len(values)] = torch.from_numpy(values).to(weight)
